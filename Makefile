@@ -1,0 +1,49 @@
+# Everything runs in .venv, which is made on first use and refreshed when the dependencies change.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DEPS := pyproject.toml constraints.txt
+
+.PHONY: install demo test lint format bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make install | demo | test | lint | format | bench | clean"
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: $(BIN)/python $(DEPS)
+	$(PIP) install --quiet -c constraints.txt -e '.[all]'
+	@touch $@
+
+.venv/.installed-test: .venv/.installed
+	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+
+.venv/.installed-lint: .venv/.installed-test
+	$(PIP) install --quiet -c constraints.txt -e '.[test,lint]'
+	@touch $@
+
+install: .venv/.installed
+
+demo: .venv/.installed
+	$(BIN)/minadv attack --model demo --data demo --attack alma --distance l2 --steps 200 --out runs/demo
+
+test: .venv/.installed-test
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: .venv/.installed-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.installed
+	$(BIN)/python benchmarks/speed.py
+
+clean:
+	rm -rf .venv runs build dist
