@@ -1,0 +1,61 @@
+"""Minimal adversarial perturbations: the smallest change that makes a classifier wrong, under any distance.
+
+    >>> from minadv import ALMA
+    >>> result = ALMA(distance="l2", steps=1000)(model, inputs, labels)
+    >>> result.adversarials, result.success, result.distances
+
+Everything is imported when it is first used, so that `import minadv` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minadv import attacks, data, distances, goals, losses, models, penalties
+    from minadv.attacks.alma import ALMA
+    from minadv.attacks.base import Attack
+    from minadv.evaluation import evaluate
+    from minadv.goals import Targeted, Untargeted
+    from minadv.result import Result, Status
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ALMA",
+    "Attack",
+    "Result",
+    "Status",
+    "Targeted",
+    "Untargeted",
+    "attacks",
+    "data",
+    "distances",
+    "evaluate",
+    "goals",
+    "losses",
+    "models",
+    "penalties",
+]
+
+_MODULES = ("attacks", "data", "distances", "goals", "losses", "models", "penalties")
+_HOMES = {
+    "ALMA": "attacks.alma",
+    "Attack": "attacks.base",
+    "Result": "result",
+    "Status": "result",
+    "Targeted": "goals",
+    "Untargeted": "goals",
+    "evaluate": "evaluation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"minadv.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"minadv.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'minadv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

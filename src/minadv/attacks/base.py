@@ -1,0 +1,94 @@
+"""The shape of every attack: hyper-parameters, and one method that searches through an oracle."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor
+
+from minadv.distances import Distance, resolve
+from minadv.goals import Goal, Targeted, Untargeted
+from minadv.guard import Model, guarded
+from minadv.oracle import BudgetSpentError, Oracle, Settings, Step
+from minadv.result import Result
+from minadv.validation import check_classes, check_inputs, check_range, check_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """Hyper-parameters that all attacks share. Calling an attack validates, searches, verifies.
+
+    Args:
+        distance: what to minimise: a name, a Distance, or a function `(x, x0) -> (batch,)`.
+        confidence: how many logits beyond the boundary a point must be to count, in the search and (up to
+            rounding) in the verification. Ties never count.
+        levels: when set (256 for 8-bit images), only images whose values are multiples of 1/(levels − 1)
+            count, so that results survive being saved.
+        budget: most propagations (forwards plus backwards) per sample; the best answer so far is returned.
+        seed: decides an attack's random numbers, together with each sample's own content.
+    """
+
+    distance: str | Distance | Callable[..., Tensor] = "l2"
+    confidence: float = 1e-4
+    levels: int | None = None
+    budget: int | None = None
+    seed: int = 0
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        resolve(self.distance)
+        require("confidence", self.confidence, self.confidence >= 0, "≥ 0 logits")
+        require("levels", self.levels, self.levels is None or self.levels >= 2, "None or ≥ 2 (256 for 8 bits)")
+        require("budget", self.budget, self.budget is None or self.budget >= 1, "None or ≥ 1 propagations")
+
+    @final
+    def __call__(
+        self,
+        model: Model,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        targets: Tensor | None = None,
+        trace: bool = False,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> Result:
+        """Search for the smallest perturbation of each input.
+
+        Args:
+            model: from inputs (batch, ...) in [0, 1] to logits (batch, classes), or an object with `.logits`.
+            inputs: (batch, ...) floating point in [0, 1].
+            labels: (batch,) int64 true classes.
+            targets: (batch,) int64 classes to reach; None for any class but the label.
+            trace: keep the best distance against propagations.
+            on_step: called before every step of the search.
+
+        Raises:
+            TypeError, ValueError: for bad input; the message names the argument, its value and the remedy.
+        """
+        inputs = check_inputs(inputs)
+        labels = check_classes("labels", labels, inputs)
+        goal: Goal = Untargeted(labels)
+        if targets is not None:
+            targets = check_classes("targets", targets, inputs)
+            check_targets(targets, labels)
+            goal = Targeted(targets)
+        settings = Settings(self.confidence, self.levels, self.budget, self.seed, trace)
+        with guarded(model, inputs) as logits:
+            oracle = Oracle(logits, inputs, goal, resolve(self.distance), settings, on_step)
+            if oracle.distance is not None:
+                with suppress(BudgetSpentError):
+                    self.search(oracle)
+            return oracle.result()
+
+    @abstractmethod
+    def search(self, oracle: Oracle) -> None:
+        """Look for adversarials by probing the oracle, which keeps the best."""
+
+
+def require(argument: str, value: object, satisfied: bool, needed: str) -> None:
+    """Raise ValueError, naming the argument, what it got and what it needs, unless satisfied."""
+    if not satisfied:
+        raise ValueError(f"{argument} must be {needed}, got {value!r}")

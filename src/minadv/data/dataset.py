@@ -1,0 +1,76 @@
+"""The one shape that every data set has here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from minadv.data.images import Images
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A map-style data set: `data[i]` is a float32 image (channels, height, width) in [0, 1] and its label.
+
+    Attributes:
+        name: the spec it was loaded from.
+        classes: a name per label.
+        images: where the images are read from.
+        labels: (n,) int64.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: Images
+    labels: Int64[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "channels height width"], int]:
+        inputs, labels = self.batch([index])
+        return inputs[0], int(labels[0])
+
+    def batch(
+        self, indices: Sequence[int] | Tensor
+    ) -> tuple[Float[Tensor, "n channels height width"], Int64[Tensor, " n"]]:
+        """Read these samples: inputs (n, channels, height, width) in [0, 1] and labels (n,).
+
+        Raises:
+            IndexError: an index is not in the data set.
+        """
+        rows = self._rows(indices)
+        return self.images.read(rows), self.labels[torch.tensor(rows, dtype=torch.int64)]
+
+    def tensors(
+        self, limit: int | None = None
+    ) -> tuple[Float[Tensor, "n channels height width"], Int64[Tensor, " n"]]:
+        """Read the first `limit` samples (all of them by default, or when there are fewer)."""
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit must not be negative, got {limit}")
+        return self.batch(range(len(self) if limit is None else min(limit, len(self))))
+
+    def select(self, indices: Sequence[int] | Tensor) -> "Data":
+        """Keep these samples only, in this order.
+
+        Raises:
+            IndexError: an index is not in the data set.
+        """
+        rows = self._rows(indices)
+        return replace(
+            self, images=self.images.select(rows), labels=self.labels[torch.tensor(rows, dtype=torch.int64)]
+        )
+
+    def _rows(self, indices: Sequence[int] | Tensor) -> list[int]:
+        # IndexError, not ValueError: it is also what ends `for image, label in data`
+        rows = [int(index) for index in indices]
+        outside = next((row for row in rows if not -len(self) <= row < len(self)), None)
+        if outside is not None:
+            raise IndexError(f"index {outside} is not in {self.name!r}, which has {len(self)} samples")
+        return [row % len(self) for row in rows]

@@ -1,0 +1,68 @@
+"""From a data spec to a data set."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+from urllib.parse import parse_qsl
+
+import torch
+
+from minadv import errors
+from minadv.data import demo, downloads, folder, npz
+from minadv.data.dataset import Data
+from minadv.data.images import InMemory, Mode
+
+GRAMMAR = "demo, demo:train, npz:PATH, folder:PATH[?size=224&mode=L] or torchvision:NAME"
+KINDS = ("demo", "folder", "npz", "torchvision")
+
+
+def load(spec: str) -> Data:
+    """Load a data set: a map-style data set of float32 images in [0, 1] and integer labels.
+
+    Args:
+        spec: `demo` (test patches) or `demo:train`; `npz:PATH`, an archive with `images` and `labels`; `folder:PATH`,
+            a sub-folder per class, where `?size=224` resizes the shorter side and crops the centre and `?mode=L`
+            reads grey images (default: colour); `torchvision:mnist|fashionmnist|cifar10|cifar100|svhn`, test sets
+            kept in `$MINADV_DATA` (default `~/.cache/minadv/data`).
+
+    Raises:
+        ValueError: the spec is malformed or unknown, or the data is not what it should be.
+        FileNotFoundError: there is no such file or folder.
+        RuntimeError: a download failed.
+        ImportError: an optional library is missing.
+    """
+    kind, colon, rest = spec.partition(":")
+    if kind not in KINDS:
+        raise errors.unknown("data spec", kind, KINDS)
+    if kind == "demo":
+        return _demo(spec, rest if colon else "test")
+    if not rest:
+        raise ValueError(f"the data spec {spec!r} is incomplete; specs are {GRAMMAR}")
+    if kind == "torchvision":
+        return downloads.load(rest)
+    loaded = npz.load(Path(rest).expanduser()) if kind == "npz" else _folder(spec, rest)
+    return replace(loaded, name=spec)
+
+
+def _demo(spec: str, split: str) -> Data:
+    if split != "test" and split != "train":
+        raise ValueError(
+            f"the data spec {spec!r} names no split of the embedded data: demo (test) or demo:train"
+        )
+    images, labels = demo.load(split)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return Data(spec, demo.CLASSES, InMemory(pixels), torch.from_numpy(labels))
+
+
+def _folder(spec: str, rest: str) -> Data:
+    path, mark, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    strange = set(options) - {"size", "mode"}
+    if strange or (mark and not options):
+        raise ValueError(f"the data spec {spec!r} has options other than size and mode; specs are {GRAMMAR}")
+    size, mode = options.get("size"), options.get("mode", "RGB")
+    if size is not None and not (size.isascii() and size.isdigit() and int(size) > 0):
+        raise ValueError(f"size in {spec!r} must be a positive whole number of pixels, got {size!r}")
+    if mode not in ("RGB", "L"):
+        raise ValueError(f"mode in {spec!r} must be RGB (colour) or L (grey), got {mode!r}")
+    return folder.load(Path(path).expanduser(), None if size is None else int(size), cast(Mode, mode))

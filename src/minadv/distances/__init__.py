@@ -1,0 +1,81 @@
+"""Distances between images: `get("l2")(x, x0)`, or `get("l2").anchored(x0)` inside an attack."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from minadv.distances.base import Anchored, ByAutograd, Custom, Distance
+from minadv.distances.ciede2000 import CIEDE2000
+from minadv.distances.lp import Lp
+from minadv.distances.lpips import LPIPS
+from minadv.distances.lpips import build as build_lpips
+from minadv.distances.ssim import SSIM
+from minadv.errors import unknown
+
+__all__ = ["CIEDE2000", "LPIPS", "SSIM", "Anchored", "Custom", "Distance", "Lp", "anchor", "get", "names", "resolve"]
+
+_BUILDERS: dict[str, Callable[..., Distance]] = {
+    "l0": lambda: Lp(0),
+    "l1": lambda: Lp(1),
+    "l2": lambda: Lp(2),
+    "linf": lambda: Lp(math.inf),
+    "ssim": SSIM,
+    "ciede2000": CIEDE2000,
+    "lpips": build_lpips,
+}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `get` knows."""
+    return tuple(_BUILDERS)
+
+
+def get(name: str, **options: Any) -> Distance:
+    """Return the distance of that name.
+
+    Args:
+        name: l0, l1, l2, linf, ssim, ciede2000 or lpips; options may follow a colon, as on the command
+            line: "ciede2000:scale=paper", "lpips:trunk=demo,linear=none".
+        **options: options of that distance: `scale` of ciede2000; `trunk`, `linear`, `layers`, ... of lpips.
+
+    Raises:
+        ValueError: for an unknown name (the nearest is suggested) or an option that the distance does not have.
+    """
+    name, _, written = name.partition(":")
+    if name not in _BUILDERS:
+        raise unknown("distance", name, _BUILDERS)
+    for pair in filter(None, written.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"distance options are written key=value, got {pair!r} in {written!r}")
+        options[key.strip()] = value.strip()
+    try:
+        return _BUILDERS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"distance {name!r} does not take the options {options}: {error}") from error
+
+
+def anchor(distance: Distance, x0: Tensor) -> Anchored:
+    """Return the distance to `x0`, with a gradient by autograd where it does not bring its own."""
+    anchored = distance.anchored(x0)
+    return anchored if hasattr(anchored, "value_and_gradient") else ByAutograd(anchored)
+
+
+def resolve(distance: "str | Distance | Callable[..., Any]") -> Distance:
+    """Return a Distance for a name, a Distance, or a function `(x, x0) -> (batch,)`.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(distance, str):
+        return get(distance)
+    if isinstance(distance, Distance):
+        return distance
+    if callable(distance):
+        return Custom(distance)
+    raise TypeError(
+        f"distance must be a name ({', '.join(names())}), a Distance or a function (x, x0) -> (batch,), "
+        f"got {type(distance).__name__}"
+    )

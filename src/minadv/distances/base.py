@@ -1,0 +1,106 @@
+"""What a distance is: a value per sample, and everything that depends on the original computed once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Batch = Float[Tensor, "batch ..."]
+PerSample = Float[Tensor, " batch"]
+
+
+class Anchored(Protocol):
+    """Distance to fixed originals."""
+
+    def __call__(self, x: Batch) -> PerSample:
+        """Distance of each row of `x` to its original."""
+        ...
+
+    def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
+        """Return the distances and their (finite) gradients with respect to `x`, without a graph."""
+        ...
+
+
+@runtime_checkable
+class Distance(Protocol):
+    """A distance between images (batch, ...) in [0, 1]; `name` labels it in every output."""
+
+    @property
+    def name(self) -> str:
+        """Short label, with the options that change its numbers."""
+        ...
+
+    def __call__(self, x: Batch, x0: Batch) -> PerSample:
+        """Distance of each row of `x` to the same row of `x0`."""
+        ...
+
+    def anchored(self, x0: Batch) -> Anchored:
+        """Return the distance to `x0` with everything that depends on `x0` alone computed once."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ByAutograd:
+    """Anchored distance whose gradient comes from autograd."""
+
+    value: Callable[[Batch], PerSample]
+
+    def __call__(self, x: Batch) -> PerSample:
+        """Distance of each row of `x` to its original."""
+        return self.value(x)
+
+    def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
+        """Return the distances and their gradients."""
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            value = self.value(leaf)
+            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        return value.detach(), gradient
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A user's function `(x, x0) -> (batch,)` as a distance."""
+
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def name(self) -> str:
+        """Name of the function or of its class."""
+        return getattr(self.function, "__name__", None) or type(self.function).__name__
+
+    def __call__(self, x: Batch, x0: Batch) -> PerSample:
+        """Distance of each row of `x` to the same row of `x0`."""
+        return self.function(x, x0)
+
+    def anchored(self, x0: Batch) -> ByAutograd:
+        """Return the distance to `x0`; nothing is known to depend on `x0` alone."""
+        return ByAutograd(lambda x: self.function(x, x0))
+
+
+def safe_sqrt(u: Tensor) -> Tensor:
+    """√u for u ≥ 0 with gradient 0 (instead of ∞) where u is 0; rounding below 0 counts as 0."""
+    positive = u > 0
+    return torch.where(positive, u, 1.0).sqrt() * positive
+
+
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """Give (batch,) values trailing singleton axes, to broadcast over tensors shaped like `like`."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def need_images(distance: str, x0: Tensor, channels: int | None = None) -> None:
+    """Raise unless `x0` is (batch, channels, height, width)."""
+    if x0.ndim != 4:
+        raise ValueError(
+            f"{distance} compares images (batch, channels, height, width), got shape {tuple(x0.shape)}: "
+            "reshape the inputs, or use an lp distance, which takes any shape"
+        )
+    if channels is not None and x0.shape[1] != channels:
+        raise ValueError(
+            f"{distance} compares colours and needs {channels} channels, got {x0.shape[1]}: for grey images use "
+            "l0, l1, l2, linf or ssim, or repeat the channel if grey levels are meant as sRGB colours"
+        )

@@ -1,0 +1,72 @@
+"""ℓp distances over all entries of a sample, p ∈ {0, 1, 2, ∞}, with closed-form gradients."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minadv.distances.base import Batch, PerSample, per_sample, safe_sqrt
+
+
+@dataclass(frozen=True)
+class Lp:
+    """‖x − x0‖_p over all entries (ℓ0 counts entries that differ, channels separately).
+
+    Gradients are subgradients of smallest norm where the distance has a kink: 0 at x = x0, sign for ℓ1,
+    shared evenly among the largest entries for ℓ∞. The gradient of ℓ0 is 0 wherever it exists.
+    """
+
+    p: float
+
+    @property
+    def name(self) -> str:
+        """Return l0, l1, l2 or linf."""
+        return "linf" if self.p == math.inf else f"l{self.p:g}"
+
+    def __call__(self, x: Batch, x0: Batch) -> PerSample:
+        """‖x − x0‖_p for each row."""
+        return self.anchored(x0)(x)
+
+    def anchored(self, x0: Batch) -> "AnchoredLp":
+        """Return the distance to `x0`."""
+        return AnchoredLp(self.p, x0)
+
+
+@dataclass(frozen=True, eq=False)
+class AnchoredLp:
+    """ℓp distance to fixed originals."""
+
+    p: float
+    x0: Tensor
+
+    def __call__(self, x: Batch) -> PerSample:
+        """‖x − x0‖_p for each row."""
+        return norm((x - self.x0).flatten(1), self.p)
+
+    def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
+        """Return the norms and their gradients in closed form."""
+        delta = x.detach() - self.x0
+        value = norm(delta.flatten(1), self.p)
+        if self.p == 0:
+            return value, torch.zeros_like(delta)
+        if self.p == 1:
+            return value, delta.sign()
+        scale = per_sample(value, delta)
+        if self.p == 2:
+            return value, delta / torch.where(scale > 0, scale, 1.0)
+        largest = (delta.abs() == scale) & (scale > 0)
+        count = largest.flatten(1).sum(dim=1).clamp_min(1)
+        return value, delta.sign() * largest / per_sample(count, delta)
+
+
+def norm(rows: Tensor, p: float) -> Tensor:
+    """ℓp norm of each row of (batch, entries), with gradient 0 where it is undefined."""
+    if p == 0:
+        # through a product with zero, so that the value stays part of the caller's graph
+        return (rows != 0).sum(dim=1).to(rows.dtype) + 0 * rows.sum(dim=1)
+    if p == 1:
+        return rows.abs().sum(dim=1)
+    if p == 2:
+        return safe_sqrt(rows.square().sum(dim=1))
+    return rows.abs().amax(dim=1)

@@ -1,0 +1,182 @@
+"""Attack a whole data set: batches, progress, and a batch size that survives running out of memory."""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from minadv.attacks.base import Attack
+from minadv.guard import Model
+from minadv.oracle import Step
+from minadv.result import Result, concatenate
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BATCH = 256
+ENTRIES_PER_BATCH = 2**21
+
+
+class Dataset(Protocol):
+    """Samples by number: `data[i]` is (image tensor in [0, 1], label)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Any]: ...
+
+
+def evaluate(
+    model: Model,
+    data: Dataset | tuple[Tensor, Tensor],
+    attack: Attack,
+    *,
+    targets: Tensor | int | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    limit: int | None = None,
+    progress: bool = True,
+    trace: bool = False,
+    on_batch: Callable[[Sequence[int], Result], None] | None = None,
+) -> Result:
+    """Attack every sample of a data set and return one verified result, on the CPU, in the data's order.
+
+    Args:
+        model: from inputs in [0, 1] to logits.
+        data: a `minadv.data.Data`, any map-style data set of (image, label), or a pair (inputs, labels).
+        attack: the attack.
+        targets: one class for all samples or a (samples,) int64 tensor; None for an untargeted attack.
+        batch_size: samples per batch; None chooses by the image's size. Either is halved, down to 1, when memory
+            runs out: the batch is tried again and finished batches are kept.
+        device: where to compute ("cpu", "cuda", "mps", ...); None is where the model is. A model that has to be
+            moved is moved back afterwards.
+        limit: attack only the first so many samples.
+        progress: show a bar with ASR and median so far.
+        trace: keep the best distance against propagations.
+        on_batch: called with (sample numbers, result) after each batch.
+
+    Raises:
+        ValueError: for no samples, or labels and targets that do not fit.
+    """
+    total = len(data[1]) if isinstance(data, tuple) else len(data)
+    total = total if limit is None else min(total, limit)
+    if total < 1 or (batch_size is not None and batch_size < 1):
+        raise ValueError(f"evaluate needs at least one sample and a batch size ≥ 1, got {total} and {batch_size}")
+    if isinstance(targets, Tensor) and len(targets) < total:
+        raise ValueError(f"targets must have one class for each of {total} samples, got {len(targets)}")
+    size = batch_size or _first_batch_size(take(data, range(1))[0])
+    results: list[Result] = []
+    done = 0
+    with _on_device(model, device) as where, _Bar(total, enabled=progress) as bar:
+        while done < total:
+            numbers = range(done, min(done + size, total))
+            inputs, labels = (tensor.to(where) for tensor in take(data, numbers))
+            wanted = None if targets is None else _targets(targets, numbers).to(where)
+            result = _or_none_without_memory(
+                lambda x=inputs, y=labels, t=wanted: attack(
+                    model, x, y, targets=t, trace=trace, on_step=bar.on_step(len(x))
+                )
+            )
+            if result is None:
+                if len(numbers) == 1:
+                    raise MemoryError(f"not enough memory on {where} to attack even one sample at a time")
+                size = max(len(numbers) // 2, 1)
+                logger.warning("out of memory: going on with batches of %d", size)
+                continue
+            results.append(result.to("cpu"))
+            done += len(numbers)
+            bar.finished(results)
+            if on_batch is not None:
+                on_batch(numbers, results[-1])
+    return concatenate(results)
+
+
+def take(data: Dataset | tuple[Tensor, Tensor], numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return inputs (n, ...) and labels (n,) of the given samples."""
+    if isinstance(data, tuple):
+        return data[0][list(numbers)], data[1][list(numbers)]
+    samples = [data[number] for number in numbers]
+    return torch.stack([image for image, _ in samples]), torch.tensor([int(label) for _, label in samples])
+
+
+def _targets(targets: Tensor | int, numbers: Sequence[int]) -> Tensor:
+    return torch.full((len(numbers),), targets) if isinstance(targets, int) else targets[list(numbers)]
+
+
+def _first_batch_size(sample: Tensor) -> int:
+    return max(1, min(LARGEST_BATCH, ENTRIES_PER_BATCH // sample.numel()))
+
+
+def _or_none_without_memory(run: Callable[[], Result]) -> Result | None:
+    """Return the result of `run`, or None, with its memory freed, when memory ran out."""
+    try:
+        return run()
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).lower()
+        if not (
+            isinstance(error, MemoryError | torch.OutOfMemoryError)
+            or "out of memory" in text
+            or "can't allocate memory" in text
+        ):
+            raise
+    # outside the handler, so that the traceback no longer holds the batch's tensors
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+@contextmanager
+def _on_device(model: Model, device: torch.device | str | None) -> Iterator[torch.device]:
+    """Yield the device to compute on, with the model there; move it back afterwards."""
+    parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    home = parameter.device if parameter is not None else torch.device("cpu")
+    away = home if device is None else torch.device(device)
+    if not isinstance(model, nn.Module) or away == home:
+        yield away
+        return
+    model.to(away)
+    try:
+        yield away
+    finally:
+        model.to(home)
+
+
+class _Bar:
+    """Progress bar over samples, moving within a batch, with ASR and median so far."""
+
+    def __init__(self, total: int, enabled: bool) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f}%"),
+            TextColumn("{task.fields[so_far]}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, disable=not enabled)
+        self._task: TaskID = self._progress.add_task("attacking", total=total, so_far="")
+        self._done = 0
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def on_step(self, batch: int) -> Callable[[Step], None]:
+        """Return a callback that moves the bar within a batch."""
+        return lambda step: self._progress.update(
+            self._task, completed=self._done + batch * step.index / step.steps
+        )
+
+    def finished(self, results: list[Result]) -> None:
+        """Show what is known after a batch."""
+        self._done += len(results[-1])
+        success = torch.cat([result.success for result in results])
+        median = torch.cat([result.distances for result in results]).median().item()
+        so_far = f"ASR {100 * success.double().mean().item():.1f} %, median {results[-1].distance} {median:.4g}"
+        self._progress.update(self._task, completed=self._done, so_far=so_far)

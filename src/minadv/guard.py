@@ -1,0 +1,67 @@
+"""The attacked model, left as it was: evaluation mode and frozen parameters during an attack, then restored."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minadv.validation import check_device
+
+Model = Callable[[Tensor], Any]
+
+
+@contextmanager
+def guarded(model: Model, inputs: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Yield `model` as a function from inputs to logits.
+
+    Inside, gradients are on (whatever mode the caller is in), every submodule is in evaluation mode and no
+    parameter requires a gradient; afterwards every flag is what it was. `.grad` is never touched.
+
+    Raises:
+        TypeError: for a model that cannot be called.
+        ValueError: when the model's parameters are on another device than `inputs`.
+
+    Warns:
+        UserWarning: when a part of the model is in training mode.
+    """
+    if not callable(model):
+        raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+    if parameters:
+        check_device("the model's parameters", parameters[0].device, inputs)
+    training = [module for module in modules if module.training]
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    if training:
+        warnings.warn(
+            f"the model is in training mode ({type(training[0]).__name__} and {len(training) - 1} more modules): "
+            "it is attacked in evaluation mode and restored afterwards; call model.eval() to silence this",
+            UserWarning,
+            stacklevel=4,
+        )
+    try:
+        for module in training:
+            module.training = False
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        with torch.inference_mode(False), torch.enable_grad():
+            yield lambda x: logits_of(model(x))
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def logits_of(output: Any) -> Tensor:
+    """Return the logits of a model's output: a tensor, or an object with `.logits` (Hugging Face)."""
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor):
+        raise TypeError(
+            f"model must return a tensor of logits or an object with .logits, got {type(output).__name__}: "
+            "wrap it, e.g. lambda x: model(x)[0]"
+        )
+    return logits

@@ -1,0 +1,76 @@
+"""Losses of logits, one value per sample: the signed margins that attacks constrain, and cross-entropy.
+
+All margins are negative exactly when the goal is met (attacks.md, section 0). A `tolerance` (in logits) is
+added to the raw margin, so that a negative value means "beyond the boundary by more than the tolerance".
+"""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+Logits = Float[Tensor, "batch classes"]
+PerSample = Float[Tensor, " batch"]
+Classes = Int64[Tensor, " batch"]
+
+_DENOMINATOR_GUARD = 1e-8
+
+
+def split(logits: Logits, classes: Classes) -> tuple[PerSample, PerSample]:
+    """Return the logit of each sample's class and the largest among its other classes."""
+    chosen = logits.gather(1, classes[:, None]).squeeze(1)
+    others = logits.scatter(1, classes[:, None], -torch.inf)
+    return chosen, others.amax(dim=1)
+
+
+def margin(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSample:
+    """z_y − max_{k≠y} z_k + tolerance: negative when misclassified. Any number of classes ≥ 2."""
+    _need_classes("margin", logits, 2, remedy="a classifier has at least two logits")
+    true, other = split(logits, labels)
+    return true - other + tolerance
+
+
+def targeted_margin(logits: Logits, targets: Classes, tolerance: float = 0.0) -> PerSample:
+    """max_{k≠t} z_k − z_t + tolerance: negative when classified as the target. Any number of classes ≥ 2."""
+    _need_classes("targeted_margin", logits, 2, remedy="a classifier has at least two logits")
+    target, other = split(logits, targets)
+    return other - target + tolerance
+
+
+def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSample:
+    """DLR⁺ = (z_y − max_{k≠y} z_k) / (z_π1 − z_π3), negative when misclassified (ALMA, eq. 4).
+
+    The tolerance is added to the numerator, and the gradient flows through the denominator as well.
+
+    Raises:
+        ValueError: with fewer than three classes; the margin loss is the way out.
+    """
+    _need_classes("dlr_plus", logits, 3, remedy="use the margin instead (constraint='margin')")
+    top = logits.topk(3, dim=1).values
+    return margin(logits, labels, tolerance) / (top[:, 0] - top[:, 2] + _DENOMINATOR_GUARD)
+
+
+def targeted_dlr_plus(logits: Logits, targets: Classes, tolerance: float = 0.0) -> PerSample:
+    """tDLR⁺ = (max_{k≠t} z_k − z_t) / (z_π1 − (z_π3 + z_π4)/2), negative when the target is reached (eq. 18).
+
+    The tolerance acts towards the target (the published code has its sign wrong here).
+
+    Raises:
+        ValueError: with fewer than four classes; the margin loss is the way out.
+    """
+    _need_classes("targeted_dlr_plus", logits, 4, remedy="use the margin instead (constraint='margin')")
+    top = logits.topk(4, dim=1).values
+    spread = top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _DENOMINATOR_GUARD
+    return targeted_margin(logits, targets, tolerance) / spread
+
+
+def cross_entropy(logits: Logits, labels: Classes) -> PerSample:
+    """−log softmax(z)_y, one value per sample."""
+    return functional.cross_entropy(logits, labels, reduction="none")
+
+
+def _need_classes(loss: str, logits: Tensor, least: int, remedy: str) -> None:
+    if logits.shape[1] < least:
+        raise ValueError(
+            f"{loss} needs at least {least} classes, the model's logits have {logits.shape[1]}: {remedy}"
+        )

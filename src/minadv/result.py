@@ -1,0 +1,116 @@
+"""What an attack returns: per-sample outcomes as data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+
+class Status(StrEnum):
+    """What happened to a sample."""
+
+    ALREADY = "already adversarial"
+    FOUND = "found"
+    NOT_FOUND = "not found"
+    NON_FINITE = "non-finite"
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Best distance so far against propagations spent, one row per query (one forward of each sample).
+
+    `propagations` counts forwards plus backwards before the query's own backward; `distances` is inf until
+    a sample's first success.
+    """
+
+    propagations: Int64[Tensor, "queries batch"]
+    distances: Float[Tensor, "queries batch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Verified outcome of an attack, all per sample.
+
+    Attributes:
+        adversarials: like the inputs; the original in rows where the attack failed.
+        success: classified again from `adversarials` by a separate forward pass in the inputs' precision, beyond
+            the boundary by `confidence` logits (up to rounding), finite, and inside [0, 1].
+        distances: recomputed from `adversarials`; inf where failed, 0 where the original was adversarial.
+        forwards, backwards: propagations of the attacked model.
+        status: already adversarial, found, not found, or non-finite (the model returned NaN or infinite values
+            during the search and nothing was found).
+        margins: the goal's logit margin of `adversarials`, negative for successes.
+        predictions, clean_predictions: classes of `adversarials` and of the inputs.
+        distance: label of the minimised distance.
+        confidence: how far beyond the boundary a point had to be, in logits.
+        trace: best distance against propagations, when it was asked for.
+    """
+
+    adversarials: Float[Tensor, "batch ..."]
+    success: Bool[Tensor, " batch"]
+    distances: Float[Tensor, " batch"]
+    forwards: Int64[Tensor, " batch"]
+    backwards: Int64[Tensor, " batch"]
+    status: tuple[Status, ...]
+    margins: Float[Tensor, " batch"]
+    predictions: Int64[Tensor, " batch"]
+    clean_predictions: Int64[Tensor, " batch"]
+    distance: str
+    confidence: float
+    trace: Trace | None = None
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @property
+    def asr(self) -> float:
+        """Attack success rate in [0, 1], already adversarial samples included."""
+        return self.success.double().mean().item()
+
+    @property
+    def median(self) -> float:
+        """Median distance with failures as inf (the lower middle for even counts, as in the paper's scripts)."""
+        return self.distances.median().item()
+
+    def __str__(self) -> str:
+        median = f"{self.median:.4g}" if self.median < float("inf") else "– (ASR below 50 %)"
+        return (
+            f"{int(self.success.sum())}/{len(self)} adversarial (ASR {100 * self.asr:.1f} %), "
+            f"median {self.distance} {median}, forwards/backwards {self.forwards.double().mean():.0f}/"
+            f"{self.backwards.double().mean():.0f}, verified {self.confidence:g} logits beyond the boundary"
+        )
+
+    def to(self, device: torch.device | str) -> "Result":
+        """Return the same result with every tensor on `device`."""
+        moved = {
+            field.name: value.to(device) if isinstance(value := getattr(self, field.name), Tensor) else value
+            for field in fields(self)
+        }
+        if self.trace is not None:
+            moved["trace"] = Trace(self.trace.propagations.to(device), self.trace.distances.to(device))
+        return Result(**moved)
+
+
+def concatenate(results: Sequence[Result]) -> Result:
+    """Join the results of several batches; traces are kept if all have the same number of queries."""
+    first = results[0]
+    joined = {
+        field.name: torch.cat([getattr(result, field.name) for result in results])
+        for field in fields(first)
+        if isinstance(getattr(first, field.name), Tensor)
+    }
+    traces = [result.trace for result in results if result.trace is not None]
+    same = len(traces) == len(results) and len({len(trace.distances) for trace in traces}) == 1
+    trace = (
+        Trace(
+            torch.cat([trace.propagations for trace in traces], dim=1),
+            torch.cat([trace.distances for trace in traces], dim=1),
+        )
+        if same
+        else None
+    )
+    status = tuple(status for result in results for status in result.status)
+    return Result(**joined, status=status, distance=first.distance, confidence=first.confidence, trace=trace)

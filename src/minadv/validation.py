@@ -1,0 +1,117 @@
+"""Checks at the door: every error names the argument, what it got and what to do."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+
+def check_inputs(inputs: object) -> Tensor:
+    """Return `inputs` as a detached tensor if it is a batch of finite floats in [0, 1].
+
+    Raises:
+        TypeError: for anything but a floating-point tensor.
+        ValueError: for a wrong rank, an empty batch, NaN or values outside [0, 1].
+    """
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"inputs must be a torch.Tensor, got {type(inputs).__name__}: use torch.as_tensor")
+    if not inputs.is_floating_point():
+        raise TypeError(
+            f"inputs must be floating point in [0, 1], got dtype {inputs.dtype}: 8-bit images become inputs "
+            "with images.float() / 255"
+        )
+    if inputs.ndim < 2 or inputs.numel() == 0:
+        raise ValueError(
+            f"inputs must have shape (batch, ...) with at least one sample, got {tuple(inputs.shape)}: "
+            "a single sample becomes a batch with inputs.unsqueeze(0)"
+        )
+    inputs = inputs.detach()
+    low, high = (bound.item() for bound in inputs.aminmax())
+    if not (0 <= low and high <= 1):
+        bad = "NaN" if low != low else f"values from {low:.6g} to {high:.6g}"
+        raise ValueError(
+            f"inputs must be finite and in [0, 1], got {bad}: rescale the images, and put normalisation "
+            "(mean and std) inside the model"
+        )
+    return inputs
+
+
+def check_classes(name: str, classes: object, inputs: Tensor) -> Tensor:
+    """Return `classes` if it is a (batch,) int64 tensor on the device of `inputs`.
+
+    Raises:
+        TypeError: for anything but an int64 tensor.
+        ValueError: for another shape, device or negative values.
+    """
+    if not isinstance(classes, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(classes).__name__}: use torch.as_tensor")
+    if classes.dtype != torch.int64:
+        raise TypeError(f"{name} must be int64 class indices, got dtype {classes.dtype}: use {name}.long()")
+    if classes.shape != inputs.shape[:1]:
+        raise ValueError(
+            f"{name} must have shape ({len(inputs)},), one class index per input, got {tuple(classes.shape)}"
+        )
+    check_device(name, classes.device, inputs)
+    return classes.detach()
+
+
+def check_device(what: str, device: torch.device, inputs: Tensor) -> None:
+    """Raise ValueError unless `device` is that of `inputs`."""
+    if device != inputs.device:
+        raise ValueError(
+            f"inputs are on {inputs.device} but {what} on {device}: move them to one device with .to(device)"
+        )
+
+
+def check_range(name: str, classes: Tensor, count: int) -> None:
+    """Raise ValueError unless every class index is in [0, count)."""
+    bad = (classes < 0) | (classes >= count)
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise ValueError(
+            f"{name} must be in [0, {count}) for a model with {count} logits, got {int(classes[row])} at row {row}"
+        )
+
+
+def check_targets(targets: Tensor, labels: Tensor) -> None:
+    """Raise ValueError where a target is the label."""
+    same = targets == labels
+    if same.any():
+        row = int(same.nonzero()[0])
+        raise ValueError(
+            f"targets must differ from labels, got class {int(targets[row])} for both at row {row} "
+            f"({int(same.sum())} such rows): choose another class, e.g. (labels + 1) % classes"
+        )
+
+
+def check_logits(logits: Tensor, inputs: Tensor) -> None:
+    """Check the model's output for the clean inputs.
+
+    Raises:
+        ValueError: unless it is (batch, classes ≥ 2), floating point and finite.
+
+    Warns:
+        UserWarning: when the rows look like probabilities.
+    """
+    batch = len(inputs)
+    if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
+        raise ValueError(
+            f"model must return floating-point logits of shape ({batch}, classes ≥ 2), got {logits.dtype} "
+            f"{tuple(logits.shape)}: a single-logit model z becomes torch.stack((-z, z), dim=1)"
+        )
+    if len(logits) != batch:
+        raise ValueError(f"model returned {len(logits)} rows of logits for a batch of {batch} inputs")
+    broken = ~logits.isfinite().all(dim=1)
+    if broken.any():
+        rows = broken.nonzero().flatten().tolist()
+        raise ValueError(
+            f"model returned NaN or infinite logits for {len(rows)} of {batch} inputs (rows {rows[:5]}): check the "
+            "model's weights and its normalisation, or leave these samples out"
+        )
+    if (logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-3:
+        warnings.warn(
+            "the model's outputs look like probabilities (each row is ≥ 0 and sums to 1): attacks need logits, "
+            "take the softmax out of the model or return log-probabilities",
+            UserWarning,
+            stacklevel=4,
+        )
