@@ -1,6 +1,6 @@
 """Train the demo network on the embedded photographs and write its weights.
 
-    python scripts/train_demo.py [--out src/minadv/models/demo.safetensors] [--epochs 18] [--seed 0]
+    python scripts/train_demo.py [--out src/minadv/models/demo.safetensors] [--epochs 16] [--seed 0]
 
 One thread and one seed: on one machine it writes the same file each time, in about two minutes.
 """
@@ -28,7 +28,9 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     return (mirrored * (0.9 + 0.2 * draw[1]) + 0.1 * (draw[2] - 0.5) + noise).clamp(0, 1)
 
 
-def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int, generator: torch.Generator) -> None:
+def train(
+    network: nn.Module, images: Tensor, labels: Tensor, epochs: int, generator: torch.Generator
+) -> None:
     """Train in place with AdamW, one cycle of the learning rate and softened labels."""
     steps = len(images) // BATCH
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.05)
@@ -57,7 +59,7 @@ def main() -> None:
     """Train, report, write."""
     parser = argparse.ArgumentParser(description="Train the demo network and write its weights.")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--epochs", type=int, default=18)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -4,7 +4,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -21,6 +21,7 @@ LARGEST_BATCH = 256
 ENTRIES_PER_BATCH = 2**21
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Samples by number: `data[i]` is (image tensor in [0, 1], label)."""
 

@@ -5,7 +5,7 @@ adversarial. `constraint` is the same statement in the form an attack prefers: s
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from minadv.losses import Classes, Logits, PerSample
 Constraint = Literal["dlr", "margin"]
 
 
+@runtime_checkable
 class Goal(Protocol):
     """What counts as adversarial for each sample of a batch."""
 

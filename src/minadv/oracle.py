@@ -57,7 +57,7 @@ class Probe:
         logits: (batch, classes), part of the graph that `Oracle.gradient` differentiates.
         adversarial: (batch,) bool, beyond the boundary by the confidence.
         distance: (batch,) distance of `x` to the originals.
-        distance_gradient: its gradient, where it was asked for.
+        distance_gradient: its gradient (of its surrogate, if it has one), where it was asked for.
     """
 
     x: Tensor
@@ -101,6 +101,8 @@ class Oracle:
         self.originals = inputs.detach() if untouched else inputs.detach()[self._rows]
         self.goal = goal if untouched else goal.select(self._rows)
         self.distance = anchor(distance, self.originals) if len(self._rows) else None
+        # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
+        self.surrogate = getattr(self.distance, "surrogate", self.distance)
         self._clean = Probe(
             x=self.originals,
             logits=logits if untouched else logits[self._rows],
@@ -151,7 +153,8 @@ class Oracle:
         assert self.distance is not None  # noqa: S101  (no search runs without samples)
         # the distance first: its own intermediates are gone before the model's graph takes memory
         if distance_gradient:
-            distance, slope = self.distance.value_and_gradient(x)
+            distance, slope = self.surrogate.value_and_gradient(x)
+            distance = distance if self.surrogate is self.distance else self.distance(x)
         else:
             with torch.no_grad():
                 distance, slope = self.distance(x), None

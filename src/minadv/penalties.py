@@ -9,7 +9,7 @@ produce an inf whose masked gradient would be NaN, and written so that autograd 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ Values = Float[Tensor, "..."]
 Weight = Values | float
 
 
+@runtime_checkable
 class Penalty(Protocol):
     """A penalty of the constraint value y with parameter ρ > 0 and multiplier μ > 0 (same shapes)."""
 

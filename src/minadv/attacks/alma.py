@@ -6,7 +6,7 @@ J. Rony, E. Granger, M. Pedersoli, I. Ben Ayed, *Augmented Lagrangian Adversaria
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -26,8 +26,10 @@ MU_RANGE = (1e-6, 1e12)
 # The paper's table 3, and the values of its public scripts where they differ.
 TABLE_3 = {"l1": 0.5, "l2": 0.1, "ssim": 3e-5, "ciede2000[paper]": 0.05, "lpips": 1e-3}
 SCRIPTS = TABLE_3 | {"ssim": 1e-4, "lpips": 1e-2}
-# Distances that the paper does not use: ours.
-FIRST_DISTANCES = TABLE_3 | {"linf": 0.003, "ciede2000": 0.3}
+# Our defaults: distances that the paper does not use, and the longer first step that proximal ℓ1 steps allow.
+FIRST_DISTANCES = TABLE_3 | {"l0": 2.0, "l1": 2.0, "linf": 0.003, "ciede2000": 0.3}
+# On the correct scale CIEDE2000 is an order of magnitude above the paper's, with which the Lagrangian was tuned.
+UNITS = {"ciede2000[paper]": 1.0, "ciede2000": 10.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +42,22 @@ class ALMA(Attack):
         constraint: "dlr" (DLR⁺, scale-invariant; needs 3 classes, 4 when targeted) or "margin" (raw logits).
         alpha: smoothing of the multiplier; None is 0.5 up to 100 steps, 0.9 from 1000 on, between by log(steps).
         alpha_rms, momentum: smoothing of squared gradients and momentum of the steps; None is `alpha`.
+        unit: the distance is divided by it in the Lagrangian, where it meets a constraint of order 1; None is 1
+            for the paper's distances.
         mu, rho: first multiplier and penalty parameter.
         check_every, improvement, rho_growth: every so many steps, ρ grows by the factor unless g fell below
             `improvement` times its last checked value or an adversarial was seen.
         final_step: step size at the end, relative to the first; the decay starts at the first adversarial.
         first_distance: the first step's distance, from which the step size follows; None is the paper's for
             the distance (or a step size of 0.1 for a distance that we don't know).
+        first_step_limit: the first step goes at most this share of the way to the linearised boundary, so that
+            samples close to it are not overshot; until an adversarial is found, the step size then doubles
+            at every check, up to that of `first_distance`. None is no limit, as in the paper.
         exact_first_step: reach `first_distance` with the step really taken, not with the unpreconditioned
             gradient as the published code does.
+        proximal: handle the kinks of ℓ1 by soft thresholding, which leaves untouched entries exactly
+            untouched, instead of by a subgradient as in the paper. ℓ0 is always searched that way, on its
+            surrogate ℓ1. Other distances are smooth and don't change.
     """
 
     steps: int = 1000
@@ -56,6 +66,7 @@ class ALMA(Attack):
     alpha: float | None = None
     alpha_rms: float | None = None
     momentum: float | None = None
+    unit: float | None = None
     mu: float = 1.0
     rho: float = 1.0
     check_every: int = 10
@@ -63,7 +74,9 @@ class ALMA(Attack):
     rho_growth: float = 1.2
     final_step: float = 0.01
     first_distance: float | None = None
+    first_step_limit: float | None = 0.5
     exact_first_step: bool = False
+    proximal: bool = True
 
     name: ClassVar[str] = "alma"
 
@@ -76,8 +89,9 @@ class ALMA(Attack):
             require(argument, value, value is None or 0 <= value < 1, "None or in [0, 1)")
         for argument in ("mu", "rho", "check_every", "improvement", "rho_growth", "final_step"):
             require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
-        first = self.first_distance
-        require("first_distance", first, first is None or first > 0, "None or > 0")
+        for argument in ("first_distance", "first_step_limit"):
+            value = getattr(self, argument)
+            require(argument, value, value is None or value > 0, "None or > 0")
         if isinstance(self.penalty, str):
             penalties.get(self.penalty)
 
@@ -88,7 +102,7 @@ class ALMA(Attack):
         steps: int = 1000,
         source: Literal["table", "scripts"] = "table",
         **others: Any,
-    ) -> Self:
+    ) -> "ALMA":
         """Return exactly the settings of the paper's tables.
 
         Args:
@@ -103,7 +117,8 @@ class ALMA(Attack):
         elif distance == "lpips":
             distance = distances.get("lpips", linear="none")
         first = _look_up(SCRIPTS if source == "scripts" else TABLE_3, distance)
-        return cls(distance=distance, steps=steps, **{"first_distance": first} | others)
+        settings = {"first_distance": first, "first_step_limit": None, "proximal": False}
+        return cls(distance=distance, steps=steps, **settings | others)
 
     def search(self, oracle: Oracle) -> None:
         """Run section 1 of attacks.md."""
@@ -112,11 +127,14 @@ class ALMA(Attack):
         momentum = alpha if self.momentum is None else self.momentum
         penalty = penalties.get(self.penalty) if isinstance(self.penalty, str) else self.penalty
 
+        unit = self.unit or _look_up(UNITS, self.distance) or 1.0
+        shrink = getattr(oracle.surrogate, "shrink", None) if self.proximal else None
+
         x = oracle.originals
         squares, velocity = torch.ones_like(x), torch.zeros_like(x)
         mu, rho = (torch.full_like(oracle.best_distance, value) for value in (self.mu, self.rho))
         first = torch.full_like(mu, N + 1)  # step of the first adversarial
-        reference, eta = mu, mu  # set at step 0
+        reference = eta = longest = mu  # set at step 0
 
         for i in oracle.steps(N):
             probe = oracle.probe(x, distance_gradient=i > 0)
@@ -127,42 +145,59 @@ class ALMA(Attack):
             elif (i + 1) % self.check_every == 0:
                 stuck = (g >= self.improvement * reference) & (first > N)
                 rho, reference = torch.where(stuck, self.rho_growth * rho, rho), g
+                eta = torch.where(first > N, torch.minimum(2 * eta, longest), eta)
             if i > 0:
                 mu = torch.lerp(penalty.derivative(g, rho, mu), mu, alpha).clamp(*MU_RANGE)
             first = torch.where(probe.adversarial & (first > N), i, first)
 
-            h = oracle.gradient(probe, constraint, weights=penalty.derivative(g, rho, mu))
+            weight = penalty.derivative(g, rho, mu)
+            descent = h = oracle.gradient(probe, constraint, weights=weight)
             if probe.distance_gradient is None:  # step 0: the distance has no gradient at the original
-                h = _nonzero(h, oracle)
-                eta = self._step_size(oracle, h, alpha_rms)
+                descent = h = _nonzero(h, oracle)
+                eta, longest = self._step_sizes(oracle, h, g * weight, alpha_rms)
             else:
-                h = h + probe.distance_gradient
+                h = h + probe.distance_gradient / unit
+                descent = h if shrink is None else descent
             squares.mul_(alpha_rms).addcmul_(h, h, value=1 - alpha_rms)
-            velocity.mul_(momentum).addcdiv_(h, squares.sqrt().add_(1e-8))
+            scale = squares.sqrt().add_(1e-8)
+            velocity.mul_(momentum).addcdiv_(descent, scale)
             decayed = eta * self.final_step ** ((i - first).clamp_min(0) / (N - first).clamp_min(1))
-            x = oracle.project(torch.addcmul(x, per_sample(decayed, x), velocity, value=-1))
+            rate = per_sample(decayed, x)
+            x = torch.addcmul(x, rate, velocity, value=-1)
+            if shrink is not None:  # the distance's part of the step, as momentum would have summed it up
+                x = shrink(x, rate / scale.mul_(unit * (1 - momentum)))
+            x = oracle.project(x)
 
     def _alpha(self) -> float:
         if self.alpha is not None:
             return self.alpha
         return 0.5 + 0.4 * min(max(math.log10(self.steps / 100), 0.0), 1.0)
 
-    def _step_size(self, oracle: Oracle, h: Tensor, alpha_rms: float) -> Tensor:
-        """η with D(x, Π[x − ηh]) = ε: doubling, then bisection. No model pass."""
-        distance = oracle.distance
+    def _step_sizes(self, oracle: Oracle, h: Tensor, slope: Tensor, alpha_rms: float) -> tuple[Tensor, Tensor]:
+        """First and longest η: D(x, Π[x − ηh]) = ε gives the longest, by doubling, then bisection; no model pass.
+
+        The first is limited by the linearised boundary g − η⟨∇g, h⟩ = 0. As h = P′·∇g, that is η = g·P′/‖h‖²,
+        with `slope` = g·P′.
+        """
+        distance, x = oracle.surrogate, oracle.originals
         target = self.first_distance or _look_up(FIRST_DISTANCES, self.distance)
         ones = torch.ones_like(oracle.best_distance)
-        if target is None or distance is None:
-            return 0.1 * ones
-        if self.exact_first_step:
-            h = h / ((alpha_rms + (1 - alpha_rms) * h.square()).sqrt() + 1e-8)
+        eta = 0.1 * ones
+        if target is not None:
+            step = h
+            if self.exact_first_step:
+                step = h / ((alpha_rms + (1 - alpha_rms) * h.square()).sqrt() + 1e-8)
 
-        def below(eta: Tensor) -> Tensor:
-            return distance(torch.addcmul(oracle.originals, per_sample(eta, h), h, value=-1).clamp_(0, 1)) <= target
+            def below(eta: Tensor) -> Tensor:
+                return distance(torch.addcmul(x, per_sample(eta, x), step, value=-1).clamp_(0, 1)) <= target
 
-        with torch.no_grad():
-            low, high = bisect(below, *bracket(below, ones), steps=20)
-        return (low + high) / 2
+            with torch.no_grad():
+                low, high = bisect(below, *bracket(below, ones), steps=20)
+            eta = (low + high) / 2
+        if self.first_step_limit is None:
+            return eta, eta
+        boundary = slope / h.flatten(1).square().sum(dim=1)
+        return torch.minimum(eta, self.first_step_limit * boundary), eta
 
 
 def _look_up(table: dict[str, float], distance: str | Distance | Callable[..., Tensor]) -> float | None:

@@ -1,4 +1,4 @@
-"""Data sets from specs: `load("demo")`, `load("npz:PATH")`, `load("folder:PATH")`, `load("torchvision:mnist")`."""
+"""Data sets from specs: `load("demo")`, `load("npz:PATH")`, `load("torchvision:mnist")` and so on."""
 
 from typing import TYPE_CHECKING, Any
 

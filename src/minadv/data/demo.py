@@ -1,8 +1,8 @@
 """The embedded data set: patches of the ten colour photographs that scikit-image and scikit-learn carry.
 
-Each photograph is a class. It is cut into a grid of square cells; a third of the cells are for testing and the rest
-for training, and every patch is made from the pixels of one cell only, so no pixel serves both splits. Nothing here is
-random and nothing is downloaded.
+Each photograph is a class. It is cut into a grid of square cells, a third of them for testing, the rest for
+training, and every patch is made from the pixels of one cell only: no pixel serves both splits. Nothing here
+is random and nothing is downloaded.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ Box = tuple[int, int, int, int]  # left, upper, right, lower, in pixels of the p
 
 SIZE = 32  # a patch, in pixels
 CELL = 64  # a cell after resizing: four patches side by side
-CELLS = 64  # about how many cells a photograph is cut into
+CELLS = 56  # about how many cells a photograph is cut into
 STRIDE: dict[Split, int] = {"train": 8, "test": 32}  # test patches do not overlap one another
 CONTRAST = 3.0  # less (standard deviation) is black sky or border and shows nothing of its photograph
 
@@ -72,7 +72,7 @@ def locate(photograph: Photograph) -> Path:
 
 
 def cells(width: int, height: int, split: Split) -> Iterator[Box]:
-    """List the cells of a split in a photograph of this size; test cells form diagonals, a third of the grid."""
+    """List the cells of a split in a photograph of this size; test cells are every third diagonal."""
     side = isqrt(width * height // CELLS)
     for row in range(height // side):
         for column in range(width // side):
@@ -81,7 +81,7 @@ def cells(width: int, height: int, split: Split) -> Iterator[Box]:
 
 
 def patches(photograph: Image.Image, split: Split) -> NDArray[np.uint8]:
-    """Cut the patches (n, SIZE, SIZE, 3) of a split out of one photograph, the first patch of every cell first."""
+    """Cut the patches (n, SIZE, SIZE, 3) of a split out of a photograph, one from each cell per turn."""
     offsets = range(0, CELL - SIZE + 1, STRIDE[split])
     found = [
         # cropped before it is resized, so that the resampling filter cannot reach into a neighbouring cell
@@ -95,11 +95,11 @@ def patches(photograph: Image.Image, split: Split) -> NDArray[np.uint8]:
 
 
 def load(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Make the images (n, SIZE, SIZE, 3) and labels (n,) of a split: equally many per class, classes taking turns."""
-    by_class = []
+    """Make the images (n, SIZE, SIZE, 3) and labels (n,) of a split; the classes take turns."""
+    by_class: list[NDArray[np.uint8]] = []
     for photograph in PHOTOGRAPHS:
         with Image.open(locate(photograph)) as image:
             by_class.append(patches(image.convert("RGB"), split))
-    count = min(len(images) for images in by_class)
-    images = np.stack([images[:count] for images in by_class], axis=1).reshape(-1, SIZE, SIZE, 3)
-    return images, np.tile(np.arange(len(by_class), dtype=np.int64), count)
+    turns = sorted((turn, label) for label, images in enumerate(by_class) for turn in range(len(images)))
+    images = np.stack([by_class[label][turn] for turn, label in turns])
+    return images, np.array([label for _, label in turns], dtype=np.int64)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from minadv.data.catalogue import TORCHVISION
 from minadv.data.dataset import Data
 from minadv.data.images import InMemory
 
-# torchvision checks the MD5 sum of CIFAR's files before it reads them, which matters because they are pickles.
+# CIFAR's files are pickles; torchvision compares their MD5 sums with its own before it reads them.
 SETS: dict[str, Callable[..., Any]] = {
-    "mnist": lambda root, **options: datasets.MNIST(root, train=False, **options),
-    "fashionmnist": lambda root, **options: datasets.FashionMNIST(root, train=False, **options),
-    "cifar10": lambda root, **options: datasets.CIFAR10(root, train=False, **options),
-    "cifar100": lambda root, **options: datasets.CIFAR100(root, train=False, **options),
-    "svhn": lambda root, **options: datasets.SVHN(root, split="test", **options),
+    "mnist": partial(datasets.MNIST, train=False),
+    "fashionmnist": partial(datasets.FashionMNIST, train=False),
+    "cifar10": partial(datasets.CIFAR10, train=False),
+    "cifar100": partial(datasets.CIFAR100, train=False),
+    "svhn": partial(datasets.SVHN, split="test"),
 }
 FILES = {
     "mnist": "MNIST/raw/t10k-images-idx3-ubyte and the three others of MNIST, unpacked",
@@ -68,7 +69,8 @@ def _open(name: str) -> Any:
     try:
         return SETS[name](folder, download=True)
     except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())  # torchvision's has a line per mirror
         raise RuntimeError(
-            f"torchvision:{name} is not in {folder} and downloading it failed ({error}); put {FILES[name]}, into "
-            f"{folder}, or set MINADV_DATA to the folder that has it"
+            f"torchvision:{name} is not in {folder} and downloading it failed ({reason}); put there "
+            f"{FILES[name]}, or set MINADV_DATA to the folder that has it"
         ) from error

@@ -70,7 +70,8 @@ def _size(file: Path) -> tuple[int, int]:
     try:
         with Image.open(file) as image:
             # tag 0x0112: orientations from 5 on are lying on their side
-            return image.size[::-1] if image.getexif().get(0x0112, 1) >= 5 else image.size
+            width, height = image.size
+            return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{file} cannot be read as an image ({error}); remove it or save it again"

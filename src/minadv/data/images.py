@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ Mode = Literal["RGB", "L"]
 Batch = Float[Tensor, "batch channels height width"]
 
 
+@runtime_checkable
 class Images(Protocol):
     """Images of one shape that can be read in any order."""
 
@@ -41,16 +42,18 @@ class InMemory:
         return len(self.pixels)
 
     def read(self, indices: Sequence[int]) -> Batch:
+        """Read these images as float32 in [0, 1]."""
         chosen = self.pixels[torch.as_tensor(indices, dtype=torch.int64)]
         return chosen.float() / 255 if chosen.dtype == torch.uint8 else chosen
 
     def select(self, indices: Sequence[int]) -> "InMemory":
+        """Keep these images only, in this order."""
         return InMemory(self.pixels[torch.as_tensor(indices, dtype=torch.int64)])
 
 
 @dataclass(frozen=True)
 class InFiles:
-    """Image files; with a `size` each is resized on its shorter side and cropped in the centre to size × size."""
+    """Image files; with a `size` the shorter side is resized to it and the centre cropped to size × size."""
 
     paths: tuple[Path, ...]
     mode: Mode
@@ -60,6 +63,7 @@ class InFiles:
         return len(self.paths)
 
     def read(self, indices: Sequence[int]) -> Batch:
+        """Read these images as float32 in [0, 1]; they must have one shape."""
         if not indices:
             return torch.empty(0, len(self.mode), self.size or 0, self.size or 0)
         arrays = [decode(self.paths[index], self.mode, self.size) for index in indices]
@@ -67,6 +71,7 @@ class InFiles:
         return pixels.unsqueeze(1) if self.mode == "L" else pixels.permute(0, 3, 1, 2).contiguous()
 
     def select(self, indices: Sequence[int]) -> "InFiles":
+        """Keep these images only, in this order, without reading them."""
         return InFiles(tuple(self.paths[index] for index in indices), self.mode, self.size)
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 from urllib.parse import parse_qsl
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from minadv import errors
 from minadv.data import demo, downloads, folder, npz
 from minadv.data.dataset import Data
-from minadv.data.images import InMemory, Mode
+from minadv.data.images import InMemory
 
 GRAMMAR = "demo, demo:train, npz:PATH, folder:PATH[?size=224&mode=L] or torchvision:NAME"
 KINDS = ("demo", "folder", "npz", "torchvision")
@@ -20,10 +19,11 @@ def load(spec: str) -> Data:
     """Load a data set: a map-style data set of float32 images in [0, 1] and integer labels.
 
     Args:
-        spec: `demo` (test patches) or `demo:train`; `npz:PATH`, an archive with `images` and `labels`; `folder:PATH`,
-            a sub-folder per class, where `?size=224` resizes the shorter side and crops the centre and `?mode=L`
-            reads grey images (default: colour); `torchvision:mnist|fashionmnist|cifar10|cifar100|svhn`, test sets
-            kept in `$MINADV_DATA` (default `~/.cache/minadv/data`).
+        spec: `demo` (test patches) or `demo:train`; `npz:PATH`, an archive with `images` and `labels`;
+            `folder:PATH`, a sub-folder per class, where `?size=224` resizes the shorter side and crops the
+            centre and `?mode=L` reads grey images (default: colour);
+            `torchvision:mnist|fashionmnist|cifar10|cifar100|svhn`, test sets kept in `$MINADV_DATA` (default
+            `~/.cache/minadv/data`).
 
     Raises:
         ValueError: the spec is malformed or unknown, or the data is not what it should be.
@@ -65,4 +65,4 @@ def _folder(spec: str, rest: str) -> Data:
         raise ValueError(f"size in {spec!r} must be a positive whole number of pixels, got {size!r}")
     if mode not in ("RGB", "L"):
         raise ValueError(f"mode in {spec!r} must be RGB (colour) or L (grey), got {mode!r}")
-    return folder.load(Path(path).expanduser(), None if size is None else int(size), cast(Mode, mode))
+    return folder.load(Path(path).expanduser(), None if size is None else int(size), mode)

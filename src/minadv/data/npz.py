@@ -37,24 +37,18 @@ def load(path: Path) -> Data:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no NumPy archive (.npz) or is damaged; npz: needs {NEEDED}")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path} is a single array, not an archive; npz: needs {NEEDED}")
-        with archive:
+        with np.load(path, allow_pickle=False) as archive:
             wanted = [name for name in ("images", "labels", "classes") if name in archive.files]
             others = [name for name in archive.files if name not in wanted]
             # arrays nobody asked for are named, not read
-            return {name: archive[name] for name in wanted} or dict.fromkeys(others, np.empty(0))
+            return {name: archive[name] for name in wanted} | dict.fromkeys(others, np.empty(0))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise ValueError(f"{path} is damaged or no NumPy archive ({error}); npz: needs {NEEDED}") from error
-    except ValueError as error:
-        if str(path) in str(error):
-            raise
-        # NumPy says this of arrays of Python objects and of files that are not its own
-        raise ValueError(
-            f"{path} cannot be read without running pickled code, which is not done ({error}); npz: needs {NEEDED}"
-        ) from error
+    except ValueError as error:  # arrays of Python objects are pickles, which are not opened
+        raise ValueError(f"{path} cannot be read as plain numbers ({error}); npz: needs {NEEDED}") from error
 
 
 def _labels(path: Path, labels: NDArray[Any]) -> NDArray[np.int64]:
@@ -78,7 +72,7 @@ def _pixels(path: Path, images: NDArray[Any]) -> torch.Tensor:
         raise ValueError(f"{path}: images are {images.dtype}, needed is uint8 in 0–255 or float in [0, 1]")
     if images.size and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(
-            f"{path}: float images must be finite and in [0, 1], these go from {images.min()} to {images.max()}"
+            f"{path}: float images must be finite and in [0, 1], got {images.min()} to {images.max()}"
         )
     return torch.from_numpy(np.ascontiguousarray(channels_first, dtype=np.float32))
 
@@ -89,6 +83,6 @@ def _classes(path: Path, classes: NDArray[Any] | None, labels: NDArray[np.int64]
         return tuple(str(label) for label in range(needed))
     if classes.ndim != 1 or classes.dtype.kind != "U" or len(classes) < needed:
         raise ValueError(
-            f"{path}: classes are {classes.dtype} {classes.shape}, needed is a vector of {needed} or more strings"
+            f"{path}: classes are {classes.dtype} {classes.shape}, needed are {needed} or more strings"
         )
     return tuple(str(name) for name in classes)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from torch import Tensor
@@ -51,10 +52,11 @@ def get(name: str, **options: Any) -> Distance:
         if not equals:
             raise ValueError(f"distance options are written key=value, got {pair!r} in {written!r}")
         options[key.strip()] = value.strip()
-    try:
-        return _BUILDERS[name](**options)
-    except TypeError as error:
-        raise ValueError(f"distance {name!r} does not take the options {options}: {error}") from error
+    known = [parameter for parameter in signature(_BUILDERS[name]).parameters]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of distance {name}", option, known)
+    return _BUILDERS[name](**options)
 
 
 def anchor(distance: Distance, x0: Tensor) -> Anchored:

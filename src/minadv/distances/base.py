@@ -12,6 +12,7 @@ Batch = Float[Tensor, "batch ..."]
 PerSample = Float[Tensor, " batch"]
 
 
+@runtime_checkable
 class Anchored(Protocol):
     """Distance to fixed originals."""
 

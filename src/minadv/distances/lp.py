@@ -1,12 +1,16 @@
 """ℓp distances over all entries of a sample, p ∈ {0, 1, 2, ∞}, with closed-form gradients."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from minadv.distances.base import Batch, PerSample, per_sample, safe_sqrt
+
+# More change nothing in float32: each step removes entries, and few remain after a handful.
+NEWTON_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,35 @@ class AnchoredLp:
         largest = (delta.abs() == scale) & (scale > 0)
         count = largest.flatten(1).sum(dim=1).clamp_min(1)
         return value, delta.sign() * largest / per_sample(count, delta)
+
+    @property
+    def surrogate(self) -> "AnchoredLp":
+        """What gradient methods descend instead: ℓ1 for ℓ0, whose own gradient says nothing."""
+        return AnchoredLp(1, self.x0) if self.p == 0 else self
+
+    @property
+    def shrink(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Proximal step `(x, by) -> x` of the norms with kinks (ℓ1, ℓ∞), None for the others.
+
+        It minimises ‖x′ − x0‖_p + Σ_j (x′_j − x_j)²/(2·by_j) over x′: `by` is a step size per entry.
+        """
+        return {1: self._soft_threshold, math.inf: self._clip}.get(self.p)
+
+    def _soft_threshold(self, x: Tensor, by: Tensor) -> Tensor:
+        delta = x - self.x0
+        return self.x0 + delta - delta.clamp(-by, by)
+
+    def _clip(self, x: Tensor, by: Tensor) -> Tensor:
+        """Clip x − x0 at ±θ with Σ_j max(|x − x0|_j − θ, 0)/by_j = 1 (θ = 0 where the sum stays below)."""
+        delta = x - self.x0
+        size, weight = delta.abs().flatten(1), 1 / by.expand_as(delta).flatten(1)
+        theta = torch.zeros_like(size[:, :1])
+        for _ in range(NEWTON_STEPS):  # from the left of the root of a convex function: monotone
+            above = weight * (size > theta)
+            mass = above.sum(dim=1, keepdim=True)
+            theta = torch.where(mass > 0, ((above * size).sum(dim=1, keepdim=True) - 1) / mass, theta).clamp_min(0)
+        bound = per_sample(theta, delta)
+        return self.x0 + delta.clamp(-bound, bound)
 
 
 def norm(rows: Tensor, p: float) -> Tensor:

@@ -26,6 +26,7 @@ class Normalise(nn.Module):
     def forward(
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
+        """Normalise."""
         return (inputs - self.mean) / self.std
 
 
@@ -37,6 +38,7 @@ class Logits(nn.Module):
         self.network = network
 
     def forward(self, inputs: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Give the logits."""
         return self.network(inputs).logits
 
 
@@ -48,6 +50,7 @@ class Function(nn.Module):
         self.function = function
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Call the function."""
         return self.function(inputs)
 
 

@@ -11,11 +11,11 @@ FEATURES = ("relu1", "relu2", "relu3", "relu4")
 class DemoNet(nn.Module):
     """Four 3×3 convolutions with ReLU, the mean over positions, a linear layer; 160 thousand parameters.
 
-    Inputs are in [0, 1], of any size from 8×8 on (it is trained on 32×32 colour patches); the normalisation is inside.
-    No batch normalisation, no dropout and no max-pooling: apart from its ReLUs it is smooth.
+    Colour inputs in [0, 1], of any size (it is trained on 32×32); the normalisation is inside. No batch
+    normalisation, dropout or max-pooling: apart from its ReLUs it is smooth.
 
-    `FEATURES` names the layers that are good features for LPIPS, each a sub-module of its own (`get_submodule`): for
-    32×32 inputs `relu1` is 32×32×32, `relu2` 64×16×16, `relu3` 96×8×8, `relu4` 96×8×8.
+    `FEATURES` names the layers that are good features for LPIPS, each a sub-module of its own
+    (`get_submodule`): for 32×32 inputs `relu1` gives 32×32×32, `relu2` 64×16×16, `relu3` and `relu4` 96×8×8.
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -34,6 +34,7 @@ class DemoNet(nn.Module):
         self.linear = nn.Linear(96, classes)
 
     def forward(self, inputs: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
+        """Give the logits."""
         features = self.relu1(self.conv1(self.normalise(inputs)))
         features = self.relu2(self.conv2(features))
         features = self.relu3(self.conv3(features))

@@ -1,0 +1,64 @@
+"""How the command line speaks: results on stdout, one clear line per problem on stderr."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+# What our own errors are, and what the system says when a file, memory or a network is not there. Anything else
+# is a defect in minadv and keeps its traceback.
+EXPECTED = (ValueError, TypeError, ImportError, MemoryError, OSError, RuntimeError)
+
+
+def out() -> Console:
+    """Console for results; made anew, because tests and pipes replace the stream."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """Console for problems."""
+    return Console(stderr=True, highlight=False)
+
+
+def warn(message: str) -> None:
+    """Say something that the user should know on stderr."""
+    err().print(Text.assemble(("note: ", "bold yellow"), _one_line(message)), soft_wrap=True)
+
+
+@contextmanager
+def one_line_errors(debug: bool) -> Iterator[None]:
+    """Turn expected errors into one line and exit code 2, Ctrl-C into exit code 130.
+
+    Args:
+        debug: let errors through with their traceback.
+    """
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise  # they are RuntimeErrors, but say how to exit
+    except KeyboardInterrupt as interrupt:
+        err().print(Text("interrupted: nothing more is written", "bold yellow"))
+        raise typer.Exit(INTERRUPTED) from interrupt
+    except EXPECTED as error:
+        if debug:
+            raise
+        message = _one_line(str(error)) or type(error).__name__
+        err().print(Text.assemble(("error: ", "bold red"), (message, "red")), soft_wrap=True)
+        raise typer.Exit(BAD_INPUT) from error
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show Python warnings as one line each."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_args, **_options: warn(str(message))
+        yield
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

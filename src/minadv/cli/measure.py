@@ -1,0 +1,90 @@
+"""What a run folder says about each sample beyond the attack's own result."""
+
+from collections.abc import Iterator
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from minadv import distances
+from minadv.distances.ssim import WINDOW
+from minadv.goals import Targeted, Untargeted
+from minadv.guard import Model, guarded
+from minadv.oracle import quantise
+from minadv.result import Result
+from minadv.runs import COLUMNS
+
+ROWS_AT_ONCE = 64
+
+
+def table(
+    result: Result, samples: list[int], labels: Tensor, originals: Tensor, survives: Tensor
+) -> pl.DataFrame:
+    """One row per sample: the attack's result, and every other distance that applies.
+
+    Args:
+        result: of the attack, on the CPU.
+        samples: number of each sample in the data set.
+        labels: (batch,) true classes.
+        originals: (batch, ...) what was attacked.
+        survives: (batch,) whether the adversarial image still is one after rounding to 8 bits.
+    """
+    columns: dict[str, list[object]] = {
+        "sample": list(samples),
+        "label": labels.tolist(),
+        "clean_prediction": result.clean_predictions.tolist(),
+        "adversarial_prediction": result.predictions.tolist(),
+        "status": [status.value for status in result.status],
+        "success": result.success.tolist(),
+        "distance": result.distances.tolist(),
+        "forwards": result.forwards.tolist(),
+        "backwards": result.backwards.tolist(),
+        "margin": result.margins.tolist(),
+        # the question makes no sense where there is no adversarial
+        "survives_8bit": [
+            kept if found else None
+            for kept, found in zip(survives.tolist(), result.success.tolist(), strict=True)
+        ],
+    }
+    others = {name: values.tolist() for name, values in other_distances(result, originals).items()}
+    return pl.DataFrame(columns | others, schema=COLUMNS | dict.fromkeys(others, pl.Float64))
+
+
+def other_distances(result: Result, originals: Tensor) -> dict[str, Tensor]:
+    """Every distance that needs no weights and applies, in float64; inf where the attack failed."""
+    return {
+        name: torch.cat(
+            [
+                distances.get(name)(result.adversarials[rows].double(), originals[rows].double())
+                for rows in _chunks(len(result))
+            ]
+        ).masked_fill(~result.success, torch.inf)
+        for name in applicable(originals)
+    }
+
+
+def applicable(images: Tensor) -> tuple[str, ...]:
+    """Names of the distances that need no weights and are defined for these samples."""
+    names = ["l0", "l1", "l2", "linf"]
+    if images.ndim == 4 and min(images.shape[-2:]) >= WINDOW:
+        names.append("ssim")
+    if images.ndim == 4 and images.shape[1] == 3:
+        names.append("ciede2000")
+    return tuple(names)
+
+
+def survive_8_bits(
+    model: Model, adversarials: Tensor, labels: Tensor, target: int | None, device: torch.device
+) -> Tensor:
+    """Whether each image still meets the goal after its values are rounded to multiples of 1/255."""
+    kept: list[Tensor] = []
+    for rows in _chunks(len(adversarials)):
+        images, classes = quantise(adversarials[rows].to(device), 256), labels[rows].to(device)
+        goal = Untargeted(classes) if target is None else Targeted(torch.full_like(classes, target))
+        with guarded(model, images) as logits, torch.no_grad():
+            kept.append((goal.margin(logits(images)) < 0).cpu())
+    return torch.cat(kept)
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, count, ROWS_AT_ONCE))

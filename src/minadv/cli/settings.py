@@ -1,0 +1,99 @@
+"""From words on a command line to an attack: pure functions, no output."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from minadv import attacks, distances, penalties
+from minadv.attacks.base import Attack
+from minadv.distances import Distance
+from minadv.errors import unknown
+
+NOTHING = ("none", "null", "")
+
+
+def build_attack(
+    name: str, distance: str, options: Mapping[str, Any], assignments: Sequence[str], paper: bool
+) -> Attack:
+    """Return the attack that a command line describes.
+
+    Args:
+        name: of the attack.
+        distance: name and options, e.g. "ciede2000:scale=paper".
+        options: hyper-parameters with an option of their own; None where it was not given.
+        assignments: further hyper-parameters, each "key=value".
+        paper: start from the settings of the paper's tables.
+
+    Raises:
+        ValueError: for an unknown name or hyper-parameter (the nearest is suggested), or a value that does not fit.
+    """
+    cls = attacks.find(name)
+    known = [field.name for field in fields(cls)]
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if key not in known:
+            raise ValueError(f"the attack {name} has no {key}: leave --{key} out. It has: {', '.join(sorted(known))}")
+    for key, value in (split(assignment) for assignment in assignments):
+        if key not in known:
+            raise unknown(f"hyper-parameter of {name}", key, known)
+        if key in given or key == "distance":
+            raise ValueError(f"{key} is given twice: as -p {key}={value} and as --{key}")
+        given[key] = parse(cls, key, value)
+    if not paper:
+        return cls(distance=distances.resolve(distance), **given)
+    from_paper = getattr(cls, "paper", None)
+    if from_paper is None:
+        raise ValueError(f"the attack {name} has no settings of the paper: leave --paper out")
+    attack = from_paper(distance, **given)
+    # resolved once: a distance with a network in it would otherwise be loaded again for every batch
+    return replace(attack, distance=distances.resolve(attack.distance))
+
+
+def split(assignment: str) -> tuple[str, str]:
+    """Take "key=value" apart.
+
+    Raises:
+        ValueError: when there is no = or no key.
+    """
+    key, equals, value = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"-p takes key=value, got {assignment!r}")
+    return key.strip().replace("-", "_"), value.strip()
+
+
+def parse(cls: type[Attack], key: str, text: str) -> Any:
+    """Read a value by the type of its field.
+
+    Raises:
+        ValueError: when it does not fit.
+    """
+    hint = get_type_hints(cls)[key]
+    if text.lower() in NOTHING and NoneType in get_args(hint):
+        return None
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(text)
+    except ValidationError as error:
+        needed = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
+        raise ValueError(f"-p {key} needs {needed}, got {text!r}") from error
+
+
+def distance_for(distance: str, model: str) -> str:
+    """Return the distance to use with this model: LPIPS on the demo takes the demo's own features."""
+    return "lpips:trunk=demo" if distance == "lpips" and model.partition("@")[0] == "demo" else distance
+
+
+def as_plain(attack: Attack) -> dict[str, str | int | float | bool | None]:
+    """Every hyper-parameter of an attack as a value that JSON has."""
+    return {field.name: _plain(getattr(attack, field.name)) for field in fields(attack)}
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Distance):
+        return value.name
+    names = [name for name, penalty in penalties.ALL.items() if penalty == value]
+    return names[0] if names else repr(value)

@@ -1,0 +1,35 @@
+"""Where weight files are looked for. Importing this does not import torch."""
+
+import os
+from pathlib import Path
+
+from minadv.models.zoo import Entry
+
+DEMO_WEIGHTS = Path(__file__).parent / "demo.safetensors"
+
+
+def folders() -> tuple[Path, ...]:
+    """List the folders, in order: those of $MINADV_WEIGHTS, ./weights, ../shared/data, ~/.cache/minadv."""
+    own = [Path(part).expanduser() for part in os.environ.get("MINADV_WEIGHTS", "").split(os.pathsep) if part]
+    return (*own, Path("weights"), Path("..") / "shared" / "data", Path.home() / ".cache" / "minadv")
+
+
+def file_names(name: str, entry: Entry) -> tuple[str, ...]:
+    """List the names a weight file may have: NAME.safetensors (a conversion), then the official ones."""
+    return tuple(dict.fromkeys((f"{name}.safetensors", *entry.files)))
+
+
+def find(name: str, entry: Entry) -> Path | None:
+    """Find the weights of a zoo entry, None when no folder has them."""
+    candidates = (folder / file for folder in folders() for file in file_names(name, entry))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def not_found(name: str, entry: Entry) -> FileNotFoundError:
+    """Build the error that says what to get, from where, and where to put it."""
+    places = ", ".join(str(folder.absolute()) for folder in folders())
+    return FileNotFoundError(
+        f"the weights of zoo:{name} were not found: get {' or '.join(file_names(name, entry))} from "
+        f"{entry.source}; looked in {places}. Put it there, set MINADV_WEIGHTS to its folder, or write "
+        f"zoo:{name}@FILE (zoo:{name}@random for an untrained model)"
+    )

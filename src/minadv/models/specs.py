@@ -1,0 +1,59 @@
+"""The grammar of model specs: KIND[:NAME][@AT]."""
+
+from dataclasses import dataclass
+
+from minadv import errors
+
+KINDS = ("demo", "file", "hf", "python", "robustbench", "timm", "torchvision", "zoo")
+RANDOM = "random"
+GRAMMAR = (
+    "demo, zoo:NAME[@FILE|@random], file:ARCHITECTURE@FILE, torchvision:NAME[@WEIGHTS|@FILE|@random], "
+    "timm:NAME[@FILE|@random], hf:NAME[@random], robustbench:NAME[@FILE|@random] or "
+    "python:package.module:factory"
+)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model spec in its parts; `at` is what follows the @, None without one."""
+
+    text: str
+    kind: str
+    name: str
+    at: str | None
+
+    @property
+    def random(self) -> bool:
+        """Whether an untrained model is asked for."""
+        return self.at == RANDOM
+
+
+def parse(text: str) -> Spec:
+    """Take a model spec apart.
+
+    Raises:
+        ValueError: the kind is unknown, or a part is missing or too much; the message shows the grammar.
+    """
+    head, at, where = text.partition("@")
+    kind, colon, name = head.partition(":")
+    if kind not in KINDS:
+        raise errors.unknown("model spec", kind, KINDS)
+    if at and not where:
+        raise malformed(text, "nothing follows the @")
+    if kind == "demo":
+        if colon:
+            raise malformed(text, "demo takes no name")
+    elif not name:
+        raise malformed(text, f"{kind}: needs a name")
+    if kind == "file" and not where:
+        raise malformed(text, "file: needs a weight file after an @")
+    if kind == "hf" and where not in ("", RANDOM):
+        raise malformed(text, "hf: loads a name or a folder, only @random can follow it")
+    if kind == "python" and (at or not all(name.partition(":"))):
+        raise malformed(text, "python: needs a module, a colon and the name of a factory in it")
+    return Spec(text, kind, name, where or None)
+
+
+def malformed(text: str, what: str) -> ValueError:
+    """Build the error for a spec that does not follow the grammar."""
+    return ValueError(f"the model spec {text!r} is malformed: {what}; specs are {GRAMMAR}")

@@ -1,0 +1,149 @@
+"""Weight files: read without running anything in them, and fitted to a network."""
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+PICKLES = (".pt", ".pth")
+CONVERT = (
+    "if you trust it, convert it elsewhere: "
+    "safetensors.torch.save_file(torch.load(FILE, weights_only=False)['state_dict'], 'weights.safetensors')"
+)
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state")
+PREFIXES = ("", "module.", "model.", "module.model.", "network.", "1.", "module.1.")
+# Not part of the network: normalisation kept with the weights, the attacker of MadryLab's `robustness`, and
+# the stage that the wide networks of TRADES define but never run.
+COMPANIONS = re.compile(r"(^|\.)(mu|sigma)$|(^|\.)(normalizer|normalize|attacker)\.|^(module\.)?sub_block1\.")
+# Counts batches while training; old files lack it and evaluation does not read it.
+COUNTER = "num_batches_tracked"
+
+
+def read(path: Path) -> State:
+    """Read the tensors of a .safetensors, .pt or .pth file, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, holds code or no weights, or has another ending.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no weight file {path} (looked at {path.absolute()})")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is no intact safetensors file ({error}); fetch it again") from error
+    if path.suffix in PICKLES:
+        return _tensors(path, _unpickled(path))
+    raise ValueError(f"{path} ends in {path.suffix!r}; weights are read from .safetensors, .pt and .pth")
+
+
+def _unpickled(path: Path) -> Any:
+    with path.open("rb") as file:
+        if file.read(64).lstrip()[:1] == b"<":
+            raise ValueError(f"{path} is a web page, not weights: follow its download link in a browser")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickle protocols: it loads or it does not
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = re.search(r"(Unsupported|GLOBAL|Trying)[^\n]*", str(error))
+        what = reason[0] if reason else "it cannot be read as tensors"
+        raise ValueError(
+            f"{path} is damaged or holds more than tensors ({what}); it is not opened, because that could "
+            f"run code inside it: {CONVERT}"
+        ) from error
+    except Exception as error:  # there is no telling what a damaged file provokes
+        raise ValueError(f"{path} is damaged ({error}); fetch it again") from error
+
+
+def _tensors(path: Path, loaded: Any) -> State:
+    """Find the state dict in what a training script saved."""
+    for _ in range(len(WRAPPERS)):  # not for ever: a file can contain itself
+        if not isinstance(loaded, Mapping):
+            break
+        content = cast("Mapping[Any, Any]", loaded)
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None and tensors:
+            return tensors
+        loaded = inner
+    raise ValueError(
+        f"{path} holds no state dict (a mapping from names to tensors, if need be under 'state_dict')"
+    )
+
+
+def fit(network: nn.Module, state: State, source: Path | str) -> None:
+    """Load a state dict into a network, whatever wrapper it was saved from.
+
+    Raises:
+        ValueError: names or shapes differ; the message lists them and names architectures that would fit.
+    """
+    wanted = network.state_dict()
+    prefix = max(PREFIXES, key=lambda start: sum(start + name in state for name in wanted))
+    given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    rest = [key for key in state if not key.startswith(prefix)]
+    problems = _problems(wanted, given, rest)
+    if problems:
+        raise ValueError(f"{source} does not fit: {'; '.join(problems)}. {_advice(state)}")
+    # assigning would keep another precision; copying casts to the network's
+    network.load_state_dict({name: given.get(name, value) for name, value in wanted.items()})
+
+
+def _problems(wanted: State, given: State, rest: list[str]) -> list[str]:
+    missing = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
+    strange = [name for name in (*given, *rest) if name not in wanted and not COMPANIONS.search(name)]
+    shapes = [
+        f"{name} is {tuple(given[name].shape)}, needed is {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    broken = [name for name in wanted if name in given and not given[name].isfinite().all()]
+    found = {"missing": missing, "unexpected": strange, "wrong shape": shapes, "not finite": broken}
+    return [f"{what}: {_some(names)}" for what, names in found.items() if names]
+
+
+def _some(names: list[str], limit: int = 4) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _advice(state: State) -> str:
+    fitting = architectures_for(state)
+    if fitting:
+        return f"It would fit the architecture {' or '.join(fitting)}"
+    return "No architecture of the zoo fits it; python:package.module:factory loads a network of your own"
+
+
+def architectures_for(state: State) -> tuple[str, ...]:
+    """Name the zoo's architectures that a state dict fits, by tensor names and shapes."""
+    from minadv.models.architectures import BUILDERS
+
+    with torch.device("meta"):  # names and shapes only, no memory
+        networks = {name: build().state_dict() for name, build in BUILDERS.items()}
+    return tuple(
+        name
+        for name, wanted in networks.items()
+        for prefix in PREFIXES
+        if all(
+            prefix + key in state and state[prefix + key].shape == value.shape
+            for key, value in wanted.items()
+            if not key.endswith(COUNTER)
+        )
+    )
+
+
+def classes(network: nn.Module, state: State) -> int | None:
+    """Count the classes of a state dict by the network's last linear layer, None when that is not in it."""
+    matrices = [name for name, tensor in network.state_dict().items() if tensor.ndim == 2]
+    keys = [prefix + name for name in matrices[-1:] for prefix in PREFIXES]
+    return next((len(state[key]) for key in keys if key in state), None)

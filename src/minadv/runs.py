@@ -1,0 +1,215 @@
+"""The folder of one finished run: what was asked, what was found, and the tensors themselves.
+
+    run.json                     exact configuration and environment
+    results.parquet              one row per sample
+    adversarials.safetensors     adversarials, originals, labels and sample numbers
+    trace.safetensors            best distance against propagations, on request
+    png/                         adversarials as 8-bit images, on request
+
+Every file is written under another name and then moved into place, `run.json` last: a folder that has it is
+complete.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from polars.exceptions import PolarsError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from minadv.result import Trace
+
+CONFIGURATION, RESULTS, TENSORS, TRACE = (
+    "run.json",
+    "results.parquet",
+    "adversarials.safetensors",
+    "trace.safetensors",
+)
+COLUMNS = {
+    "sample": pl.Int64,
+    "label": pl.Int64,
+    "clean_prediction": pl.Int64,
+    "adversarial_prediction": pl.Int64,
+    "status": pl.String,
+    "success": pl.Boolean,
+    "distance": pl.Float64,
+    "forwards": pl.Int64,
+    "backwards": pl.Int64,
+    "margin": pl.Float64,
+    "survives_8bit": pl.Boolean,
+}
+
+
+class Environment(BaseModel):
+    """Where a run was computed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    python: str
+    torch: str
+    platform: str
+    cpus: int
+    threads: int
+    accelerator: str | None = None
+    commit: str | None = None
+
+
+class Configuration(BaseModel):
+    """Everything that is needed to repeat a run.
+
+    Attributes:
+        format: version of this layout.
+        settings: every hyper-parameter of the attack.
+        distance: label of the minimised distance.
+        target: class to reach, None when untargeted.
+        classes: a name per label.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    version: str
+    model: str
+    data: str
+    attack: str
+    settings: dict[str, JsonValue]
+    distance: str
+    confidence: float
+    target: int | None
+    classes: tuple[str, ...]
+    dtype: str
+    device: str
+    batch_size: int | None
+    command: tuple[str, ...]
+    started: str
+    seconds: float
+    environment: Environment
+
+    def class_name(self, label: int) -> str:
+        """Name of a class; its number where the data set has no name for it."""
+        return self.classes[label] if 0 <= label < len(self.classes) else f"class {label}"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run, as it is stored: `results` has a row for each row of the tensors."""
+
+    configuration: Configuration
+    results: pl.DataFrame
+    adversarials: Tensor
+    originals: Tensor
+    trace: Trace | None = None
+
+
+def exists(folder: Path) -> bool:
+    """Whether the folder holds a run, finished or not."""
+    return any((folder / name).exists() for name in (CONFIGURATION, RESULTS, TENSORS))
+
+
+def write(folder: Path, run: Run) -> None:
+    """Store a run; one that was there before is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (CONFIGURATION, TRACE):
+        (folder / stale).unlink(missing_ok=True)
+    with in_place(folder / RESULTS) as path:
+        run.results.write_parquet(path)
+    tensors = {
+        "adversarials": run.adversarials,
+        "originals": run.originals,
+        "labels": run.results["label"].to_torch(),
+        "samples": run.results["sample"].to_torch(),
+    }
+    _save(folder / TENSORS, tensors)
+    if run.trace is not None:
+        _save(folder / TRACE, {"propagations": run.trace.propagations, "distances": run.trace.distances})
+    with in_place(folder / CONFIGURATION) as path:
+        path.write_text(run.configuration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        FileNotFoundError: for a folder or file that is not there.
+        ValueError: for a file that is damaged, or files that do not belong together.
+    """
+    configuration = _configuration(_existing(folder, CONFIGURATION))
+    results = _results(_existing(folder, RESULTS))
+    tensors = _tensors(_existing(folder, TENSORS), ("adversarials", "originals"))
+    adversarials, originals = tensors["adversarials"], tensors["originals"]
+    if not len(results) == len(adversarials) == len(originals) or adversarials.shape != originals.shape:
+        raise ValueError(
+            f"{folder} mixes files of different runs: {len(results)} rows in {RESULTS}, adversarials "
+            f"{tuple(adversarials.shape)} and originals {tuple(originals.shape)} in {TENSORS}; run the attack again"
+        )
+    trace = None
+    if (folder / TRACE).exists():
+        stored = _tensors(folder / TRACE, ("propagations", "distances"))
+        trace = Trace(stored["propagations"], stored["distances"])
+    return Run(configuration, results, adversarials, originals, trace)
+
+
+@contextmanager
+def in_place(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; it becomes `path` when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    with in_place(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+
+
+def _existing(folder: Path, name: str) -> Path:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}: give the --out of a finished minadv attack")
+    if not (folder / name).is_file():
+        raise FileNotFoundError(f"{folder} is not a finished run, it has no {name}: run minadv attack --out {folder}")
+    return folder / name
+
+
+def _damaged(path: Path, why: str) -> ValueError:
+    return ValueError(f"{path} cannot be read, it may be damaged: {why}; run the attack again")
+
+
+def _configuration(path: Path) -> Configuration:
+    try:
+        return Configuration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(path, ".".join(map(str, first["loc"])) + " " + first["msg"]) from error
+
+
+def _results(path: Path) -> pl.DataFrame:
+    try:
+        results = pl.read_parquet(path)
+    except PolarsError as error:
+        raise _damaged(path, str(error).partition("\n")[0]) from error
+    wrong = [name for name, dtype in COLUMNS.items() if results.schema.get(name) != dtype]
+    if wrong or results.is_empty():
+        raise _damaged(path, f"no rows, or columns missing or of another type: {', '.join(wrong) or 'none'}")
+    return results
+
+
+def _tensors(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from error
+    absent = [name for name in names if name not in tensors]
+    if absent:
+        raise _damaged(path, f"it lacks {', '.join(absent)}")
+    return tensors

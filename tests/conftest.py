@@ -1,0 +1,12 @@
+"""Shapes and types are checked at run time in every test: the hook must come before minadv is imported."""
+
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+from tests import typechecker as typechecker  # the hook finds it by name
+
+install_import_hook("minadv", "tests.typechecker.check")
+
+# No timed tests on shared machines; the same examples every time.
+settings.register_profile("minadv", deadline=None, derandomize=True)
+settings.load_profile("minadv")

@@ -1,0 +1,50 @@
+"""Small real models for tests: a linear classifier with a known answer, and a random convolutional network."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Linear(nn.Module):
+    """z = W·x + b on flattened inputs: minimal perturbations are known in closed form."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.layer = nn.Linear(weight.shape[1], weight.shape[0]).to(weight.dtype)
+        self.layer.load_state_dict({"weight": weight, "bias": bias})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def linear(entries: int, classes: int = 4, seed: int = 0, dtype: torch.dtype = torch.float32) -> Linear:
+    g = generator(seed)
+    weight = torch.randn(classes, entries, generator=g, dtype=torch.float64) / entries**0.5
+    # centred, so that samples around 0.5 get every class
+    bias = -0.5 * weight.sum(dim=1) + 0.05 * torch.randn(classes, generator=g, dtype=torch.float64)
+    return Linear(weight.to(dtype), bias.to(dtype)).eval()
+
+
+def convolutional(channels: int = 3, classes: int = 5, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(channels, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(16 * 16, classes),
+        ).eval()
+
+
+def images(count: int, channels: int = 3, side: int = 16, seed: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.rand(count, channels, side, side, generator=generator(seed), dtype=dtype)
+
+
+def predictions(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x).argmax(dim=1)

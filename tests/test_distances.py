@@ -1,0 +1,139 @@
+"""Every distance through the same properties; each one's own ground truth is in its own file."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from minadv import distances
+from minadv.distances import Distance, Lp
+from tests.networks import convolutional, images
+
+SMOOTH = ["l2", "ssim", "ciede2000", "ciede2000:scale=paper"]
+ALL = ["l0", "l1", *SMOOTH, "linf"]
+
+
+def module_lpips() -> Distance:
+    return distances.get("lpips", trunk=convolutional(), layers=["1", "3"])
+
+
+def every() -> list[Distance]:
+    return [*(distances.get(name) for name in ALL), module_lpips()]
+
+
+def pair(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    x0 = images(3, dtype=dtype)
+    return (x0 + 0.1 * (images(3, seed=7, dtype=dtype) - 0.5)).clamp(0, 1), x0
+
+
+@pytest.mark.parametrize("distance", every(), ids=lambda d: d.name)
+class TestEvery:
+    def test_zero_at_the_original_and_positive_elsewhere(self, distance: Distance) -> None:
+        x, x0 = pair()
+        assert (distance(x0, x0).abs() <= 1e-12).all()
+        assert (distance(x, x0) > 1e-6).all()
+        assert distance(x, x0).shape == (3,)
+
+    def test_anchored_agrees(self, distance: Distance) -> None:
+        x, x0 = pair()
+        anchored = distances.anchor(distance, x0)
+        torch.testing.assert_close(anchored(x), distance(x, x0))
+        torch.testing.assert_close(anchored.value_and_gradient(x)[0], distance(x, x0))
+
+    def test_gradient_agrees_with_autograd_and_leaves_no_graph(self, distance: Distance) -> None:
+        x, x0 = pair()
+        leaf = x.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(distance(leaf, x0).sum(), leaf)
+        value, gradient = distances.anchor(distance, x0).value_and_gradient(leaf)
+        torch.testing.assert_close(gradient, expected)
+        assert not value.requires_grad
+        assert not gradient.requires_grad
+        assert leaf.grad is None
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("colour", ["random", "black", "white", "grey"])
+    def test_gradient_is_finite_at_and_near_the_original(
+        self, distance: Distance, dtype: torch.dtype, colour: str
+    ) -> None:
+        level = {"black": 0.0, "white": 1.0, "grey": 0.5}
+        x0 = images(2, dtype=dtype) if colour == "random" else torch.full((2, 3, 16, 16), level[colour], dtype=dtype)
+        one = x0.clone()
+        one[:, 0, 3, 4] = 0.25
+        for x in (x0, (x0 + 1e-7).clamp(0, 1), (x0 - 1e-7).clamp(0, 1), one):
+            value, gradient = distances.anchor(distance, x0).value_and_gradient(x)
+            assert value.isfinite().all()
+            assert gradient.isfinite().all()
+            leaf = x.clone().requires_grad_()
+            (autograd,) = torch.autograd.grad(distance(leaf, x0).sum(), leaf)
+            assert autograd.isfinite().all()
+
+    def test_rows_are_independent(self, distance: Distance) -> None:
+        x, x0 = pair()
+        alone = torch.cat([distance(x[i : i + 1], x0[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(alone, distance(x, x0))
+
+
+@pytest.mark.parametrize("distance", [*(distances.get(n) for n in SMOOTH), module_lpips()], ids=lambda d: d.name)
+def test_gradients_match_finite_differences(distance: Distance) -> None:
+    x, x0 = pair()
+    if "lpips" in distance.name:
+        distance.trunk.module.double()  # type: ignore[attr-defined]
+    anchored = distances.anchor(distance, x0)
+    _, gradient = anchored.value_and_gradient(x)
+    for seed in range(5):
+        direction = images(3, seed=seed + 20, dtype=torch.float64) - 0.5
+        step = 1e-6
+        difference = (anchored(x + step * direction) - anchored(x - step * direction)) / (2 * step)
+        torch.testing.assert_close((gradient * direction).flatten(1).sum(dim=1), difference, rtol=1e-4, atol=1e-8)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0, 1, 2, float("inf")]))
+def test_lp_is_the_vector_norm(seed: int, p: float) -> None:
+    x, x0 = images(2, 1, 4, seed), images(2, 1, 4, seed + 1)
+    x[:, :, 0] = x0[:, :, 0]
+    expected = torch.linalg.vector_norm((x - x0).flatten(1), ord=p, dim=1)
+    torch.testing.assert_close(Lp(p)(x, x0), expected)
+    assert Lp(p).name == {0: "l0", 1: "l1", 2: "l2"}.get(p, "linf")
+
+
+def test_lp_takes_any_shape_and_image_distances_say_what_they_need() -> None:
+    vectors = torch.rand(4, 10)
+    assert distances.get("l2")(vectors, vectors * 0.5).shape == (4,)
+    for name in ("ssim", "ciede2000"):
+        with pytest.raises(ValueError, match=r"images \(batch, channels, height, width\), got shape \(4, 10\)"):
+            distances.get(name)(vectors, vectors)
+
+
+def test_grey_images() -> None:
+    grey = images(2, channels=1)
+    for name in ("l0", "l1", "l2", "linf", "ssim"):
+        assert distances.get(name)(grey * 0.9, grey).shape == (2,)
+    with pytest.raises(ValueError, match="needs 3 channels, got 1: for grey images use"):
+        distances.get("ciede2000")(grey, grey)
+
+
+def test_unknown_names_and_options_are_explained() -> None:
+    with pytest.raises(ValueError, match="unknown distance 'ssmi'; did you mean 'ssim'"):
+        distances.get("ssmi")
+    with pytest.raises(ValueError, match="unknown option of distance l2 'scale'"):
+        distances.get("l2", scale="paper")
+    with pytest.raises(ValueError, match="scale must be 'correct' or 'paper', got 'big'"):
+        distances.get("ciede2000:scale=big")
+    with pytest.raises(ValueError, match="key=value, got 'paper'"):
+        distances.get("ciede2000:paper")
+    with pytest.raises(TypeError, match="distance must be a name"):
+        distances.resolve(3)  # type: ignore[arg-type]
+
+
+def test_a_function_is_a_distance() -> None:
+    def halved(x: Tensor, x0: Tensor) -> Tensor:
+        return (x - x0).flatten(1).norm(dim=1) / 2
+
+    x, x0 = pair()
+    distance = distances.resolve(halved)
+    assert distance.name == "halved"
+    torch.testing.assert_close(distance(x, x0), Lp(2)(x, x0) / 2)
+    value, gradient = distances.anchor(distance, x0).value_and_gradient(x)
+    torch.testing.assert_close(gradient, Lp(2).anchored(x0).value_and_gradient(x)[1] / 2)
+    assert not value.requires_grad

@@ -1,0 +1,82 @@
+"""Ground truth: on a linear classifier the minimal perturbation is known exactly."""
+
+import cvxpy
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from minadv import ALMA
+from tests.networks import Linear, generator, linear, predictions
+
+DUAL = {"l1": float("inf"), "l2": 2, "linf": 1}
+NORM = {"l1": 1, "l2": 2, "linf": "inf"}
+
+
+def without_box(model: Linear, x: Tensor, labels: Tensor, norm: str) -> Tensor:
+    """min_k (z_y − z_k) / ‖w_y − w_k‖_q, the distance to the nearest boundary."""
+    weight = model.layer.weight.detach()
+    z = model(x).detach()
+    gaps = z.gather(1, labels[:, None]) - z
+    slopes = (weight[labels][:, None] - weight[None]).norm(p=DUAL[norm], dim=2)
+    return (gaps / slopes).scatter(1, labels[:, None], torch.inf).amin(dim=1)
+
+
+def with_box(model: Linear, x: Tensor, label: int, norm: str, target: int | None = None) -> float:
+    """Solve the convex problem for every other class and keep the smallest."""
+    weight, bias = (parameter.detach().double().numpy() for parameter in model.layer.parameters())
+    best = np.inf
+    for k in range(len(bias)) if target is None else [target]:
+        if k == label:
+            continue
+        adversarial = cvxpy.Variable(x.numel())
+        box = [adversarial >= 0, adversarial <= 1]
+        rivals = [label] if target is None else [c for c in range(len(bias)) if c != k]
+        wins = [(weight[c] - weight[k]) @ adversarial + bias[c] - bias[k] <= 0 for c in rivals]
+        objective = cvxpy.Minimize(cvxpy.norm(adversarial - x.double().numpy().ravel(), NORM[norm]))
+        problem = cvxpy.Problem(objective, box + wins)
+        problem.solve(solver=cvxpy.CLARABEL)
+        if problem.status == "optimal":
+            best = min(best, float(problem.value))
+    return best
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_closed_form_inside_the_box(norm: str) -> None:
+    model = linear(3 * 8 * 8)
+    x = 0.5 + 0.1 * (torch.rand(16, 3, 8, 8, generator=generator(1)) - 0.5)
+    labels = predictions(model, x)
+    exact = without_box(model, x, labels, norm)
+    result = ALMA(distance=norm, steps=1000)(model, x, labels)
+    assert result.success.all()
+    assert (result.distances >= exact * (1 - 1e-4)).all()
+    assert (result.distances <= exact * 1.02 + 1e-3).all()
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_convex_solver_with_an_active_box(norm: str, targeted: bool) -> None:
+    model = linear(3 * 4 * 4)
+    # dark and bright pixels, so that many coordinates have no room on one side
+    x = torch.rand(8, 3, 4, 4, generator=generator(2)).round() * 0.98 + 0.01
+    labels = predictions(model, x)
+    targets = (labels + 1) % 4 if targeted else None
+    exact = torch.tensor(
+        [with_box(model, x[i], int(labels[i]), norm, None if targets is None else int(targets[i])) for i in range(8)]
+    )
+    assert exact.isfinite().all()
+    if not targeted:
+        assert (exact > 1.02 * without_box(model, x, labels, norm)).any(), "the box is meant to matter"
+    result = ALMA(distance=norm, steps=1000)(model, x, labels, targets=targets)
+    assert result.success.all()
+    assert (result.distances >= exact * (1 - 1e-3)).all()
+    assert (result.distances <= exact * 1.02 + 1e-3).all(), result.distances / exact
+
+
+def test_float64() -> None:
+    model = linear(3 * 8 * 8, dtype=torch.float64)
+    x = 0.5 + 0.1 * (torch.rand(4, 3, 8, 8, generator=generator(1), dtype=torch.float64) - 0.5)
+    labels = predictions(model, x)
+    result = ALMA(distance="l2", steps=1000)(model, x, labels)
+    assert result.adversarials.dtype == result.distances.dtype == torch.float64
+    assert (result.distances <= without_box(model, x, labels, "l2") * 1.02 + 1e-3).all()

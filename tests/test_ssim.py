@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from minadv import distances
+from tests.networks import images
+from tests.shared import SHARED, needs_shared
+
+
+def by_skimage(x: Tensor, x0: Tensor) -> np.ndarray:
+    return np.array(
+        [
+            1
+            - structural_similarity(
+                a.double().numpy(),
+                b.double().numpy(),
+                gaussian_weights=True,
+                sigma=1.5,
+                use_sample_covariance=False,
+                data_range=1,
+                channel_axis=0,
+            )
+            for a, b in zip(x, x0, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 11, 40), (3, 224, 160)])
+@pytest.mark.parametrize("size", [1.0, 0.05, 1e-3])
+def test_agrees_with_skimage(shape: tuple[int, int, int], size: float) -> None:
+    x0 = torch.rand(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = (x0 + size * torch.randn(x0.shape, dtype=x0.dtype, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    ssim = distances.get("ssim")
+    np.testing.assert_allclose(ssim(x, x0).numpy(), by_skimage(x, x0), rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(ssim(x.float(), x0.float()).numpy(), by_skimage(x, x0), rtol=2e-4, atol=1e-7)
+
+
+@needs_shared
+def test_agrees_with_skimage_on_photographs() -> None:
+    photographs = np.load(SHARED / "imagenet_like_16.npz")["images"][:4]
+    x0 = torch.from_numpy(photographs).permute(0, 3, 1, 2).double() / 255
+    x = (x0 + 0.02 * torch.randn(x0.shape, dtype=x0.dtype, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    np.testing.assert_allclose(distances.get("ssim")(x, x0).numpy(), by_skimage(x, x0), rtol=1e-8)
+
+
+def test_tiny_distances_keep_their_digits_in_float32() -> None:
+    x0 = images(2, side=32)
+    noise = images(2, side=32, seed=3) - 0.5
+    ssim = distances.get("ssim")
+    for size in (1e-2, 1e-3, 1e-4):
+        x = (x0 * 0.8 + 0.1) + size * noise
+        exact = ssim(x.double(), (x0 * 0.8 + 0.1).double())
+        torch.testing.assert_close(ssim(x, x0 * 0.8 + 0.1).double(), exact, rtol=1e-3, atol=0)
+
+
+def test_images_smaller_than_the_window_are_an_error() -> None:
+    small = images(1, side=10)
+    with pytest.raises(ValueError, match=r"at least 11×11 pixels.*got 10×10"):
+        distances.get("ssim")(small, small)
