@@ -29,16 +29,24 @@ def linear(entries: int, classes: int = 4, seed: int = 0, dtype: torch.dtype = t
 
 
 def convolutional(channels: int = 3, classes: int = 5, seed: int = 0) -> nn.Module:
+    """Random weights, with logits centred and scaled so that images get different classes by clear margins."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(
+        layers = [
             nn.Conv2d(channels, 8, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(8, 16, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(16 * 16, classes),
-        ).eval()
+        ]
+    model, last = nn.Sequential(*layers).eval(), layers[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        logits = model(images(64, channels, seed=99))
+        last.weight /= logits.std()
+        last.bias.copy_((last.bias - logits.mean(dim=0)) / logits.std())
+    return model
 
 
 def images(count: int, channels: int = 3, side: int = 16, seed: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:

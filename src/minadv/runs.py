@@ -11,7 +11,7 @@ complete.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from minadv.result import Trace
@@ -146,8 +146,9 @@ def read(folder: Path) -> Run:
     adversarials, originals = tensors["adversarials"], tensors["originals"]
     if not len(results) == len(adversarials) == len(originals) or adversarials.shape != originals.shape:
         raise ValueError(
-            f"{folder} mixes files of different runs: {len(results)} rows in {RESULTS}, adversarials "
-            f"{tuple(adversarials.shape)} and originals {tuple(originals.shape)} in {TENSORS}; run the attack again"
+            f"{folder} mixes files of different runs: {len(results)} rows in {RESULTS}, in {TENSORS} "
+            f"adversarials {tuple(adversarials.shape)} and originals {tuple(originals.shape)}; "
+            "run the attack again"
         )
     trace = None
     if (folder / TRACE).exists():
@@ -157,11 +158,14 @@ def read(folder: Path) -> Run:
 
 
 @contextmanager
-def in_place(path: Path) -> Iterator[Path]:
+def in_place(path: Path) -> Generator[Path]:
     """Yield a path to write to; it becomes `path` when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what a new file gets here; safetensors makes its own private
         yield temporary
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         with suppress(FileNotFoundError):
@@ -177,7 +181,9 @@ def _existing(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}: give the --out of a finished minadv attack")
     if not (folder / name).is_file():
-        raise FileNotFoundError(f"{folder} is not a finished run, it has no {name}: run minadv attack --out {folder}")
+        raise FileNotFoundError(
+            f"{folder} is not a finished run, it has no {name}: run minadv attack --out {folder}"
+        )
     return folder / name
 
 

@@ -27,9 +27,7 @@ MU_RANGE = (1e-6, 1e12)
 TABLE_3 = {"l1": 0.5, "l2": 0.1, "ssim": 3e-5, "ciede2000[paper]": 0.05, "lpips": 1e-3}
 SCRIPTS = TABLE_3 | {"ssim": 1e-4, "lpips": 1e-2}
 # Our defaults: distances that the paper does not use, and the longer first step that proximal ℓ1 steps allow.
-FIRST_DISTANCES = TABLE_3 | {"l0": 2.0, "l1": 2.0, "linf": 0.003, "ciede2000": 0.3}
-# On the correct scale CIEDE2000 is an order of magnitude above the paper's, with which the Lagrangian was tuned.
-UNITS = {"ciede2000[paper]": 1.0, "ciede2000": 10.0}
+FIRST_DISTANCES = TABLE_3 | {"l0": 2.0, "l1": 2.0, "linf": 0.01, "ciede2000": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +40,6 @@ class ALMA(Attack):
         constraint: "dlr" (DLR⁺, scale-invariant; needs 3 classes, 4 when targeted) or "margin" (raw logits).
         alpha: smoothing of the multiplier; None is 0.5 up to 100 steps, 0.9 from 1000 on, between by log(steps).
         alpha_rms, momentum: smoothing of squared gradients and momentum of the steps; None is `alpha`.
-        unit: the distance is divided by it in the Lagrangian, where it meets a constraint of order 1; None is 1
-            for the paper's distances.
         mu, rho: first multiplier and penalty parameter.
         check_every, improvement, rho_growth: every so many steps, ρ grows by the factor unless g fell below
             `improvement` times its last checked value or an adversarial was seen.
@@ -51,8 +47,8 @@ class ALMA(Attack):
         first_distance: the first step's distance, from which the step size follows; None is the paper's for
             the distance (or a step size of 0.1 for a distance that we don't know).
         first_step_limit: the first step goes at most this share of the way to the linearised boundary, so that
-            samples close to it are not overshot; until an adversarial is found, the step size then doubles
-            at every check, up to that of `first_distance`. None is no limit, as in the paper.
+            samples close to it are not overshot; until an adversarial is found, the step size then grows
+            like ρ, but at every step, up to that of `first_distance`. None is no limit, as in the paper.
         exact_first_step: reach `first_distance` with the step really taken, not with the unpreconditioned
             gradient as the published code does.
         proximal: handle the kinks of ℓ1 by soft thresholding, which leaves untouched entries exactly
@@ -66,7 +62,6 @@ class ALMA(Attack):
     alpha: float | None = None
     alpha_rms: float | None = None
     momentum: float | None = None
-    unit: float | None = None
     mu: float = 1.0
     rho: float = 1.0
     check_every: int = 10
@@ -74,7 +69,7 @@ class ALMA(Attack):
     rho_growth: float = 1.2
     final_step: float = 0.01
     first_distance: float | None = None
-    first_step_limit: float | None = 0.5
+    first_step_limit: float | None = 1.0
     exact_first_step: bool = False
     proximal: bool = True
 
@@ -127,7 +122,6 @@ class ALMA(Attack):
         momentum = alpha if self.momentum is None else self.momentum
         penalty = penalties.get(self.penalty) if isinstance(self.penalty, str) else self.penalty
 
-        unit = self.unit or _look_up(UNITS, self.distance) or 1.0
         shrink = getattr(oracle.surrogate, "shrink", None) if self.proximal else None
 
         x = oracle.originals
@@ -145,10 +139,10 @@ class ALMA(Attack):
             elif (i + 1) % self.check_every == 0:
                 stuck = (g >= self.improvement * reference) & (first > N)
                 rho, reference = torch.where(stuck, self.rho_growth * rho, rho), g
-                eta = torch.where(first > N, torch.minimum(2 * eta, longest), eta)
             if i > 0:
                 mu = torch.lerp(penalty.derivative(g, rho, mu), mu, alpha).clamp(*MU_RANGE)
             first = torch.where(probe.adversarial & (first > N), i, first)
+            eta = torch.where(first > N, torch.minimum(self.rho_growth * eta, longest), eta)
 
             weight = penalty.derivative(g, rho, mu)
             descent = h = oracle.gradient(probe, constraint, weights=weight)
@@ -156,7 +150,7 @@ class ALMA(Attack):
                 descent = h = _nonzero(h, oracle)
                 eta, longest = self._step_sizes(oracle, h, g * weight, alpha_rms)
             else:
-                h = h + probe.distance_gradient / unit
+                h = h + probe.distance_gradient
                 descent = h if shrink is None else descent
             squares.mul_(alpha_rms).addcmul_(h, h, value=1 - alpha_rms)
             scale = squares.sqrt().add_(1e-8)
@@ -164,8 +158,8 @@ class ALMA(Attack):
             decayed = eta * self.final_step ** ((i - first).clamp_min(0) / (N - first).clamp_min(1))
             rate = per_sample(decayed, x)
             x = torch.addcmul(x, rate, velocity, value=-1)
-            if shrink is not None:  # the distance's part of the step, as momentum would have summed it up
-                x = shrink(x, rate / scale.mul_(unit * (1 - momentum)))
+            if shrink is not None and i > 0:  # the distance's part of the step, as momentum would sum it up
+                x = shrink(x, rate / scale.mul_(1 - momentum))
             x = oracle.project(x)
 
     def _alpha(self) -> float:

@@ -1,7 +1,7 @@
 """How the command line speaks: results on stdout, one clear line per problem on stderr."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import typer
@@ -10,8 +10,8 @@ from rich.text import Text
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
-# What our own errors are, and what the system says when a file, memory or a network is not there. Anything else
-# is a defect in minadv and keeps its traceback.
+# What our own errors are, and what the system says when a file, memory or a network is not there. Anything
+# else is a defect in minadv and keeps its traceback.
 EXPECTED = (ValueError, TypeError, ImportError, MemoryError, OSError, RuntimeError)
 
 
@@ -31,7 +31,7 @@ def warn(message: str) -> None:
 
 
 @contextmanager
-def one_line_errors(debug: bool) -> Iterator[None]:
+def one_line_errors(debug: bool) -> Generator[None]:
     """Turn expected errors into one line and exit code 2, Ctrl-C into exit code 130.
 
     Args:
@@ -53,11 +53,15 @@ def one_line_errors(debug: bool) -> Iterator[None]:
 
 
 @contextmanager
-def plain_warnings() -> Iterator[None]:
+def plain_warnings() -> Generator[None]:
     """Show Python warnings as one line each."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_args, **_options: warn(str(message))
+        warnings.showwarning = _show
         yield
+
+
+def _show(message: Warning | str, *_place: object, **_options: object) -> None:
+    warn(str(message))
 
 
 def _one_line(message: str) -> str:

@@ -25,7 +25,7 @@ def environment(device: torch.device) -> Environment:
 
 
 def commit() -> str | None:
-    """Return the git commit that minadv runs from, marked when files were changed; None outside a checkout."""
+    """Return the git commit of a checkout that minadv runs from, marked when files were changed."""
     git = shutil.which("git")
     if git is None:
         return None

@@ -29,25 +29,26 @@ def table(
         originals: (batch, ...) what was attacked.
         survives: (batch,) whether the adversarial image still is one after rounding to 8 bits.
     """
-    columns: dict[str, list[object]] = {
-        "sample": list(samples),
-        "label": labels.tolist(),
-        "clean_prediction": result.clean_predictions.tolist(),
-        "adversarial_prediction": result.predictions.tolist(),
-        "status": [status.value for status in result.status],
-        "success": result.success.tolist(),
-        "distance": result.distances.tolist(),
-        "forwards": result.forwards.tolist(),
-        "backwards": result.backwards.tolist(),
-        "margin": result.margins.tolist(),
-        # the question makes no sense where there is no adversarial
-        "survives_8bit": [
-            kept if found else None
-            for kept, found in zip(survives.tolist(), result.success.tolist(), strict=True)
-        ],
+    columns = {
+        "sample": torch.tensor(samples, dtype=torch.int64),
+        "label": labels,
+        "clean_prediction": result.clean_predictions,
+        "adversarial_prediction": result.predictions,
+        "success": result.success,
+        "distance": result.distances,
+        "forwards": result.forwards,
+        "backwards": result.backwards,
+        "margin": result.margins,
+        "survives_8bit": survives,
     }
-    others = {name: values.tolist() for name, values in other_distances(result, originals).items()}
-    return pl.DataFrame(columns | others, schema=COLUMNS | dict.fromkeys(others, pl.Float64))
+    others = other_distances(result, originals)
+    rows = pl.DataFrame({name: values.numpy() for name, values in (columns | others).items()})
+    return rows.select(
+        pl.Series("status", [status.value for status in result.status]),
+        # the question makes no sense where there is no adversarial
+        pl.when("success").then("survives_8bit").alias("survives_8bit"),
+        pl.exclude("survives_8bit"),
+    ).select(*(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items()), *others)
 
 
 def other_distances(result: Result, originals: Tensor) -> dict[str, Tensor]:

@@ -1,11 +1,12 @@
 """From words on a command line to an attack: pure functions, no output."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from minadv import attacks, distances, penalties
 from minadv.attacks.base import Attack
@@ -28,14 +29,16 @@ def build_attack(
         paper: start from the settings of the paper's tables.
 
     Raises:
-        ValueError: for an unknown name or hyper-parameter (the nearest is suggested), or a value that does not fit.
+        ValueError: for an unknown name or hyper-parameter, with the nearest, or a value that does not fit.
     """
     cls = attacks.find(name)
     known = [field.name for field in fields(cls)]
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
         if key not in known:
-            raise ValueError(f"the attack {name} has no {key}: leave --{key} out. It has: {', '.join(sorted(known))}")
+            raise ValueError(
+                f"the attack {name} has no {key}: leave --{key} out. It has: {', '.join(sorted(known))}"
+            )
     for key, value in (split(assignment) for assignment in assignments):
         if key not in known:
             raise unknown(f"hyper-parameter of {name}", key, known)
@@ -76,7 +79,9 @@ def parse(cls: type[Attack], key: str, text: str) -> Any:
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(text)
     except ValidationError as error:
-        needed = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
+        needed = (
+            getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
+        )
         raise ValueError(f"-p {key} needs {needed}, got {text!r}") from error
 
 
@@ -85,12 +90,14 @@ def distance_for(distance: str, model: str) -> str:
     return "lpips:trunk=demo" if distance == "lpips" and model.partition("@")[0] == "demo" else distance
 
 
-def as_plain(attack: Attack) -> dict[str, str | int | float | bool | None]:
+def as_plain(attack: Attack) -> dict[str, JsonValue]:
     """Every hyper-parameter of an attack as a value that JSON has."""
     return {field.name: _plain(getattr(attack, field.name)) for field in fields(attack)}
 
 
-def _plain(value: Any) -> str | int | float | bool | None:
+def _plain(value: Any) -> JsonValue:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no infinity
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Distance):

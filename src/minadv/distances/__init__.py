@@ -51,7 +51,7 @@ def get(name: str, **options: Any) -> Distance:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"distance options are written key=value, got {pair!r} in {written!r}")
-        options[key.strip()] = value.strip()
+        options[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
     known = [parameter for parameter in signature(_BUILDERS[name]).parameters]
     for option in options:
         if option not in known:
@@ -65,7 +65,7 @@ def anchor(distance: Distance, x0: Tensor) -> Anchored:
     return anchored if hasattr(anchored, "value_and_gradient") else ByAutograd(anchored)
 
 
-def resolve(distance: "str | Distance | Callable[..., Any]") -> Distance:
+def resolve(distance: object) -> Distance:
     """Return a Distance for a name, a Distance, or a function `(x, x0) -> (batch,)`.
 
     Raises:

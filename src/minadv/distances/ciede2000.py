@@ -1,7 +1,6 @@
 """CIEDE2000 image distance: the ℓ2 norm over pixels of the colour difference ΔE₀₀."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from minadv.distances.base import Batch, ByAutograd, PerSample, need_images, safe_sqrt
 from minadv.distances.colour import D65, PAPER, Map, lab, squared_ciede2000
@@ -16,7 +15,7 @@ class CIEDE2000:
             paper, needed to compare with its tables. No constant factor relates the two.
     """
 
-    scale: Literal["correct", "paper"] = "correct"
+    scale: str = "correct"
 
     def __post_init__(self) -> None:
         if self.scale not in ("correct", "paper"):

@@ -1,6 +1,8 @@
 """Feature networks for LPIPS: ImageNet trunks from weight files, the demo network, or any module."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from minadv.errors import unknown
+from minadv.models import search
+from minadv.models.wrap import Normalise
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Trunk:
 
 def load_trunk(trunk: str | nn.Module, layers: Sequence[str] | None, file: str | Path | None) -> Trunk:
     """Return the trunk of that name, or of a module and its layers."""
+    layers = layers.split("+") if isinstance(layers, str) else layers  # as in "lpips:layers=relu1+relu2"
     if isinstance(trunk, nn.Module):
         if not layers:
             named = ", ".join(name for name, _ in trunk.named_modules() if name)
@@ -74,26 +79,71 @@ def load_trunk(trunk: str | nn.Module, layers: Sequence[str] | None, file: str |
         for layer in layers:
             if layer not in known:
                 raise unknown("layer", layer, filter(None, known))
-        return Trunk(type(trunk).__name__, trunk.eval(), tuple(layers))
+        # a copy: the caller's module keeps its mode, and a trunk may be the attacked model itself
+        return Trunk(type(trunk).__name__, deepcopy(trunk).eval().requires_grad_(False), tuple(layers))
     if trunk == "demo":
-        from minadv import models
+        from minadv.models import load
+        from minadv.models.architectures.demo import FEATURES
 
-        return Trunk("demo", models.load("demo"), tuple(layers or ("relu1", "relu2", "relu3", "relu4")), channels=3)
+        return Trunk("demo", load("demo"), tuple(layers or FEATURES), channels=3)
     if trunk not in IMAGENET_TRUNKS:
         raise unknown("trunk", trunk, [*IMAGENET_TRUNKS, "demo"])
     spec = IMAGENET_TRUNKS[trunk]
-    return Trunk(trunk, _imagenet(spec, file), tuple(layers or spec.layers), learned=trunk, channels=3)
+    named = tuple(layers or (f"features.{layer}" for layer in spec.layers))
+    return Trunk(trunk, _imagenet(spec, file), named, learned=None if layers else trunk, channels=3)
 
 
 def learned_weights(trunk: Trunk, file: str | Path | None) -> tuple[Tensor, ...]:
     """Return the learned weights of the lpips package (v0.1), one (channels,) tensor per layer."""
-    from minadv.models import weights
-
     if trunk.learned is None:
         raise ValueError(f"linear='learned' has no weights for the trunk {trunk.name!r}: use linear='none'")
     path = Path(file) if file else _packaged(trunk.learned)
-    state = weights.read(path)
-    return tuple(state[f"lin{layer}.model.1.weight"].flatten() for layer in range(len(trunk.layers)))
+    state = _read(path)
+    names = [f"lin{layer}.model.1.weight" for layer in range(len(trunk.layers))]
+    missing = [name for name in names if name not in state]
+    if missing:
+        raise ValueError(f"{path} has no {missing[0]!r}: it does not hold the learned weights of lpips v0.1")
+    return tuple(state[name].flatten() for name in names)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    from minadv.models import weights
+
+    return weights.read(path)
+
+
+def _imagenet(spec: ImageNetTrunk, file: str | Path | None) -> nn.Module:
+    """Build the feature layers of a torchvision network from its official weight file."""
+    from torchvision import models  # pyright: ignore[reportMissingTypeStubs]
+
+    state = _read(Path(file) if file else _find(spec))
+    with torch.device("meta"):  # no random weights, ever
+        network: nn.Module = getattr(models, spec.builder)(weights=None).features
+    prefix = "features."
+    own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)} or state
+    try:
+        network.load_state_dict(own, assign=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{file or spec.file} is not the weight file of torchvision's {spec.builder} ({spec.file}): {error}"
+        ) from error
+    normalised = nn.Sequential(OrderedDict(normalise=Normalise(MEAN, STD), features=network))
+    return normalised.eval().requires_grad_(False)
+
+
+def _find(spec: ImageNetTrunk) -> Path:
+    """Find the weight file of a trunk in the model folders and in torch's own cache."""
+    hub = Path(torch.hub.get_dir()) / "checkpoints"
+    folders = [*search.folders(), hub]
+    found = next((folder / spec.file for folder in folders if (folder / spec.file).is_file()), None)
+    if found is None:
+        places = ", ".join(str(folder.absolute()) for folder in folders)
+        raise FileNotFoundError(
+            f"lpips needs the ImageNet weights {spec.file} of torchvision's {spec.builder}: download "
+            f"https://download.pytorch.org/models/{spec.file} and put it in one of {places}, or give the file as "
+            "trunk_weights=; trunk='demo' works without a download"
+        )
+    return found
 
 
 def _packaged(name: str) -> Path:

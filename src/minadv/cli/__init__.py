@@ -1,0 +1,48 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from minadv import __version__
+from minadv.cli.attack import attack
+from minadv.cli.console import INTERRUPTED, out
+from minadv.cli.listing import list_names
+from minadv.cli.pictures import plot, report
+
+app = typer.Typer(
+    help="Minimal adversarial perturbations: the smallest change that makes a classifier wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(attack)
+app.command()(report)
+app.command("list")(list_names)
+app.add_typer(plot, name="plot")
+
+
+def _version(wanted: bool) -> bool:
+    if wanted:
+        out().print(f"minadv {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Minimal adversarial perturbations: the smallest change that makes a classifier wrong."""
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command could take care of it
+        sys.exit(INTERRUPTED)

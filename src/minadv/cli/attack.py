@@ -1,0 +1,158 @@
+"""`minadv attack`: attack a data set, write a run folder, say what was found."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minadv.cli.console import one_line_errors, plain_warnings
+
+MODEL, DATA, ATTACK, OUTPUT = "Model and data", "Data", "Attack", "Output"
+DEMO_SAMPLES = 100
+
+
+def attack(
+    model: Annotated[
+        str, typer.Option(help="Model spec; see [b]minadv list models[/].", rich_help_panel=MODEL)
+    ] = "demo",
+    data: Annotated[
+        str, typer.Option(help="Data spec; see [b]minadv list data[/].", rich_help_panel=MODEL)
+    ] = "demo",
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Attack the first N samples. [dim]default: all of them, {DEMO_SAMPLES} of the demo data[/]",
+            show_default=False,
+            rich_help_panel=MODEL,
+            metavar="N",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Reach this class (number or name) instead of leaving the true one; "
+            "samples that are of this class are left out.",
+            rich_help_panel=MODEL,
+            metavar="CLASS",
+        ),
+    ] = None,
+    attack: Annotated[
+        str, typer.Option(help="See [b]minadv list attacks[/].", rich_help_panel=ATTACK)
+    ] = "alma",
+    distance: Annotated[
+        str,
+        typer.Option(
+            help="What to minimise, as NAME or NAME:key=value,…; see [b]minadv list distances[/].",
+            rich_help_panel=ATTACK,
+        ),
+    ] = "l2",
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Length of the search. [dim]default: the attack's own[/]",
+            show_default=False,
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option(
+            help="Search on a grid of so many values; 256 gives images that survive being saved.",
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            help="How many logits beyond the boundary counts. [dim]default: the attack's own[/]",
+            show_default=False,
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Most propagations (forwards plus backwards) per sample.", rich_help_panel=ATTACK),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the attack's random numbers.", rich_help_panel=ATTACK)
+    ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Exactly the settings of the paper's tables.", rich_help_panel=ATTACK),
+    ] = False,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-p",
+            help="Any other hyper-parameter; can be repeated.",
+            rich_help_panel=ATTACK,
+            metavar="KEY=VALUE",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write the run to.", rich_help_panel=OUTPUT)] = Path(
+        "runs/one"
+    ),
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the run that the folder holds.", rich_help_panel=OUTPUT),
+    ] = False,
+    png: Annotated[
+        bool, typer.Option("--png", help="Write the adversarial images as PNGs too.", rich_help_panel=OUTPUT)
+    ] = False,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Keep the best distance against propagations.", rich_help_panel=OUTPUT),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say only what goes wrong.", rich_help_panel=OUTPUT)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show errors with their traceback.", rich_help_panel=OUTPUT)
+    ] = False,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Samples at a time; halved when memory runs out. [dim]default: by the images' size[/]",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, …")] = "cpu",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads. [dim]default: torch's choice[/]", show_default=False),
+    ] = None,
+) -> None:
+    """Find the smallest perturbations that change a model's answers; write them to a folder with a report."""
+    with one_line_errors(debug), plain_warnings():
+        from minadv.cli import running
+
+        running.run(
+            running.Request(
+                model=model,
+                data=data,
+                samples=DEMO_SAMPLES if samples is None and data == "demo" else samples,
+                target=target,
+                attack=attack,
+                distance=distance,
+                options={
+                    "steps": steps,
+                    "levels": levels,
+                    "confidence": confidence,
+                    "budget": budget,
+                    "seed": seed,
+                },
+                assignments=tuple(assignments or ()),
+                paper=paper,
+                out=out,
+                overwrite=overwrite,
+                png=png,
+                trace=trace,
+                quiet=quiet,
+                batch_size=batch_size,
+                device=device,
+                threads=threads,
+            )
+        )

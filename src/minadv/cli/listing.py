@@ -1,0 +1,87 @@
+"""`minadv list`: what there is, by name. Imports neither torch nor any model library."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from minadv.cli.console import one_line_errors, out
+
+# The builders live with torch in minadv.distances; a test holds this list against theirs.
+DISTANCES = {
+    "l0": ("entries that differ, channels counted separately", ""),
+    "l1": ("sum of absolute differences", ""),
+    "l2": ("Euclidean norm of the difference", ""),
+    "linf": ("largest absolute difference", ""),
+    "ssim": ("1 − structural similarity, 11×11 Gaussian window", "images of 11×11 or more"),
+    "ciede2000": ("colour difference CIEDE2000, ℓ2 norm over pixels; scale=correct|paper", "three channels"),
+    "lpips": (
+        "difference of deep features; trunk=alex|vgg|squeeze|demo, linear=learned|none|paper",
+        "weights of the trunk, except demo",
+    ),
+}
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    ATTACKS = "attacks"
+    DISTANCES = "distances"
+    MODELS = "models"
+    DATA = "data"
+    SUITES = "suites"
+
+
+def list_names(
+    kind: Annotated[
+        Kind, typer.Argument(help="What to list.", metavar="attacks|distances|models|data|suites")
+    ],
+    debug: Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")] = False,
+) -> None:
+    """List what there is: attacks, distances, models, data sets or suites."""
+    with one_line_errors(debug):
+        if kind is Kind.SUITES:
+            out().print("This version comes without benchmark suites.")
+            return
+        heads, rows = _CONTENTS[kind]()
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for column, head in enumerate(heads):
+            table.add_column(head, no_wrap=column == 0, overflow="fold")  # names are there to be copied
+        for name, *facts in rows:
+            table.add_row(Text(name, "cyan"), *map(Text, facts))
+        out().print(table)
+        if kind is Kind.MODELS:
+            from minadv.models.specs import GRAMMAR
+
+            out().print(Text(f"\nEvery model spec: {GRAMMAR}."))
+
+
+def _attacks() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    from minadv import attacks
+
+    return ("attack", "what it is"), [(name, about) for name, (_, about) in attacks.REGISTRY.items()]
+
+
+def _distances() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    return ("distance", "what it is", "needs"), [(name, *facts) for name, facts in DISTANCES.items()]
+
+
+def _models() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    from minadv.models import describe
+
+    rows = [
+        (model.spec, model.architecture, model.training, "found" if model.weights else "not found")
+        for model in describe()
+    ]
+    return ("model", "architecture", "training", "weights"), rows
+
+
+def _data() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    from minadv.data import describe
+
+    return ("data", "what it is"), [(data.spec, data.summary) for data in describe()]
+
+
+_CONTENTS = {Kind.ATTACKS: _attacks, Kind.DISTANCES: _distances, Kind.MODELS: _models, Kind.DATA: _data}

@@ -1,0 +1,173 @@
+"""What `minadv attack` does, once the words are understood."""
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+import minadv
+from minadv import runs
+from minadv.attacks.base import Attack
+from minadv.cli import console, measure, settings
+from minadv.cli.environment import environment, usable_device
+from minadv.report import pictures, summary
+from minadv.report import write as write_report
+
+
+@dataclass(frozen=True)
+class Request:
+    """The words of one `minadv attack`."""
+
+    model: str
+    data: str
+    samples: int | None
+    target: str | None
+    attack: str
+    distance: str
+    options: Mapping[str, int | float | None]
+    assignments: tuple[str, ...]
+    paper: bool
+    out: Path
+    overwrite: bool
+    png: bool
+    trace: bool
+    quiet: bool
+    batch_size: int | None
+    device: str
+    threads: int | None
+
+
+def run(request: Request) -> None:
+    """Attack, write the run folder, print a table.
+
+    Raises:
+        ValueError, TypeError, OSError, ImportError, MemoryError: for what cannot be done, saying why.
+    """
+    if runs.exists(request.out) and not request.overwrite:
+        raise ValueError(
+            f"{request.out} already holds a run: choose another --out, or add --overwrite to replace it"
+        )
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    device = usable_device(request.device)
+    distance = settings.distance_for(request.distance, request.model)
+    attack = settings.build_attack(
+        request.attack, distance, request.options, request.assignments, request.paper
+    )
+    data = minadv.data.load(request.data)
+    target = None if request.target is None else class_number(request.target, data.classes)
+    samples, left_out = choose(data.labels, request.samples, target)
+    originals, labels = data.batch(samples)
+    if request.png:
+        pictures.check(originals)
+    model = minadv.models.load(request.model).to(device)
+
+    say = console.Console(quiet=True) if request.quiet else console.out()
+    say.print(Text(introduction(request, attack, len(samples), left_out)), soft_wrap=True)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    result = minadv.evaluate(
+        model,
+        (originals, labels),
+        attack,
+        targets=target,
+        batch_size=request.batch_size,
+        device=device,
+        progress=not request.quiet,
+        trace=request.trace,
+    )
+    seconds = time.perf_counter() - clock
+    survives = measure.survive_8_bits(model, result.adversarials, labels, target, device)
+    configuration = runs.Configuration(
+        version=minadv.__version__,
+        model=request.model,
+        data=request.data,
+        attack=type(attack).__name__,
+        settings=settings.as_plain(attack),
+        distance=result.distance,
+        confidence=result.confidence,
+        target=target,
+        classes=data.classes,
+        dtype=str(originals.dtype).removeprefix("torch."),
+        device=str(device),
+        batch_size=request.batch_size,
+        command=("minadv", *sys.argv[1:]),
+        started=started.isoformat(timespec="seconds"),
+        seconds=seconds,
+        environment=environment(device),
+    )
+    stored = runs.Run(
+        configuration,
+        measure.table(result, samples, labels, originals, survives),
+        result.adversarials,
+        originals,
+        result.trace,
+    )
+    runs.write(request.out, stored)
+    if request.trace and result.trace is None:
+        console.warn("no trace is kept: batches differ in their number of queries; use a larger --batch-size")
+    facts = summary.of(stored)
+    if request.png:
+        pictures.write_all(request.out / "png", stored)
+        if facts.survivors < facts.successes:
+            console.warn(
+                f"{facts.successes - facts.survivors} of {facts.successes} PNGs are not adversarial any "
+                "more, rounding to 8 bits undid them: with --levels 256 all survive"
+            )
+    page = write_report(request.out)
+    say.print(outcome(facts))
+    say.print(Text(f"report: {page}"), soft_wrap=True)
+
+
+def choose(labels: Tensor, limit: int | None, target: int | None) -> tuple[list[int], int]:
+    """Return the numbers of the samples to attack, and how many of the target class were left out."""
+    kept = torch.ones_like(labels, dtype=torch.bool) if target is None else labels != target
+    numbers = [int(number) for number in torch.nonzero(kept).flatten()[:limit]]
+    if not numbers:
+        raise ValueError(
+            f"there is nothing to attack: all {len(labels)} samples are of the target class {target}"
+        )
+    return numbers, numbers[-1] + 1 - len(numbers)
+
+
+def class_number(written: str, classes: tuple[str, ...]) -> int:
+    """Return the class that `--target` names, by name or by number.
+
+    Raises:
+        ValueError: for a name that no class has, with the nearest one.
+    """
+    if written in classes:
+        return classes.index(written)
+    try:
+        return int(written)
+    except ValueError:
+        raise minadv.errors.unknown("class", written, classes) from None
+
+
+def introduction(request: Request, attack: Attack, count: int, left_out: int) -> str:
+    """One or two sentences about what is going to happen."""
+    goal = "" if request.target is None else f", targeted at {request.target}"
+    skipped = f" ({left_out} of the target class left out)" if left_out else ""
+    label = settings.as_plain(attack)["distance"]
+    borrowed = (
+        "\nLPIPS takes its features from the demo network here, which needs no weight file; its numbers "
+        "cannot be compared with those of the usual trunks."
+        if request.distance == "lpips" and label != "lpips"
+        else ""
+    )
+    what = f"{type(attack).__name__} on {request.model}, {count} samples of {request.data}{skipped}"
+    return f"{what}, minimising {label}{goal}{borrowed}"
+
+
+def outcome(facts: summary.Summary) -> Table:
+    """Return the numbers that the report opens with as a table for the terminal."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in facts.lines():
+        table.add_row(Text(name, "bold"), Text(value))
+    return table

@@ -1,0 +1,53 @@
+"""A run folder as one self-contained web page: a pure function of the files in it."""
+
+import shlex
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from minadv import runs
+from minadv.oracle import ROUNDING_SLACK
+from minadv.report import curves, gallery, summary
+
+PAGE = "report.html"
+
+
+def write(folder: Path) -> Path:
+    """Write `report.html` into a run folder and return its path.
+
+    Raises:
+        FileNotFoundError, ValueError: for a folder that is not a finished run, or damaged files.
+    """
+    page = render(runs.read(folder))
+    with runs.in_place(folder / PAGE) as path:
+        path.write_text(page, encoding="utf-8")
+    return folder / PAGE
+
+
+def render(run: runs.Run) -> str:
+    """Return the page. Every name in it is escaped; the only markup let through is our own drawings."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(
+        files("minadv.report").joinpath("template.html").read_text(encoding="utf-8")
+    )
+    asked, facts = run.configuration, summary.of(run)
+    distances = run.results["distance"].to_numpy()
+    drawings = {
+        "curve": curves.robust_accuracy_svg(distances, asked.distance),
+        "progress": None if run.trace is None else curves.progress_svg(run.trace, asked.distance),
+    }
+    return template.render(
+        asked=asked,
+        goal="any other class" if asked.target is None else asked.class_name(asked.target),
+        command=shlex.join(asked.command),
+        facts=facts,
+        others=summary.other_distances(run.results, asked.distance),
+        groups=gallery.groups(run),
+        pixelated=min(run.originals.shape[-2:]) < gallery.LARGE,
+        slack=ROUNDING_SLACK,
+        **{name: None if svg is None else Markup(svg) for name, svg in drawings.items()},  # noqa: S704 (ours)
+    )

@@ -1,0 +1,65 @@
+"""Robust accuracy against distance, and best distance against propagations."""
+
+import math
+
+import numpy as np
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from minadv.report import svg
+from minadv.result import Trace
+
+Numbers = NDArray[np.float64]
+
+
+def robust_accuracy(distances: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the exact robust accuracy as a right-continuous step function.
+
+    It is the fraction of samples whose minimal distance is greater than ε: failures (inf) stay robust at
+    every ε, samples that were adversarial from the start (0) are robust at none.
+
+    Args:
+        distances: (samples,) ≥ 0, inf where the attack failed.
+
+    Returns:
+        0 and every finite distance, ascending and without repetition, and the value from there to the next.
+    """
+    at = np.unique(np.append(distances[np.isfinite(distances)], 0.0))
+    at_most = np.searchsorted(np.sort(distances), at, side="right")
+    return at, 1 - at_most / len(distances)
+
+
+def robust_accuracy_svg(distances: Numbers, name: str) -> str:
+    """Draw the robust accuracy curve."""
+    at, robust = robust_accuracy(distances)
+    # a little beyond the last step, so that its level is seen
+    at, robust = np.append(at, at[-1] * 1.05 or 1.0), np.append(robust, robust[-1])
+    with svg.quiet_style():
+        figure, axes = svg.axes(f"{name} distance ε", "robust accuracy (%)")
+        axes.fill_between(at, 100 * robust, step="post", color=svg.ACCENT, alpha=0.12, linewidth=0)
+        axes.step(at, 100 * robust, where="post", color=svg.ACCENT, linewidth=1.5)
+        axes.set_xlim(0, at[-1])
+        axes.set_ylim(0, 102)
+        return svg.inline(figure, "curve")
+
+
+def progress(trace: Trace) -> tuple[Numbers, Numbers]:
+    """Return propagations and the median best distance so far (inf before half of the samples are found)."""
+    spent = trace.propagations.double().amax(dim=1).numpy()
+    return spent, trace.distances.double().median(dim=1).values.numpy()
+
+
+def progress_svg(trace: Trace, name: str) -> str | None:
+    """Draw the median best distance against propagations; None when half of the samples were never found."""
+    spent, median = progress(trace)
+    if not math.isfinite(median[-1]) or median[-1] <= 0:
+        return None
+    with svg.quiet_style():
+        figure, axes = svg.axes("propagations per sample", f"median {name} so far")
+        axes.step(spent, median, where="post", color=svg.ACCENT, linewidth=1.5)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(0, spent[-1])
+        return svg.inline(figure, "progress")

@@ -1,0 +1,126 @@
+"""The numbers of a run, as pure functions of its stored rows."""
+
+import math
+from dataclasses import dataclass
+
+import polars as pl
+
+from minadv.result import Status
+from minadv.runs import COLUMNS, Run
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the report and the terminal say first.
+
+    Attributes:
+        median: of the minimised distance, failures as inf (the lower middle for even counts, as in `Result`).
+        mean: over the samples that were attacked and found.
+        statuses: how many samples have each status; those that occur.
+        survivors: how many successes are still adversarial after rounding to 8 bits.
+    """
+
+    samples: int
+    successes: int
+    clean_accuracy: float
+    distance: str
+    median: float
+    mean: float
+    largest: float
+    forwards: float
+    backwards: float
+    confidence: float
+    statuses: dict[str, int]
+    survivors: int
+    seconds: float
+
+    @property
+    def success_rate(self) -> str:
+        """In per cent, with the counts."""
+        return f"{100 * self.successes / self.samples:.1f} % ({self.successes} of {self.samples})"
+
+    @property
+    def survival(self) -> str:
+        """How many successes survive being saved as 8-bit images."""
+        return f"{self.survivors} of {self.successes}"
+
+    @property
+    def headline(self) -> str:
+        """The run in one sentence."""
+        if self.median == math.inf:
+            middle = "fewer than half of the samples could be made adversarial"
+        else:
+            within = f"{self.distance}\N{NO-BREAK SPACE}{number(self.median)}"
+            middle = f"half of the samples are adversarial within {within}"
+        return f"{self.successes} of {self.samples} samples are adversarial; {middle}."
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Name and value of each fact, in reading order."""
+        return [
+            (
+                "samples",
+                f"{self.samples}, {100 * self.clean_accuracy:.1f} % classified correctly before the attack",
+            ),
+            ("attack success rate", self.success_rate),
+            (f"median {self.distance}", number(self.median)),
+            (f"mean {self.distance} of found", f"{number(self.mean)} (largest {number(self.largest)})"),
+            ("forwards / backwards", f"{self.forwards:.0f} / {self.backwards:.0f} per sample, on average"),
+            ("verified beyond the boundary", f"{self.confidence:g} logits"),
+            ("outcomes", ", ".join(f"{count} {status}" for status, count in self.statuses.items())),
+            (
+                "survive 8-bit rounding",
+                self.survival
+                + (" (--levels 256 makes all survive)" if self.survivors < self.successes else ""),
+            ),
+            ("time", duration(self.seconds)),
+        ]
+
+
+def of(run: Run) -> Summary:
+    """Summarise a run."""
+    rows, asked = run.results, run.configuration
+    found = rows.filter(pl.col("status") == Status.FOUND.value)["distance"].to_list()
+    counts = rows["status"].to_list()
+    return Summary(
+        samples=len(rows),
+        successes=int(rows["success"].sum()),
+        clean_accuracy=(rows["clean_prediction"] == rows["label"]).to_numpy().mean().item(),
+        distance=asked.distance,
+        median=lower_median(rows["distance"].to_list()),
+        mean=sum(found) / len(found) if found else math.nan,
+        largest=max(found, default=math.nan),
+        forwards=rows["forwards"].to_numpy().mean().item(),
+        backwards=rows["backwards"].to_numpy().mean().item(),
+        confidence=asked.confidence,
+        statuses={status.value: counts.count(status.value) for status in Status if status.value in counts},
+        survivors=int(rows["survives_8bit"].sum()),
+        seconds=asked.seconds,
+    )
+
+
+def other_distances(rows: pl.DataFrame, minimised: str) -> list[tuple[str, str, str]]:
+    """Name, median and mean of found of every distance that was measured but not minimised."""
+    found = rows.filter(pl.col("status") == Status.FOUND.value)
+    names = [name for name in rows.columns if name not in COLUMNS and name != minimised]
+    means = {name: found[name].to_numpy().mean().item() if len(found) else math.nan for name in names}
+    return [(name, number(lower_median(rows[name].to_list())), number(means[name])) for name in names]
+
+
+def lower_median(values: list[float]) -> float:
+    """Median; the lower middle for even counts, so that it is a distance that occurred."""
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def number(value: float) -> str:
+    """Four significant digits; a dash where there is no number."""
+    if math.isnan(value):
+        return "–"
+    return "∞" if value == math.inf else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

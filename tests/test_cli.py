@@ -1,0 +1,335 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from skimage.color import deltaE_ciede2000, rgb2lab
+from torch import nn
+from typer.testing import CliRunner, Result
+
+from minadv import ALMA, attacks, cli, distances
+from minadv.cli.console import one_line_errors
+from minadv.cli.listing import DISTANCES
+from tests.networks import convolutional, images, predictions
+
+COUNT, SIDE = 8, 16
+MODEL = "python:tests.test_cli:network"
+
+
+def network() -> nn.Module:
+    return convolutional(channels=3, classes=5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads wait for one another on busy machines, which costs such small networks most of their time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random images with the network's own answers as labels, but for the second."""
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    stored = (images(COUNT, side=SIDE) * 255).round().to(torch.uint8)
+    labels = predictions(network(), stored.float() / 255)
+    labels[1] = (labels[1] + 1) % 5
+    np.savez(path, images=stored.permute(0, 2, 3, 1).numpy(), labels=labels.numpy())
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    done = attack(data, folder, "--png", "--trace", "--batch-size", "8")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def minadv(*words: object) -> Result:
+    return CliRunner().invoke(cli.app, [str(word) for word in words])
+
+
+def attack(data: Path, folder: Path, *words: object) -> Result:
+    common = ("--model", MODEL, "--data", f"npz:{data}", "--steps", 25, "--out", folder)
+    return minadv("attack", *common, *words)
+
+
+# the run folder of a real attack
+
+
+def test_the_run_folder_is_complete(run_folder: Path):
+    assert {path.name for path in run_folder.iterdir()} == {
+        "adversarials.safetensors",
+        "png",
+        "report.html",
+        "results.parquet",
+        "run.json",
+        "trace.safetensors",
+    }
+
+
+def test_stored_numbers_are_those_of_the_stored_tensors(run_folder: Path):
+    rows = pl.read_parquet(run_folder / "results.parquet")
+    tensors = load_file(run_folder / "adversarials.safetensors")
+    adversarials, originals = (tensors[name].double().numpy() for name in ("adversarials", "originals"))
+    change = (adversarials - originals).reshape(COUNT, -1)
+    lost = ~rows["success"].to_numpy()
+
+    def expect(name: str, values: np.ndarray, rtol: float = 1e-6) -> None:
+        np.testing.assert_allclose(
+            rows[name].to_numpy(), np.where(lost, np.inf, values), rtol=rtol, atol=1e-12
+        )
+
+    expect("l0", (change != 0).sum(axis=1))
+    expect("l1", np.abs(change).sum(axis=1))
+    expect("l2", np.sqrt((change**2).sum(axis=1)))
+    expect("linf", np.abs(change).max(axis=1))
+    expect("distance", np.sqrt((change**2).sum(axis=1)))
+    before, after = (rgb2lab(x.transpose(0, 2, 3, 1)) for x in (originals, adversarials))
+    expect("ciede2000", np.sqrt((deltaE_ciede2000(before, after) ** 2).sum(axis=(1, 2))), rtol=1e-4)
+    assert "ssim" in rows.columns
+
+    model = network()
+    assert rows["sample"].to_list() == list(range(COUNT))
+    assert rows["label"].to_list() == tensors["labels"].tolist()
+    assert rows["clean_prediction"].to_list() == predictions(model, tensors["originals"]).tolist()
+    assert rows["adversarial_prediction"].to_list() == predictions(model, tensors["adversarials"]).tolist()
+    assert rows["status"].to_list()[1] == "already adversarial"
+    assert rows["success"].to_list() == (rows["label"] != rows["adversarial_prediction"]).to_list()
+    assert rows["success"].sum() > COUNT // 2
+
+
+def test_pngs_are_the_stored_images_and_survival_is_true(run_folder: Path):
+    rows = pl.read_parquet(run_folder / "results.parquet").filter("success")
+    stored = load_file(run_folder / "adversarials.safetensors")["adversarials"]
+    for sample, label, survives in rows.select("sample", "label", "survives_8bit").iter_rows():
+        with Image.open(run_folder / "png" / f"{sample:06d}.png") as image:
+            pixels = np.asarray(image)
+        read = torch.tensor(pixels.copy()).permute(2, 0, 1).float() / 255
+        assert (read - stored[sample]).abs().max() <= 0.5 / 255 + 1e-6
+        assert (int(predictions(network(), read[None])) != label) == survives
+
+
+def test_the_configuration_says_what_was_done(run_folder: Path):
+    asked = json.loads((run_folder / "run.json").read_text())
+    assert asked["model"] == MODEL
+    assert asked["attack"] == "ALMA"
+    assert set(asked["settings"]) == {field.name for field in fields(ALMA)}
+    assert asked["settings"]["steps"] == 25
+    assert asked["settings"]["penalty"] == "P2"
+    assert asked["distance"] == "l2"
+    assert asked["dtype"] == "float32"
+    assert asked["environment"]["torch"] == torch.__version__
+    assert asked["seconds"] > 0
+
+
+def test_the_trace_ends_at_the_result(run_folder: Path):
+    trace = load_file(run_folder / "trace.safetensors")
+    rows = pl.read_parquet(run_folder / "results.parquet")
+    np.testing.assert_allclose(trace["distances"][-1].numpy(), rows["distance"].to_numpy(), rtol=1e-5)
+
+
+def test_report_is_rendered_again_from_the_files(run_folder: Path):
+    page = run_folder / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    done = minadv("report", run_folder)
+    assert done.exit_code == 0
+    assert str(page) in done.stdout.replace("\n", "")
+    assert page.read_bytes() == before
+
+
+# words and what they do
+
+
+def test_the_terminal_shows_the_outcome(data: Path, tmp_path: Path):
+    done = attack(data, tmp_path / "run", "--samples", 3, "--distance", "l1")
+    assert done.exit_code == 0, done.output
+    for words in (
+        "3 samples of npz:",
+        "attack success rate",
+        "median l1",
+        "0.0001 logits",
+        "forwards",
+        "report:",
+    ):
+        assert words in done.stdout
+
+
+def test_quiet_says_nothing(data: Path, tmp_path: Path):
+    done = attack(data, tmp_path / "run", "--samples", 2, "--quiet")
+    assert done.exit_code == 0
+    assert done.output == ""
+
+
+def test_a_run_is_not_overwritten_by_accident(data: Path, tmp_path: Path):
+    assert attack(data, tmp_path, "--samples", 2).exit_code == 0
+    again = attack(data, tmp_path, "--samples", 3)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+    assert len(pl.read_parquet(tmp_path / "results.parquet")) == 2
+    assert attack(data, tmp_path, "--samples", 3, "--overwrite").exit_code == 0
+    assert len(pl.read_parquet(tmp_path / "results.parquet")) == 3
+
+
+def test_targets_leave_out_samples_of_that_class(data: Path, tmp_path: Path):
+    with np.load(data) as stored:
+        labels = stored["labels"]
+    target = int(labels[0])
+    done = attack(data, tmp_path, "--target", target, "--samples", 3)
+    assert done.exit_code == 0, done.output
+    rows = pl.read_parquet(tmp_path / "results.parquet")
+    assert rows["sample"].to_list() == [n for n, label in enumerate(labels) if label != target][:3]
+    assert set(rows.filter("success")["adversarial_prediction"]) <= {target}
+    assert "of the target class left out" in done.stdout
+
+
+def test_with_levels_every_success_survives(data: Path, tmp_path: Path):
+    assert attack(data, tmp_path, "--levels", 256, "--png").exit_code == 0
+    rows = pl.read_parquet(tmp_path / "results.parquet")
+    assert rows.filter("success")["survives_8bit"].all()
+    assert rows["success"].any()
+
+
+def test_pngs_that_do_not_survive_are_counted(data: Path, tmp_path: Path):
+    done = attack(data, tmp_path, "--png", "--confidence", "0")
+    lost = pl.read_parquet(tmp_path / "results.parquet").filter(~pl.col("survives_8bit"))
+    assert len(lost) > 0
+    assert f"{len(lost)} of" in done.stderr
+    assert "--levels 256" in done.stderr
+
+
+def test_bad_input_is_one_line_and_exit_code_2(data: Path, tmp_path: Path):
+    for words, expected in (
+        (("--attack", "alam"), "did you mean 'alma'"),
+        (("--distance", "l3"), "unknown distance 'l3'"),
+        (("--model", "zoo:mnist_k"), "mnist_kw"),
+        (("-p", "penaltty=P1"), "did you mean 'penalty'"),
+        (("-p", "rho"), "key=value"),
+        (("--device", "quantum"), "--device quantum cannot be used here"),
+        (("--target", "zebra"), "unknown class 'zebra'"),
+        (("--data", "npz:nowhere.npz"), "nowhere.npz"),
+    ):
+        done = attack(data, tmp_path / "run", *words)
+        assert done.exit_code == 2, words
+        assert expected in done.stderr
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.output
+        assert not (tmp_path / "run").exists()
+
+
+def test_debug_lets_the_error_through(data: Path, tmp_path: Path):
+    done = attack(data, tmp_path, "--attack", "alam", "--debug")
+    assert isinstance(done.exception, ValueError)
+
+
+def test_interrupting_exits_with_130(capsys: pytest.CaptureFixture[str]):
+    def interrupt() -> None:
+        with one_line_errors(debug=False):
+            raise KeyboardInterrupt
+
+    with pytest.raises(RuntimeError) as stopped:
+        interrupt()
+    assert stopped.value.exit_code == 130  # pyright: ignore[reportAttributeAccessIssue]
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_penalties_are_plotted(tmp_path: Path):
+    done = minadv("plot", "penalties", "--out", tmp_path / "four.svg")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "four.svg").stat().st_size > 5000
+    refused = minadv("plot", "penalties", "--out", tmp_path / "four.txt")
+    assert refused.exit_code == 2
+    assert "choose one of" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("attacks", attacks.names()),
+        ("distances", distances.names()),
+        ("models", ("demo", "zoo:cifar_resnet4b", "python:package.module:factory")),
+        ("data", ("demo", "npz:PATH", "torchvision:cifar10")),
+        ("suites", ("without benchmark suites",)),
+    ],
+)
+def test_list(kind: str, words: tuple[str, ...]):
+    done = minadv("list", kind)
+    assert done.exit_code == 0
+    for word in words:
+        assert word in done.stdout
+
+
+def test_distances_are_described_in_full():
+    assert tuple(DISTANCES) == distances.names()
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list", "models"], ["list", "data"], ["list", "attacks"], ["list", "distances"]]
+)
+def test_nothing_heavy_is_imported_for_help_and_lists(words: list[str]):
+    heavy = {
+        "torch",
+        "torchvision",
+        "polars",
+        "matplotlib",
+        "plotly",
+        "transformers",
+        "numpy",
+        "skimage",
+        "sklearn",
+    }
+    program = f"""
+import sys
+from minadv.cli import app
+try:
+    app({words!r})
+except SystemExit as end:
+    assert not end.code, end.code
+found = {heavy!r} & set(sys.modules)
+assert not found, found
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_from_outside(data: Path, tmp_path: Path):
+    program = "from minadv.cli import main; main()"
+    words = [
+        "attack",
+        "--model",
+        MODEL,
+        "--data",
+        f"npz:{data}",
+        "--samples",
+        "2",
+        "--steps",
+        "5",
+        "-p",
+        "penalty=PHR",
+    ]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program, *words, "--out", str(tmp_path / "run"), "--threads", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+    )
+    assert done.returncode == 0, done.stderr
+    asked = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert asked["settings"]["penalty"] == "PHR"
+    assert asked["environment"]["threads"] == 1
+    assert asked["command"][:2] == ["minadv", "attack"]

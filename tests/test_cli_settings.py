@@ -1,0 +1,87 @@
+"""The parts of the command line that say nothing: from words to an attack, and what is measured."""
+
+import json
+
+import pytest
+import torch
+
+from minadv import ALMA, penalties
+from minadv.cli import measure, running, settings
+
+
+def test_assignments_are_read_by_the_type_of_their_field():
+    assignments = [
+        "alpha=none",
+        "mu=2",
+        "check-every=7",
+        "proximal=false",
+        "penalty=PHR",
+        "constraint=margin",
+    ]
+    built = settings.build_attack("alma", "l1", {"steps": 9, "seed": None}, assignments, paper=False)
+    assert isinstance(built, ALMA)
+    assert (built.alpha, built.mu, built.check_every, built.proximal) == (None, 2.0, 7, False)
+    assert (built.penalty, built.constraint, built.steps, built.seed) == ("PHR", "margin", 9, 0)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("steps=many", "-p steps needs int, got 'many'"),
+        ("constraint=dlrr", "'dlr', 'margin'"),
+        ("=3", "key=value"),
+        ("steps=3", "given twice"),
+        ("distance=l2", "given twice"),
+        ("check_evry=3", "did you mean 'check_every'"),
+        ("mu=-1", "mu must be > 0"),
+        ("penalty=P9", "unknown penalty 'P9'"),
+    ],
+)
+def test_bad_assignments_are_explained(assignment: str, message: str):
+    options = {"steps": 5} if assignment == "steps=3" else {}
+    with pytest.raises(ValueError, match=message):
+        settings.build_attack("alma", "l2", options, [assignment], paper=False)
+
+
+def test_paper_settings_are_those_of_the_tables():
+    built = settings.build_attack("alma", "ciede2000", {"steps": 100, "budget": None}, [], paper=True)
+    expected = ALMA.paper("ciede2000", 100)
+    assert settings.as_plain(built) == settings.as_plain(expected)
+    assert settings.as_plain(built)["distance"] == "ciede2000[paper]"
+
+
+def test_every_setting_is_plain():
+    plain = settings.as_plain(ALMA(penalty=penalties.P3, mu=float("inf")))
+    assert plain["penalty"] == "P3"
+    assert plain["mu"] == "inf"
+    json.dumps(plain, allow_nan=False)
+
+
+def test_lpips_takes_the_demo_network_on_the_demo_only():
+    assert settings.distance_for("lpips", "demo") == "lpips:trunk=demo"
+    assert settings.distance_for("lpips", "demo@random") == "lpips:trunk=demo"
+    assert settings.distance_for("lpips", "zoo:cifar_resnet4b") == "lpips"
+    assert settings.distance_for("lpips:trunk=vgg", "demo") == "lpips:trunk=vgg"
+    assert settings.distance_for("l2", "demo") == "l2"
+
+
+def test_classes_are_named_or_numbered():
+    assert running.class_number("dog", ("cat", "dog")) == 1
+    assert running.class_number("7", ("cat", "dog")) == 7
+    assert running.class_number("3", ("5", "4", "3")) == 2, "names come first"
+
+
+def test_choosing_samples():
+    labels = torch.tensor([0, 1, 0, 2])
+    assert running.choose(labels, None, None) == ([0, 1, 2, 3], 0)
+    assert running.choose(labels, 2, None) == ([0, 1], 0)
+    assert running.choose(labels, 2, 0) == ([1, 3], 2)
+    with pytest.raises(ValueError, match="nothing to attack"):
+        running.choose(torch.zeros(3, dtype=torch.int64), None, 0)
+
+
+def test_distances_apply_where_they_are_defined():
+    assert measure.applicable(torch.zeros(2, 3, 11, 11)) == ("l0", "l1", "l2", "linf", "ssim", "ciede2000")
+    assert measure.applicable(torch.zeros(2, 1, 28, 28)) == ("l0", "l1", "l2", "linf", "ssim")
+    assert measure.applicable(torch.zeros(2, 3, 8, 8)) == ("l0", "l1", "l2", "linf", "ciede2000")
+    assert measure.applicable(torch.zeros(2, 7)) == ("l0", "l1", "l2", "linf")

@@ -1,0 +1,187 @@
+import base64
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from minadv import report
+from minadv.report import curves, gallery, penalties, pictures, summary
+from minadv.result import Trace
+from tests.runs_by_hand import INF, run
+
+# the curve
+
+
+def test_robust_accuracy_is_the_exact_step_function():
+    at, robust = curves.robust_accuracy(np.array([0.5, 0.25, 0.0, INF, 0.5]))
+    assert at.tolist() == [0, 0.25, 0.5]
+    assert robust.tolist() == pytest.approx([0.8, 0.6, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("distances", "at", "robust"),
+    [([INF, INF], [0], [1]), ([0.0, 0.0], [0], [0]), ([2.0], [0, 2], [1, 0])],
+)
+def test_robust_accuracy_at_the_extremes(distances: list[float], at: list[float], robust: list[float]):
+    found = curves.robust_accuracy(np.array(distances))
+    assert found[0].tolist() == at
+    assert found[1].tolist() == robust
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.7, 3.0, INF]), min_size=1, max_size=30), st.floats(0, 4))
+def test_robust_accuracy_is_the_fraction_beyond(distances: list[float], epsilon: float):
+    at, robust = curves.robust_accuracy(np.array(distances))
+    value = robust[np.searchsorted(at, epsilon, side="right") - 1]
+    assert value == pytest.approx(np.mean(np.array(distances) > epsilon))
+
+
+@pytest.mark.parametrize("distances", [[0.0, 0.0], [INF, INF], [0.0, 1e-9], [0.5, 1.0, INF]])
+def test_the_curve_can_always_be_drawn(distances: list[float]):
+    drawn = curves.robust_accuracy_svg(np.array(distances), "lpips[demo,none] $x_1$")
+    assert drawn.startswith("<svg")
+    assert "lpips[demo,none] $x_1$ distance" in drawn
+    assert "currentColor" in drawn
+    assert drawn == curves.robust_accuracy_svg(np.array(distances), "lpips[demo,none] $x_1$")
+
+
+def test_progress_is_the_median_over_samples():
+    trace = Trace(torch.tensor([[1, 1, 1], [3, 3, 3]]), torch.tensor([[INF, INF, 0.0], [2.0, 1.0, 0.0]]))
+    spent, median = curves.progress(trace)
+    assert spent.tolist() == [1, 3]
+    assert median.tolist() == [INF, 1]
+    assert curves.progress_svg(trace, "l2") is not None
+    never = Trace(trace.propagations, torch.full((2, 3), INF))
+    assert curves.progress_svg(never, "l2") is None
+
+
+# the numbers
+
+
+def test_summary_of_a_run_by_hand():
+    facts = summary.of(run())
+    assert (facts.samples, facts.successes, facts.survivors) == (6, 4, 3)
+    assert facts.median == 0.5
+    assert facts.mean == pytest.approx((0.5 + 0.25 + 1) / 3)
+    assert facts.largest == 1
+    assert facts.forwards == 10
+    assert facts.backwards == 10
+    assert facts.clean_accuracy == pytest.approx(5 / 6)
+    assert facts.statuses == {"already adversarial": 1, "found": 3, "not found": 1, "non-finite": 1}
+    assert facts.success_rate == "66.7 % (4 of 6)"
+    assert dict(facts.lines())["time"] == "1 min 1 s"
+
+
+@given(st.lists(st.floats(0, 5) | st.just(INF), min_size=1, max_size=20))
+def test_the_median_is_that_of_results(values: list[float]):
+    assert summary.lower_median(values) == torch.tensor(values, dtype=torch.float64).median().item()
+
+
+def test_other_distances_leave_out_the_minimised_one():
+    rows = run().results
+    assert summary.other_distances(rows, "l2") == [("l1", "5", "5.833")]
+    assert summary.other_distances(rows, "l1") == []
+
+
+def test_a_run_without_any_success_has_a_summary():
+    failed = run()
+    rows = failed.results.filter(failed.results["status"] == "not found")
+    facts = summary.of(replace(failed, results=rows))
+    assert facts.median == INF
+    assert "fewer than half" in facts.headline
+    assert dict(facts.lines())["mean l2 of found"] == "– (largest –)"
+    assert summary.other_distances(rows, "l2") == [("l1", "∞", "–")]
+
+
+# the gallery
+
+
+def test_every_kind_of_outcome_is_shown():
+    chosen = gallery.choose(run().results, 24)
+    assert chosen == {"Found": [1, 0, 5], "No adversarial found": [3, 4], "Wrong before the attack": [2]}
+
+
+def test_many_samples_are_shown_from_both_ends_and_the_middle():
+    assert gallery.ends_and_middle(range(100), 3) == ([0, 1, 2], [48, 49, 50], [97, 98, 99])
+    assert gallery.ends_and_middle(range(9), 3) == (list(range(9)), [], [])
+
+
+def test_large_images_are_fewer_on_a_page():
+    assert [gallery.places(side, side) for side in (28, 32, 64, 224, 299, 1024)] == [24, 24, 24, 11, 6, 6]
+
+
+def test_pictures_show_the_pixels():
+    found = run()
+    shown = gallery.groups(found)[0].cards[0]
+    assert shown.sample == 11
+    assert (shown.label, shown.before, shown.after) == ("dog", "dog", "cat")
+    assert np.array_equal(_decoded(shown.adversarial), pictures.pixels(found.adversarials[1]))
+    assert np.array_equal(_decoded(shown.original), pictures.pixels(found.originals[1]))
+
+
+def test_grey_images_are_pictures_and_other_tensors_are_not():
+    grey = run(channels=1)
+    assert _decoded(gallery.groups(grey)[0].cards[0].original).shape == (12, 12)
+    flat = replace(grey, originals=grey.originals.flatten(1), adversarials=grey.adversarials.flatten(1))
+    assert gallery.groups(flat) == ()
+    assert "not pictures" in report.render(flat)
+    with pytest.raises(ValueError, match="--png needs images"):
+        pictures.check(flat.originals)
+
+
+def test_the_difference_is_magnified_until_it_just_fits():
+    original = torch.full((1, 2, 2), 0.5)
+    adversarial = original + torch.tensor([[[0.0, 0.01], [-0.005, 0.0]]])
+    shown, factor = pictures.difference(adversarial, original)
+    assert factor == pytest.approx(50, rel=1e-5)
+    assert shown.flatten().tolist() == pytest.approx([0.5, 1.0, 0.25, 0.5], abs=1e-5)
+    same, none = pictures.difference(original, original)
+    assert none is None
+    assert (same == 0.5).all()
+
+
+def test_pngs_are_lossless_and_only_of_successes(tmp_path: Path):
+    found = run()
+    (tmp_path / "000099.png").write_bytes(b"of an earlier run")
+    (tmp_path / "mine.txt").write_text("not ours")
+    assert pictures.write_all(tmp_path, found) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *(f"{sample:06d}.png" for sample in (10, 11, 12, 15)),
+        "mine.txt",
+    ]
+    with Image.open(tmp_path / "000011.png") as image:
+        assert np.array_equal(np.asarray(image), pictures.pixels(found.adversarials[1]))
+
+
+def _decoded(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+
+
+# the figure
+
+
+@pytest.mark.parametrize("ending", ["svg", "pdf", "png"])
+def test_the_penalties_figure_is_written(tmp_path: Path, ending: str):
+    path = tmp_path / "new" / f"figure.{ending}"
+    penalties.save(path)
+    assert path.read_bytes().startswith({"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[ending])
+
+
+def test_the_penalties_figure_draws_the_penalties():
+    axes = penalties.draw().axes[0]
+    lines = {str(line.get_label()): line for line in axes.get_lines()}
+    x, y = lines["PHR"].get_data()
+    assert np.allclose(
+        y, np.maximum(-0.5, np.where(np.asarray(x) < -1, -0.5, np.asarray(x) + np.asarray(x) ** 2 / 2))
+    )
+    assert set(lines) >= {"PHR", "$P_1$", "$P_2$", "$P_3$"}
+
+
+def test_an_unknown_ending_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"choose one of \.svg"):
+        penalties.save(tmp_path / "figure.doc")

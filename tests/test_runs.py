@@ -1,0 +1,121 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+from safetensors.torch import load_file
+
+from minadv import runs
+from minadv.result import Trace
+from tests.runs_by_hand import run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    runs.write(tmp_path / "one", run())
+    return tmp_path / "one"
+
+
+def test_what_is_written_is_read_again(tmp_path: Path):
+    trace = Trace(torch.arange(12).reshape(2, 6), torch.rand(2, 6))
+    written = replace(run(), trace=trace)
+    runs.write(tmp_path, written)
+    found = runs.read(tmp_path)
+    assert found.configuration == written.configuration
+    assert_frame_equal(found.results, written.results)
+    assert torch.equal(found.adversarials, written.adversarials)
+    assert torch.equal(found.originals, written.originals)
+    assert found.trace is not None
+    assert torch.equal(found.trace.propagations, trace.propagations)
+    assert torch.equal(found.trace.distances, trace.distances)
+
+
+def test_the_files_are_for_other_tools_too(folder: Path):
+    assert sorted(path.name for path in folder.iterdir()) == [runs.TENSORS, runs.RESULTS, runs.CONFIGURATION]
+    tensors = load_file(folder / "adversarials.safetensors")
+    assert tensors["labels"].tolist() == [0, 1, 0, 1, 0, 1]
+    assert tensors["samples"].tolist() == [10, 11, 12, 13, 14, 15]
+    assert pl.read_parquet(folder / "results.parquet")["distance"].to_list()[3] == float("inf")
+    asked = json.loads((folder / "run.json").read_text())
+    assert asked["settings"]["steps"] == 7
+    assert asked["settings"]["levels"] is None
+
+
+def test_files_get_the_usual_permissions(folder: Path):
+    (folder / "plain").touch()
+    assert {path.stat().st_mode for path in folder.iterdir()} == {(folder / "plain").stat().st_mode}
+
+
+def test_an_overwritten_run_leaves_no_trace_of_the_earlier_one(tmp_path: Path):
+    runs.write(tmp_path, replace(run(), trace=Trace(torch.ones(1, 6, dtype=torch.int64), torch.ones(1, 6))))
+    runs.write(tmp_path, run())
+    assert runs.read(tmp_path).trace is None
+
+
+def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path):
+    (tmp_path / "file").write_text("before")
+
+    def write_half() -> None:
+        with runs.in_place(tmp_path / "file") as path:
+            path.write_text("half of what was")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+    assert (tmp_path / "file").read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_exists(folder: Path, tmp_path: Path):
+    assert runs.exists(folder)
+    assert not runs.exists(tmp_path)
+    assert not runs.exists(tmp_path / "nowhere")
+    (folder / runs.CONFIGURATION).unlink()
+    assert runs.exists(folder), "an interrupted run is one too"
+
+
+@pytest.mark.parametrize("name", [runs.CONFIGURATION, runs.RESULTS, runs.TENSORS])
+def test_a_missing_file_is_named(folder: Path, name: str):
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"no {name}: run minadv attack"):
+        runs.read(folder)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
+        runs.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [runs.CONFIGURATION, runs.RESULTS, runs.TENSORS])
+@pytest.mark.parametrize("keep", [0, 40])
+def test_a_damaged_file_is_named(folder: Path, name: str, keep: int):
+    (folder / name).write_bytes((folder / name).read_bytes()[:keep])
+    with pytest.raises(ValueError, match=f"{name} cannot be read"):
+        runs.read(folder)
+
+
+def test_a_configuration_of_another_format_is_refused(folder: Path):
+    asked = json.loads((folder / runs.CONFIGURATION).read_text())
+    (folder / runs.CONFIGURATION).write_text(json.dumps(asked | {"format": 2}))
+    with pytest.raises(ValueError, match="format"):
+        runs.read(folder)
+
+
+def test_missing_columns_are_named(folder: Path):
+    run().results.drop("margin").write_parquet(folder / runs.RESULTS)
+    with pytest.raises(ValueError, match="margin"):
+        runs.read(folder)
+
+
+def test_files_of_different_runs_are_refused(folder: Path):
+    run().results.head(3).write_parquet(folder / runs.RESULTS)
+    with pytest.raises(ValueError, match="mixes files of different runs: 3 rows"):
+        runs.read(folder)
+
+
+def test_classes_without_a_name_have_their_number():
+    asked = run().configuration
+    assert [asked.class_name(label) for label in (0, 1, 2, 999)] == ["cat", "dog", "class 2", "class 999"]
