@@ -28,9 +28,7 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     return (mirrored * (0.9 + 0.2 * draw[1]) + 0.1 * (draw[2] - 0.5) + noise).clamp(0, 1)
 
 
-def train(
-    network: nn.Module, images: Tensor, labels: Tensor, epochs: int, generator: torch.Generator
-) -> None:
+def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int, generator: torch.Generator) -> None:
     """Train in place with AdamW, one cycle of the learning rate and softened labels."""
     steps = len(images) // BATCH
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.05)

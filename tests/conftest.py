@@ -1,5 +1,6 @@
 """Shapes and types are checked at run time in every test: the hook must come before minadv is imported."""
 
+import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -10,3 +11,6 @@ install_import_hook("minadv", "tests.typechecker.check")
 # No timed tests on shared machines; the same examples every time.
 settings.register_profile("minadv", deadline=None, derandomize=True)
 settings.load_profile("minadv")
+
+# Small tensors on a shared machine: threads would wait for one another longer than they work.
+torch.set_num_threads(1)

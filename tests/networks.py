@@ -49,7 +49,9 @@ def convolutional(channels: int = 3, classes: int = 5, seed: int = 0) -> nn.Modu
     return model
 
 
-def images(count: int, channels: int = 3, side: int = 16, seed: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
+def images(
+    count: int, channels: int = 3, side: int = 16, seed: int = 1, dtype: torch.dtype = torch.float32
+) -> Tensor:
     return torch.rand(count, channels, side, side, generator=generator(seed), dtype=dtype)
 
 

@@ -64,7 +64,9 @@ def check_against_skimage(x: Tensor, x0: Tensor) -> None:
 
 
 def test_sharmas_table() -> None:
-    rows = torch.tensor([[float(n) for n in line.split()] for line in SHARMA.split("\n") if line], dtype=torch.float64)
+    rows = torch.tensor(
+        [[float(n) for n in line.split()] for line in SHARMA.split("\n") if line], dtype=torch.float64
+    )
     assert rows.shape == (34, 7)
     first, second = rows[:, :3, None, None], rows[:, 3:6, None, None]
     for a, b in ((first, second), (second, first)):

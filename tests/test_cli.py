@@ -88,9 +88,7 @@ def test_stored_numbers_are_those_of_the_stored_tensors(run_folder: Path):
     lost = ~rows["success"].to_numpy()
 
     def expect(name: str, values: np.ndarray, rtol: float = 1e-6) -> None:
-        np.testing.assert_allclose(
-            rows[name].to_numpy(), np.where(lost, np.inf, values), rtol=rtol, atol=1e-12
-        )
+        np.testing.assert_allclose(rows[name].to_numpy(), np.where(lost, np.inf, values), rtol=rtol, atol=1e-12)
 
     expect("l0", (change != 0).sum(axis=1))
     expect("l1", np.abs(change).sum(axis=1))

@@ -135,9 +135,7 @@ def test_npz_reads_grey_and_colour() -> None:
 
 def test_npz_reads_floats_and_class_names(tmp_path: Path) -> None:
     images = np.linspace(0, 1, 2 * 4 * 5 * 3).reshape(2, 4, 5, 3)
-    spec = archive(
-        tmp_path / "a.npz", images=images, labels=np.array([1, 0]), classes=np.array(["cat", "dog"])
-    )
+    spec = archive(tmp_path / "a.npz", images=images, labels=np.array([1, 0]), classes=np.array(["cat", "dog"]))
     loaded = data.load(spec)
     inputs, labels = loaded.tensors()
     assert loaded.name == spec
@@ -261,9 +259,7 @@ def test_torchvision_reads_what_is_there(tmp_path: Path, monkeypatch: pytest.Mon
     raw.mkdir(parents=True)
     pixels = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
     for split in ("train", "t10k"):
-        (raw / f"{split}-images-idx3-ubyte").write_bytes(
-            struct.pack(">iiii", 2051, 2, 28, 28) + pixels.tobytes()
-        )
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">iiii", 2051, 2, 28, 28) + pixels.tobytes())
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 2049, 2) + bytes([3, 9]))
     monkeypatch.setenv("MINADV_DATA", str(tmp_path))
     loaded = data.load("torchvision:mnist")

@@ -57,7 +57,11 @@ class TestEvery:
         self, distance: Distance, dtype: torch.dtype, colour: str
     ) -> None:
         level = {"black": 0.0, "white": 1.0, "grey": 0.5}
-        x0 = images(2, dtype=dtype) if colour == "random" else torch.full((2, 3, 16, 16), level[colour], dtype=dtype)
+        x0 = (
+            images(2, dtype=dtype)
+            if colour == "random"
+            else torch.full((2, 3, 16, 16), level[colour], dtype=dtype)
+        )
         one = x0.clone()
         one[:, 0, 3, 4] = 0.25
         for x in (x0, (x0 + 1e-7).clamp(0, 1), (x0 - 1e-7).clamp(0, 1), one):

@@ -37,8 +37,7 @@ def by_the_package(name: str, file: Path, x: Tensor, x0: Tensor, learned: bool) 
         package = lpips.LPIPS(net=name, pnet_rand=True, lpips=learned, verbose=False).eval()
     state = torch.load(file, weights_only=True)
     # the package cuts `features` into slices but keeps each layer's number as its name
-    own = {key: value for key, value in package.net.state_dict().items()}
-    renamed = {key: state[f"features.{key.split('.', 1)[1]}"] for key in own}
+    renamed = {key: state[f"features.{key.split('.', 1)[1]}"] for key in package.net.state_dict()}
     package.net.load_state_dict(renamed)
     with torch.no_grad():
         return package(x, x0, normalize=True).flatten()
@@ -98,7 +97,9 @@ def test_grey_images_are_repeated_for_colour_trunks() -> None:
 def test_missing_files_say_what_to_download_and_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MINADV_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    with pytest.raises(FileNotFoundError, match=r"download https://download.*alexnet-owt.*put it in one of") as error:
+    with pytest.raises(
+        FileNotFoundError, match=r"download https://download.*alexnet-owt.*put it in one of"
+    ) as error:
         distances.get("lpips")
     assert str(tmp_path) in str(error.value)
     assert "trunk='demo'" in str(error.value)

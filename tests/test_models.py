@@ -155,9 +155,7 @@ def test_python_factories(nowhere: Path) -> None:
 
 def test_python_modules_that_cannot_be_imported(nowhere: Path) -> None:
     (nowhere / "own_models_b.py").write_text("import a_package_that_is_not_there")
-    with pytest.raises(
-        ValueError, match=rf"no module 'own_models_c' on the path, which begins with {nowhere}"
-    ):
+    with pytest.raises(ValueError, match=rf"no module 'own_models_c' on the path, which begins with {nowhere}"):
         models.load("python:own_models_c.deep:factory")
     with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
         models.load("python:own_models_b:factory")

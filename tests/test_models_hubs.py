@@ -80,9 +80,7 @@ def test_hf_loads_a_folder_and_unwraps_its_logits(vit: Path) -> None:
 
     model = models.load(f"hf:{vit}")
     inputs = torch.rand(2, 3, 32, 32)
-    by_hand = ViTForImageClassification.from_pretrained(vit)(
-        normalize(inputs, [0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
-    )
+    by_hand = ViTForImageClassification.from_pretrained(vit)(normalize(inputs, [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]))
     assert isinstance(model(inputs), Tensor)
     assert torch.allclose(model(inputs), by_hand.logits, atol=1e-5)
 
@@ -111,9 +109,7 @@ def test_hubs_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spec
 
 
 @pytest.mark.parametrize(("package", "extra"), [("timm", "timm"), ("transformers", "hf")])
-def test_missing_packages_say_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, package: str, extra: str
-) -> None:
+def test_missing_packages_say_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str, extra: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"'{package}': pip install 'minadv\[{extra}\]'"):
         models.load(f"{extra}:resnet18@random")

@@ -76,6 +76,6 @@ def test_plain_numbers_are_weights_too() -> None:
 
 
 def test_unknown_penalty_suggests() -> None:
-    with pytest.raises(ValueError, match="unknown penalty 'PH1'; did you mean 'PHR'|'P1'"):
+    with pytest.raises(ValueError, match="unknown penalty 'PH1'; did you mean 'P"):
         penalties.get("PH1")
     assert math.isclose(penalties.get("p2")(torch.tensor([1.0]), 1.0, 1.0).item(), 2 + 1 / 6, rel_tol=1e-6)

@@ -2,9 +2,10 @@
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -62,8 +63,7 @@ def evaluate(
     Raises:
         ValueError: for no samples, or labels and targets that do not fit.
     """
-    total = len(data[1]) if isinstance(data, tuple) else len(data)
-    total = total if limit is None else min(total, limit)
+    total = min(_length(data), limit if limit is not None else _length(data))
     if total < 1 or (batch_size is not None and batch_size < 1):
         raise ValueError(f"evaluate needs at least one sample and a batch size ≥ 1, got {total} and {batch_size}")
     if isinstance(targets, Tensor) and len(targets) < total:
@@ -74,13 +74,10 @@ def evaluate(
     with _on_device(model, device) as where, _Bar(total, enabled=progress) as bar:
         while done < total:
             numbers = range(done, min(done + size, total))
-            inputs, labels = (tensor.to(where) for tensor in take(data, numbers))
+            inputs, labels = take(data, numbers)
+            run = partial(attack, model, inputs.to(where), labels.to(where), trace=trace)
             wanted = None if targets is None else _targets(targets, numbers).to(where)
-            result = _or_none_without_memory(
-                lambda x=inputs, y=labels, t=wanted: attack(
-                    model, x, y, targets=t, trace=trace, on_step=bar.on_step(len(x))
-                )
-            )
+            result = _or_none_without_memory(partial(run, targets=wanted, on_step=bar.on_step(len(numbers))))
             if result is None:
                 if len(numbers) == 1:
                     raise MemoryError(f"not enough memory on {where} to attack even one sample at a time")
@@ -98,9 +95,14 @@ def evaluate(
 def take(data: Dataset | tuple[Tensor, Tensor], numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return inputs (n, ...) and labels (n,) of the given samples."""
     if isinstance(data, tuple):
-        return data[0][list(numbers)], data[1][list(numbers)]
+        inputs, labels = cast("tuple[Tensor, Tensor]", data)
+        return inputs[list(numbers)], labels[list(numbers)]
     samples = [data[number] for number in numbers]
     return torch.stack([image for image, _ in samples]), torch.tensor([int(label) for _, label in samples])
+
+
+def _length(data: Dataset | tuple[Tensor, Tensor]) -> int:
+    return len(cast("tuple[Tensor, Tensor]", data)[1]) if isinstance(data, tuple) else len(data)
 
 
 def _targets(targets: Tensor | int, numbers: Sequence[int]) -> Tensor:
@@ -131,7 +133,7 @@ def _or_none_without_memory(run: Callable[[], Result]) -> Result | None:
 
 
 @contextmanager
-def _on_device(model: Model, device: torch.device | str | None) -> Iterator[torch.device]:
+def _on_device(model: Model, device: torch.device | str | None) -> Generator[torch.device]:
     """Yield the device to compute on, with the model there; move it back afterwards."""
     parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     home = parameter.device if parameter is not None else torch.device("cpu")
@@ -154,7 +156,7 @@ class _Bar:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("{task.fields[so_far]}"),
+            TextColumn("{task.fields[so_far]}", markup=False),  # labels hold brackets
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, disable=not enabled)

@@ -1,7 +1,7 @@
 """The attacked model, left as it was: evaluation mode and frozen parameters during an attack, then restored."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ Model = Callable[[Tensor], Any]
 
 
 @contextmanager
-def guarded(model: Model, inputs: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
+def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor]]:
     """Yield `model` as a function from inputs to logits.
 
     Inside, gradients are on (whatever mode the caller is in), every submodule is in evaluation mode and no

@@ -6,7 +6,7 @@ it returns by a separate forward pass.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.distances import Distance, anchor
+from minadv.distances import Anchored, Distance, anchor
 from minadv.distances.base import per_sample
 from minadv.goals import Goal
 from minadv.result import Result, Status, Trace
-from minadv.validation import check_logits
+from minadv.validation import check_logits, check_range
 
 # Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
 # logits of the confidence that the search demanded, and never accepts a tie.
@@ -85,12 +85,17 @@ class Oracle:
         self,
         model: Callable[[Tensor], Tensor],
         inputs: Tensor,
+        classes: Mapping[str, Tensor],
         goal: Goal,
         distance: Distance,
         settings: Settings,
         on_step: Callable[[Step], None] | None = None,
     ) -> None:
-        """Look at the clean inputs (one forward each)."""
+        """Look at the clean inputs (one forward each); `classes` are the caller's class indices, by name.
+
+        Raises:
+            ValueError: for logits that are none, or classes that the model does not have.
+        """
         # one memory layout, as kernels round differently in others (indexing does not keep a layout)
         inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
         self._model, self._inputs, self._all, self._distance = model, inputs, goal, distance
@@ -99,6 +104,8 @@ class Oracle:
         leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
         logits = model(leaf)
         check_logits(logits, leaf)
+        for name, values in classes.items():
+            check_range(name, values, logits.shape[1])
         self.clean_logits = logits.detach()[: len(inputs)]
         self._already = goal.margin(self.clean_logits, settings.confidence) < 0
         self._forwards = torch.ones(len(inputs), dtype=torch.int64, device=inputs.device)
@@ -106,11 +113,13 @@ class Oracle:
 
         untouched = not bool(self._already.any())
         self._rows = filled if untouched else _fill(torch.nonzero(~self._already).flatten())
+        self._copies = torch.zeros_like(self._rows, dtype=torch.bool)
+        self._copies[1:] = self._rows[1:] == self._rows[:-1]
         self.originals = leaf.detach() if untouched else inputs[self._rows]
         self.goal = goal.select(self._rows)
-        self.distance = anchor(distance, self.originals) if len(self._rows) else None
+        self.distance = anchor(distance, self.originals)
         # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
-        self.surrogate = getattr(self.distance, "surrogate", self.distance)
+        self.surrogate: Anchored = getattr(self.distance, "surrogate", self.distance)
         self._clean = Probe(
             x=self.originals,
             logits=logits if untouched else logits[self._rows],
@@ -158,7 +167,6 @@ class Oracle:
             self._record(remembered.distance)
             return remembered
         del remembered  # frees the clean pass's graph before the next one is built
-        assert self.distance is not None  # noqa: S101  (no search runs without samples)
         # the distance first: its own intermediates are gone before the model's graph takes memory
         if distance_gradient:
             distance, slope = self.surrogate.value_and_gradient(x)
@@ -190,8 +198,10 @@ class Oracle:
         self._backwards[self._rows] += 1
         found = None
         if values.requires_grad:
-            ones = torch.ones_like(values) if weights is None else weights
-            (found,) = torch.autograd.grad(values, probe.leaf, grad_outputs=ones, allow_unused=True)
+            weights = torch.ones_like(values) if weights is None else weights
+            if probe.rows is not None:  # a copied row must not add its gradient to its original's
+                weights = torch.where(self._copies, 0.0, weights)
+            (found,) = torch.autograd.grad(values, probe.leaf, grad_outputs=weights, allow_unused=True)
         if found is None:
             raise ValueError(
                 "model returned logits without a gradient to its inputs: gradient attacks need a differentiable "
@@ -273,7 +283,9 @@ class Oracle:
         report[self._already & success] = 0
         dtype = adversarials.dtype if adversarials.device.type == "mps" else torch.float64
         with torch.no_grad():
-            for rows in torch.nonzero(found & success).flatten().split(16):
+            for rows in torch.chunk(
+                numbers := torch.nonzero(found & success).flatten(), -(-len(numbers) // 16) or 1
+            ):
                 x, x0 = adversarials[rows].to(dtype), self._inputs[rows].to(dtype)
                 report[rows] = self._distance(x, x0).to(report.dtype)
         return report
@@ -303,6 +315,6 @@ def quantise(x: Tensor, levels: int | None) -> Tensor:
 
 
 def _statuses(already: Tensor, success: Tensor, non_finite: Tensor) -> tuple[Status, ...]:
-    codes = torch.where(success, torch.where(already, 0, 1), torch.where(non_finite, 3, 2))
+    codes = torch.where(success, torch.where(already, 0, 1), torch.where(non_finite, 3, 2)).cpu()
     names = (Status.ALREADY, Status.FOUND, Status.NOT_FOUND, Status.NON_FINITE)
-    return tuple(names[code] for code in codes.tolist())
+    return tuple(names[int(code)] for code in codes)

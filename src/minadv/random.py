@@ -61,5 +61,5 @@ def normal(key: Keys, like: Float[Tensor, "batch ..."], stream: int = 0) -> Floa
 def unit(key: Keys, like: Float[Tensor, "batch ..."], stream: int = 0) -> Float[Tensor, "batch ..."]:
     """Random direction of unit ℓ2 norm per sample."""
     noise = normal(key, like, stream)
-    norms = noise.flatten(1).norm(dim=1)
-    return noise / norms.reshape(-1, *(1,) * (like.ndim - 1))
+    squares = noise.flatten(1).square().sum(dim=1)
+    return noise / squares.sqrt().reshape(-1, *(1,) * (like.ndim - 1))

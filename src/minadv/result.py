@@ -1,7 +1,7 @@
 """What an attack returns: per-sample outcomes as data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 import torch
@@ -85,13 +85,10 @@ class Result:
 
     def to(self, device: torch.device | str) -> "Result":
         """Return the same result with every tensor on `device`."""
-        moved = {
-            field.name: value.to(device) if isinstance(value := getattr(self, field.name), Tensor) else value
-            for field in fields(self)
-        }
-        if self.trace is not None:
-            moved["trace"] = Trace(self.trace.propagations.to(device), self.trace.distances.to(device))
-        return Result(**moved)
+        trace = self.trace and Trace(self.trace.propagations.to(device), self.trace.distances.to(device))
+        moved = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: value.to(device) for name, value in moved.items() if isinstance(value, Tensor)}
+        return replace(self, trace=trace, **tensors)
 
 
 def concatenate(results: Sequence[Result]) -> Result:

@@ -27,7 +27,7 @@ def check_inputs(inputs: object) -> Tensor:
         )
     inputs = inputs.detach()
     low, high = (bound.item() for bound in inputs.aminmax())
-    if not (0 <= low and high <= 1):
+    if not (low >= 0 and high <= 1):
         bad = "NaN" if low != low else f"values from {low:.6g} to {high:.6g}"
         raise ValueError(
             f"inputs must be finite and in [0, 1], got {bad}: rescale the images, and put normalisation "
@@ -103,10 +103,10 @@ def check_logits(logits: Tensor, inputs: Tensor) -> None:
         raise ValueError(f"model returned {len(logits)} rows of logits for a batch of {batch} inputs")
     broken = ~logits.isfinite().all(dim=1)
     if broken.any():
-        rows = broken.nonzero().flatten().tolist()
+        rows = [row for row in range(batch) if broken[row]]
         raise ValueError(
-            f"model returned NaN or infinite logits for {len(rows)} of {batch} inputs (rows {rows[:5]}): check the "
-            "model's weights and its normalisation, or leave these samples out"
+            f"model returned NaN or infinite logits for {len(rows)} of {batch} inputs (rows {rows[:5]}): check "
+            "the model's weights and its normalisation, or leave these samples out"
         )
     if (logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-3:
         warnings.warn(

@@ -51,9 +51,9 @@ class ALMA(Attack):
             like ρ, but at every step, up to that of `first_distance`. None is no limit, as in the paper.
         exact_first_step: reach `first_distance` with the step really taken, not with the unpreconditioned
             gradient as the published code does.
-        proximal: handle the kinks of ℓ1 by soft thresholding, which leaves untouched entries exactly
-            untouched, instead of by a subgradient as in the paper. ℓ0 is always searched that way, on its
-            surrogate ℓ1. Other distances are smooth and don't change.
+        proximal: handle the kinks of ℓ1 and ℓ∞ by proximal steps instead of subgradients as in the paper: for
+            ℓ1 that leaves entries exactly as they were, for ℓ∞ it moves many at once. ℓ0 is always searched
+            that way, on its surrogate ℓ1. Other distances are smooth and don't change.
     """
 
     steps: int = 1000
@@ -112,7 +112,7 @@ class ALMA(Attack):
         elif distance == "lpips":
             distance = distances.get("lpips", linear="none")
         first = _look_up(SCRIPTS if source == "scripts" else TABLE_3, distance)
-        settings = {"first_distance": first, "first_step_limit": None, "proximal": False}
+        settings: dict[str, Any] = {"first_distance": first, "first_step_limit": None, "proximal": False}
         return cls(distance=distance, steps=steps, **settings | others)
 
     def search(self, oracle: Oracle) -> None:
@@ -122,12 +122,15 @@ class ALMA(Attack):
         momentum = alpha if self.momentum is None else self.momentum
         penalty = penalties.get(self.penalty) if isinstance(self.penalty, str) else self.penalty
 
-        shrink = getattr(oracle.surrogate, "shrink", None) if self.proximal else None
+        proximal = self.proximal or oracle.surrogate is not oracle.distance
+        shrink = getattr(oracle.surrogate, "shrink", None) if proximal else None
 
         x = oracle.originals
         squares, velocity = torch.ones_like(x), torch.zeros_like(x)
         mu, rho = (torch.full_like(oracle.best_distance, value) for value in (self.mu, self.rho))
-        first = torch.full_like(mu, N + 1)  # step of the first adversarial
+        first = torch.full_like(mu, N, dtype=torch.int64)  # step of the first adversarial, N while unseen
+        # η r^{(i − first)/(N − first)} as a product: a table, as a vector's powers round by their place in it
+        decays = x.new_tensor([self.final_step ** (1 / (N - i)) for i in range(N)] + [1.0])
         reference = eta = longest = mu  # set at step 0
 
         for i in oracle.steps(N):
@@ -137,12 +140,12 @@ class ALMA(Attack):
             if i == 0:
                 reference = g
             elif (i + 1) % self.check_every == 0:
-                stuck = (g >= self.improvement * reference) & (first > N)
+                stuck = (g >= self.improvement * reference) & (first == N)
                 rho, reference = torch.where(stuck, self.rho_growth * rho, rho), g
             if i > 0:
                 mu = torch.lerp(penalty.derivative(g, rho, mu), mu, alpha).clamp(*MU_RANGE)
-            first = torch.where(probe.adversarial & (first > N), i, first)
-            eta = torch.where(first > N, torch.minimum(self.rho_growth * eta, longest), eta)
+            first = torch.where(probe.adversarial & (first == N), i, first)
+            eta = torch.where(first == N, torch.minimum(self.rho_growth * eta, longest), eta)
 
             weight = penalty.derivative(g, rho, mu)
             descent = h = oracle.gradient(probe, constraint, weights=weight)
@@ -155,12 +158,12 @@ class ALMA(Attack):
             squares.mul_(alpha_rms).addcmul_(h, h, value=1 - alpha_rms)
             scale = squares.sqrt().add_(1e-8)
             velocity.mul_(momentum).addcdiv_(descent, scale)
-            decayed = eta * self.final_step ** ((i - first).clamp_min(0) / (N - first).clamp_min(1))
-            rate = per_sample(decayed, x)
+            rate = per_sample(eta, x)
             x = torch.addcmul(x, rate, velocity, value=-1)
             if shrink is not None and i > 0:  # the distance's part of the step, as momentum would sum it up
                 x = shrink(x, rate / scale.mul_(1 - momentum))
             x = oracle.project(x)
+            eta = eta * decays[first]
 
     def _alpha(self) -> float:
         if self.alpha is not None:
@@ -205,5 +208,5 @@ def _look_up(table: dict[str, float], distance: str | Distance | Callable[..., T
 
 def _nonzero(h: Tensor, oracle: Oracle) -> Tensor:
     """Replace vanishing gradients by a random direction of unit ℓ2 norm, so that the search starts at all."""
-    flat = per_sample(h.flatten(1).norm(dim=1) <= 1e-6, h)
+    flat = per_sample(h.flatten(1).square().sum(dim=1) <= 1e-12, h)
     return torch.where(flat, random.unit(oracle.keys, h), h) if flat.any() else h

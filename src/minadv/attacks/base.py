@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, guarded
 from minadv.oracle import BudgetSpentError, Oracle, Settings, Step
 from minadv.result import Result
-from minadv.validation import check_classes, check_inputs, check_range, check_targets
+from minadv.validation import check_classes, check_inputs, check_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +70,15 @@ class Attack(ABC):
         """
         inputs = check_inputs(inputs)
         labels = check_classes("labels", labels, inputs)
-        goal: Goal = Untargeted(labels)
+        goal, classes = cast("Goal", Untargeted(labels)), {"labels": labels}
         if targets is not None:
             targets = check_classes("targets", targets, inputs)
             check_targets(targets, labels)
-            goal = Targeted(targets)
+            goal, classes = Targeted(targets), classes | {"targets": targets}
         settings = Settings(self.confidence, self.levels, self.budget, self.seed, trace)
         with guarded(model, inputs) as logits:
-            oracle = Oracle(logits, inputs, goal, resolve(self.distance), settings, on_step)
-            if oracle.distance is not None:
+            oracle = Oracle(logits, inputs, classes, goal, resolve(self.distance), settings, on_step)
+            if len(oracle.originals):
                 with suppress(BudgetSpentError):
                     self.search(oracle)
             return oracle.result()

@@ -33,9 +33,7 @@ def _version(wanted: bool) -> bool:
 
 @app.callback()
 def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Minimal adversarial perturbations: the smallest change that makes a classifier wrong."""
 

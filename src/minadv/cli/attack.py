@@ -37,9 +37,7 @@ def attack(
             metavar="CLASS",
         ),
     ] = None,
-    attack: Annotated[
-        str, typer.Option(help="See [b]minadv list attacks[/].", rich_help_panel=ATTACK)
-    ] = "alma",
+    attack: Annotated[str, typer.Option(help="See [b]minadv list attacks[/].", rich_help_panel=ATTACK)] = "alma",
     distance: Annotated[
         str,
         typer.Option(

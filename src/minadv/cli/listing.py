@@ -35,9 +35,7 @@ class Kind(StrEnum):
 
 
 def list_names(
-    kind: Annotated[
-        Kind, typer.Argument(help="What to list.", metavar="attacks|distances|models|data|suites")
-    ],
+    kind: Annotated[Kind, typer.Argument(help="What to list.", metavar="attacks|distances|models|data|suites")],
     debug: Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")] = False,
 ) -> None:
     """List what there is: attacks, distances, models, data sets or suites."""

@@ -17,9 +17,7 @@ from minadv.runs import COLUMNS
 ROWS_AT_ONCE = 64
 
 
-def table(
-    result: Result, samples: list[int], labels: Tensor, originals: Tensor, survives: Tensor
-) -> pl.DataFrame:
+def table(result: Result, samples: list[int], labels: Tensor, originals: Tensor, survives: Tensor) -> pl.DataFrame:
     """One row per sample: the attack's result, and every other distance that applies.
 
     Args:

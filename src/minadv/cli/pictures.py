@@ -20,9 +20,9 @@ def figures() -> None:
 
 @plot.command()
 def penalties(
-    file: Annotated[
-        Path, typer.Option("--out", help="File to write; its ending chooses SVG, PDF or PNG.")
-    ] = Path("penalties.svg"),
+    file: Annotated[Path, typer.Option("--out", help="File to write; its ending chooses SVG, PDF or PNG.")] = Path(
+        "penalties.svg"
+    ),
     debug: Debug = False,
 ) -> None:
     """Draw the four penalty functions, as figure 1 of the ALMA paper does."""

@@ -58,9 +58,7 @@ def run(request: Request) -> None:
         torch.set_num_threads(request.threads)
     device = usable_device(request.device)
     distance = settings.distance_for(request.distance, request.model)
-    attack = settings.build_attack(
-        request.attack, distance, request.options, request.assignments, request.paper
-    )
+    attack = settings.build_attack(request.attack, distance, request.options, request.assignments, request.paper)
     data = minadv.data.load(request.data)
     target = None if request.target is None else class_number(request.target, data.classes)
     samples, left_out = choose(data.labels, request.samples, target)
@@ -130,9 +128,7 @@ def choose(labels: Tensor, limit: int | None, target: int | None) -> tuple[list[
     kept = torch.ones_like(labels, dtype=torch.bool) if target is None else labels != target
     numbers = [int(number) for number in torch.nonzero(kept).flatten()[:limit]]
     if not numbers:
-        raise ValueError(
-            f"there is nothing to attack: all {len(labels)} samples are of the target class {target}"
-        )
+        raise ValueError(f"there is nothing to attack: all {len(labels)} samples are of the target class {target}")
     return numbers, numbers[-1] + 1 - len(numbers)
 
 

@@ -79,9 +79,7 @@ def parse(cls: type[Attack], key: str, text: str) -> Any:
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(text)
     except ValidationError as error:
-        needed = (
-            getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
-        )
+        needed = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
         raise ValueError(f"-p {key} needs {needed}, got {text!r}") from error
 
 

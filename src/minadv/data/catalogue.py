@@ -20,9 +20,7 @@ TORCHVISION = {
 }
 
 EMBEDDED = (
-    Description(
-        "demo", "32×32 patches of ten photographs inside scikit-image and scikit-learn, test regions"
-    ),
+    Description("demo", "32×32 patches of ten photographs inside scikit-image and scikit-learn, test regions"),
     Description("demo:train", "the same photographs, training regions"),
 )
 OWN = (

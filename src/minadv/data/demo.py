@@ -88,9 +88,7 @@ def patches(photograph: Image.Image, split: Split) -> NDArray[np.uint8]:
         np.asarray(photograph.crop(box).resize((CELL, CELL), Image.Resampling.LANCZOS))
         for box in cells(*photograph.size, split)
     ]
-    cut = [
-        cell[top : top + SIZE, left : left + SIZE] for top in offsets for left in offsets for cell in found
-    ]
+    cut = [cell[top : top + SIZE, left : left + SIZE] for top in offsets for left in offsets for cell in found]
     return np.stack([patch for patch in cut if patch.std(axis=(0, 1)).max() >= CONTRAST])
 
 

@@ -26,9 +26,7 @@ def load(path: Path, size: int | None = None, mode: Mode = "RGB") -> Data:
         ValueError: no classes, a class without images, a file that is no image, or sizes that differ.
     """
     if not path.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {path}; folder: needs a folder with one sub-folder per class"
-        )
+        raise FileNotFoundError(f"there is no folder {path}; folder: needs a folder with one sub-folder per class")
     folders = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
     if not folders:
         raise ValueError(f"{path} has no sub-folders; folder: needs one per class, with its images inside")
@@ -73,6 +71,4 @@ def _size(file: Path) -> tuple[int, int]:
             width, height = image.size
             return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{file} cannot be read as an image ({error}); remove it or save it again"
-        ) from error
+        raise ValueError(f"{file} cannot be read as an image ({error}); remove it or save it again") from error

@@ -86,9 +86,7 @@ def decode(path: Path, mode: Mode, size: int | None) -> np.ndarray[tuple[int, ..
             # phones store photographs on their side and say so in a tag
             upright = ImageOps.exif_transpose(image).convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}); remove it or save it again"
-        ) from error
+        raise ValueError(f"{path} cannot be read as an image ({error}); remove it or save it again") from error
     return np.asarray(upright if size is None else resized(upright, size))
 
 

@@ -46,9 +46,7 @@ def load(spec: str) -> Data:
 
 def _demo(spec: str, split: str) -> Data:
     if split != "test" and split != "train":
-        raise ValueError(
-            f"the data spec {spec!r} names no split of the embedded data: demo (test) or demo:train"
-        )
+        raise ValueError(f"the data spec {spec!r} names no split of the embedded data: demo (test) or demo:train")
     images, labels = demo.load(split)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     return Data(spec, demo.CLASSES, InMemory(pixels), torch.from_numpy(labels))

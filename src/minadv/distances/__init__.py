@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -15,7 +16,19 @@ from minadv.distances.lpips import build as build_lpips
 from minadv.distances.ssim import SSIM
 from minadv.errors import unknown
 
-__all__ = ["CIEDE2000", "LPIPS", "SSIM", "Anchored", "Custom", "Distance", "Lp", "anchor", "get", "names", "resolve"]
+__all__ = [
+    "CIEDE2000",
+    "LPIPS",
+    "SSIM",
+    "Anchored",
+    "Custom",
+    "Distance",
+    "Lp",
+    "anchor",
+    "get",
+    "names",
+    "resolve",
+]
 
 _BUILDERS: dict[str, Callable[..., Distance]] = {
     "l0": lambda: Lp(0),
@@ -52,11 +65,17 @@ def get(name: str, **options: Any) -> Distance:
         if not equals:
             raise ValueError(f"distance options are written key=value, got {pair!r} in {written!r}")
         options[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
-    known = [parameter for parameter in signature(_BUILDERS[name]).parameters]
+    known = list(signature(_BUILDERS[name]).parameters)
     for option in options:
         if option not in known:
             raise unknown(f"option of distance {name}", option, known)
     return _BUILDERS[name](**options)
+
+
+@lru_cache(maxsize=16)
+def _named(name: str) -> Distance:
+    """Remember distances by name: a trunk's weights are read once, not at every attack."""
+    return get(name)
 
 
 def anchor(distance: Distance, x0: Tensor) -> Anchored:
@@ -72,11 +91,11 @@ def resolve(distance: object) -> Distance:
         TypeError: for anything else.
     """
     if isinstance(distance, str):
-        return get(distance)
+        return _named(distance)
     if isinstance(distance, Distance):
         return distance
     if callable(distance):
-        return Custom(distance)
+        return Custom(cast("Callable[[Tensor, Tensor], Tensor]", distance))
     raise TypeError(
         f"distance must be a name ({', '.join(names())}), a Distance or a function (x, x0) -> (batch,), "
         f"got {type(distance).__name__}"

@@ -39,9 +39,7 @@ class CIEDE2000:
         need_images(self.name, x0, channels=3)
         space = D65 if self.scale == "correct" else PAPER
         original = lab(x0, space)
-        return ByAutograd(
-            lambda x: safe_sqrt(squared_ciede2000(original, lab(x, space)).flatten(1).sum(dim=1))
-        )
+        return ByAutograd(lambda x: safe_sqrt(squared_ciede2000(original, lab(x, space)).flatten(1).sum(dim=1)))
 
     def map(self, x: Batch, x0: Batch) -> Map:
         """ΔE₀₀ of each pixel, (batch, height, width)."""

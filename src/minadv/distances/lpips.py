@@ -100,7 +100,8 @@ def build(
         linear: "learned" (default for the ImageNet trunks), "none" (default otherwise) or "paper".
         layers: names of submodules of `trunk` whose outputs are the features.
         root: take the square root; None is the form's own choice.
-        trunk_weights, linear_weights: weight files, where they are not in a place that is looked in.
+        trunk_weights: the trunk's weight file, where it is not in a place that is looked in.
+        linear_weights: the learned weights' file, likewise.
 
     Raises:
         FileNotFoundError: for a missing weight file: what to download and where to put it.
@@ -112,5 +113,9 @@ def build(
         raise ValueError(f"linear must be 'learned', 'none' or 'paper', got {linear!r}")
     weights = None if linear == "none" else learned_weights(network, linear_weights)
     take_root = linear != "learned" if root is None else root
-    marks = [network.name, *([] if linear == "learned" else [linear]), *(["root"] if linear == "learned" and take_root else [])]
+    marks = [
+        network.name,
+        *([] if linear == "learned" else [linear]),
+        *(["root"] if linear == "learned" and take_root else []),
+    ]
     return LPIPS(network, weights, signed=linear == "paper", root=take_root, name=f"lpips[{','.join(marks)}]")

@@ -1,11 +1,12 @@
 """Feature networks for LPIPS: ImageNet trunks from weight files, the demo network, or any module."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,9 @@ class ImageNetTrunk:
 IMAGENET_TRUNKS = {
     "alex": ImageNetTrunk("alexnet", "alexnet-owt-7be5be79.pth", ("1", "4", "7", "9", "11")),
     "vgg": ImageNetTrunk("vgg16", "vgg16-397923af.pth", ("3", "8", "15", "22", "29")),
-    "squeeze": ImageNetTrunk("squeezenet1_1", "squeezenet1_1-b8a52dc0.pth", ("1", "4", "7", "9", "10", "11", "12")),
+    "squeeze": ImageNetTrunk(
+        "squeezenet1_1", "squeezenet1_1-b8a52dc0.pth", ("1", "4", "7", "9", "10", "11", "12")
+    ),
 }
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -56,10 +59,11 @@ class Trunk:
         if self.channels is not None and x.shape[1] == 1:
             x = x.expand(-1, self.channels, -1, -1)
         features: list[Tensor] = []
-        handles = [
-            self.module.get_submodule(layer).register_forward_hook(lambda _m, _i, output: features.append(output))
-            for layer in self.layers
-        ]
+
+        def collect(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            features.append(output)
+
+        handles = [self.module.get_submodule(layer).register_forward_hook(collect) for layer in self.layers]
         try:
             self.module(x)
         finally:
@@ -72,13 +76,12 @@ def load_trunk(trunk: str | nn.Module, layers: Sequence[str] | None, file: str |
     """Return the trunk of that name, or of a module and its layers."""
     layers = layers.split("+") if isinstance(layers, str) else layers  # as in "lpips:layers=relu1+relu2"
     if isinstance(trunk, nn.Module):
+        known = [name for name, _ in cast("Iterable[tuple[str, nn.Module]]", trunk.named_modules()) if name]
         if not layers:
-            named = ", ".join(name for name, _ in trunk.named_modules() if name)
-            raise ValueError(f"layers must name the feature layers of the trunk; it has: {named}")
-        known = dict(trunk.named_modules())
+            raise ValueError(f"layers must name the feature layers of the trunk; it has: {', '.join(known)}")
         for layer in layers:
             if layer not in known:
-                raise unknown("layer", layer, filter(None, known))
+                raise unknown("layer", layer, known)
         # a copy: the caller's module keeps its mode, and a trunk may be the attacked model itself
         return Trunk(type(trunk).__name__, deepcopy(trunk).eval().requires_grad_(False), tuple(layers))
     if trunk == "demo":

@@ -36,9 +36,7 @@ def load(spec: Spec) -> nn.Module:
         return model
     if callable(model):
         return Function(cast("Callable[[Tensor], Tensor]", model))
-    raise TypeError(
-        f"{spec.text}: {attribute}() returned {_kind(model)}; needed is an nn.Module or a callable"
-    )
+    raise TypeError(f"{spec.text}: {attribute}() returned {_kind(model)}; needed is an nn.Module or a callable")
 
 
 def _module(spec: Spec, name: str) -> ModuleType:
@@ -58,9 +56,7 @@ def _attribute(spec: Spec, module: ModuleType, name: str) -> Any:
         return getattr(module, name)
     public = sorted(known for known in vars(module) if not known.startswith("_"))
     nearest = get_close_matches(name, public, n=1)
-    hint = (
-        f"; did you mean {nearest[0]!r}?" if nearest else f"; it has {', '.join(public) or 'no public names'}"
-    )
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; it has {', '.join(public) or 'no public names'}"
     raise ValueError(f"{spec.text}: module {module.__name__!r} has no {name!r}{hint}")
 
 

@@ -163,9 +163,7 @@ def _hub(spec: Spec, fetch: Callable[[], Any]) -> Any:
     try:
         return fetch()
     except (OSError, RuntimeError, ValueError) as error:
-        local = (
-            f"timm:{spec.name}@FILE" if spec.kind == "timm" else "hf:FOLDER (config.json, model.safetensors)"
-        )
+        local = f"timm:{spec.name}@FILE" if spec.kind == "timm" else "hf:FOLDER (config.json, model.safetensors)"
         raise RuntimeError(
             f"{spec.text} cannot be had from https://huggingface.co ({_line(error)}); download it where "
             f"there is a network and write {local}"

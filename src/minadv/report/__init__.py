@@ -28,9 +28,7 @@ def write(folder: Path) -> Path:
 
 def render(run: runs.Run) -> str:
     """Return the page. Every name in it is escaped; the only markup let through is our own drawings."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(
         files("minadv.report").joinpath("template.html").read_text(encoding="utf-8")
     )

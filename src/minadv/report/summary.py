@@ -69,8 +69,7 @@ class Summary:
             ("outcomes", ", ".join(f"{count} {status}" for status, count in self.statuses.items())),
             (
                 "survive 8-bit rounding",
-                self.survival
-                + (" (--levels 256 makes all survive)" if self.survivors < self.successes else ""),
+                self.survival + (" (--levels 256 makes all survive)" if self.survivors < self.successes else ""),
             ),
             ("time", duration(self.seconds)),
         ]

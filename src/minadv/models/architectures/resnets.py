@@ -16,9 +16,7 @@ class PlainBlock(nn.Module):
         self.conv1 = nn.Conv2d(before, after, 3, stride=stride, padding=1)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1)
         changes = stride != 1 or before != after
-        self.shortcut = (
-            nn.Sequential(nn.Conv2d(before, after, 1, stride=stride)) if changes else nn.Sequential()
-        )
+        self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride)) if changes else nn.Sequential()
 
     def forward(self, x: Features) -> Features:
         """Add the block's correction."""

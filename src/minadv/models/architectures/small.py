@@ -87,6 +87,4 @@ def crown_ibp_large() -> nn.Module:
         for before, after, stride in widths
         for layer in (nn.Conv2d(before, after, 3, stride=stride, padding=1), nn.ReLU())
     ]
-    return nn.Sequential(
-        *convolutions, nn.Flatten(), nn.Linear(14 * 14 * 128, 512), nn.ReLU(), nn.Linear(512, 10)
-    )
+    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(14 * 14 * 128, 512), nn.ReLU(), nn.Linear(512, 10))

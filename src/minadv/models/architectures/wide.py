@@ -16,9 +16,7 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(after)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
-        self.convShortcut = (
-            None if before == after else nn.Conv2d(before, after, 1, stride=stride, bias=False)
-        )
+        self.convShortcut = None if before == after else nn.Conv2d(before, after, 1, stride=stride, bias=False)
 
     def forward(self, x: Features) -> Features:
         """Add the block's correction."""
