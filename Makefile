@@ -43,7 +43,7 @@ format: .venv/.installed-lint
 	$(BIN)/ruff format .
 
 bench: .venv/.installed
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.speed
 
 clean:
 	rm -rf .venv runs build dist

@@ -145,9 +145,10 @@ def test_already_adversarial_samples_cost_one_forward(model: nn.Module) -> None:
     assert torch.equal(result.adversarials[~wrong], others.adversarials)
 
 
-def test_a_batch_that_is_all_adversarial(model: nn.Module) -> None:
+@pytest.mark.parametrize("distance", ["l2", "ssim", "ciede2000", "lpips:trunk=demo"])
+def test_a_batch_that_is_all_adversarial(model: nn.Module, distance: str) -> None:
     x, labels = batch(model, 3)
-    result = ALMA(distance="l2")(model, x, (labels + 1) % 5)
+    result = ALMA(distance=distance)(model, x, (labels + 1) % 5)
     assert result.status == (Status.ALREADY,) * 3
     assert result.median == 0
     assert result.forwards.tolist() == [1, 1, 1]

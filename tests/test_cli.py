@@ -300,7 +300,7 @@ except SystemExit as end:
 found = {heavy!r} & set(sys.modules)
 assert not found, found
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -319,7 +319,7 @@ def test_the_command_line_from_outside(data: Path, tmp_path: Path):
         "-p",
         "penalty=PHR",
     ]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", program, *words, "--out", str(tmp_path / "run"), "--threads", "1"],
         capture_output=True,
         text=True,

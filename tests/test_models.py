@@ -205,7 +205,7 @@ def test_listing_says_which_weights_are_there(nowhere: Path) -> None:
 
 def test_listing_does_not_import_torch() -> None:
     code = "import sys, minadv.data, minadv.models as m; m.describe(); print('torch' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 
 

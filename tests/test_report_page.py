@@ -104,7 +104,7 @@ def test_a_browser_shows_the_page(tmp_path: Path, width: int):
     runs.write(tmp_path, run(model=long, classes=(NASTY, "dog")))
     report.write(tmp_path)
     (tmp_path / "probe.html").write_text(PROBE.format(width=width))
-    done = subprocess.run(  # noqa: S603 (our own words)
+    done = subprocess.run(
         [
             str(CHROMIUM),
             "--headless",

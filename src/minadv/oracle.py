@@ -5,7 +5,6 @@ the box, keeps the best adversarial of each sample, ends the search when a budge
 it returns by a separate forward pass.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,32 +16,13 @@ from minadv import random
 from minadv.distances import Anchored, Distance, anchor
 from minadv.distances.base import per_sample
 from minadv.goals import Goal
-from minadv.result import Result, Status, Trace
+from minadv.result import Result, Trace
 from minadv.validation import check_logits, check_range
-
-# Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
-# logits of the confidence that the search demanded, and never accepts a tie.
-ROUNDING_SLACK = 5e-5
-
-# CPU kernels round a sample's logits differently in batches of 1, 2, 3, 5, … than in large ones, and a search
-# amplifies that: measured, distances moved by more than 100 %. Batches that are multiples of this agree to the
-# last bit on every network we tried, so the oracle fills its batch up with copies of the last sample.
-CPU_BATCH_MULTIPLE = 4
+from minadv.verification import Outcome, Settings, fill, quantise, verify
 
 
 class BudgetSpentError(Exception):
     """Raised inside a search when the next propagation would exceed the budget; `Attack` catches it."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What every search is asked for: see `Attack`."""
-
-    confidence: float = 1e-4
-    levels: int | None = None
-    budget: int | None = None
-    seed: int = 0
-    trace: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,9 +78,9 @@ class Oracle:
         """
         # one memory layout, as kernels round differently in others (indexing does not keep a layout)
         inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
-        self._model, self._inputs, self._all, self._distance = model, inputs, goal, distance
+        self._model, self._inputs, self._goal, self._distance = model, inputs, goal, distance
         self._settings, self._on_step = settings, on_step
-        filled = _fill(torch.arange(len(inputs), device=inputs.device))
+        filled = fill(torch.arange(len(inputs), device=inputs.device))
         leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
         logits = model(leaf)
         check_logits(logits, leaf)
@@ -112,7 +92,7 @@ class Oracle:
         self._backwards = torch.zeros_like(self._forwards)
 
         untouched = not bool(self._already.any())
-        self._rows = filled if untouched else _fill(torch.nonzero(~self._already).flatten())
+        self._rows = filled if untouched else fill(torch.nonzero(~self._already).flatten())
         self._copies = torch.zeros_like(self._rows, dtype=torch.bool)
         self._copies[1:] = self._rows[1:] == self._rows[:-1]
         self.originals = leaf.detach() if untouched else inputs[self._rows]
@@ -215,38 +195,28 @@ class Oracle:
     def result(self) -> Result:
         """Verify the best answers by a separate forward pass and return them."""
         self._clean = None
-        adversarials, found = self._inputs.clone(), torch.zeros_like(self._already)
-        adversarials[self._rows] = self._best
-        found[self._rows] = self._best_distance < torch.inf
-        verified, margins, predictions = self._verify(adversarials)
-        success = (found | self._already) & verified
-        lost = int((found & ~success).sum())
-        if lost:
-            warnings.warn(
-                f"{lost} of {int(found.sum())} adversarials were not classified the same way by a second forward "
-                "pass and count as failures: the model is random, depends on its batch, or its logits differ by "
-                "more than rounding; a larger confidence demands a wider margin",
-                UserWarning,
-                stacklevel=4,
-            )
-            adversarials[found & ~success] = self._inputs[found & ~success]
-            _, margins, predictions = self._verify(adversarials)
-        non_finite = torch.zeros_like(self._already)
-        non_finite[self._rows] = self._non_finite
+        outcome = Outcome(
+            inputs=self._inputs,
+            answers=self._scatter(self._inputs.clone(), self._best),
+            found=self._scatter(torch.zeros_like(self._already), self._best_distance < torch.inf),
+            already=self._already,
+            non_finite=self._scatter(torch.zeros_like(self._already), self._non_finite),
+        )
+        verified = verify(self._model, outcome, self._goal, self._distance, self._settings)
         return Result(
-            adversarials=adversarials,
-            success=success,
-            distances=self._report(adversarials, success, found),
+            **verified,
             forwards=self._forwards,
             backwards=self._backwards,
-            status=_statuses(self._already, success, non_finite),
-            margins=margins,
-            predictions=predictions,
             clean_predictions=self.clean_logits.argmax(dim=1),
             distance=self._distance.name,
             confidence=self._settings.confidence,
             trace=self._traces(),
         )
+
+    def _scatter(self, whole: Tensor, attacked: Tensor) -> Tensor:
+        """Put the attacked rows back among all rows of the batch."""
+        whole[self._rows] = attacked
+        return whole
 
     def _spend(self) -> None:
         """Count one propagation of every attacked sample against the budget."""
@@ -264,32 +234,6 @@ class Oracle:
             spent = torch.full_like(distance, self._spent, dtype=torch.int64)
             self._trace.append((spent, self._best_distance.clone()))
 
-    def _verify(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Classify stored images again: beyond the boundary, finite, in the box and on the grid."""
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            filled = _fill(torch.arange(len(x), device=x.device))
-            logits = self._model(x[filled])[: len(x)]  # a copy: the model may work in place
-        margins = self._all.margin(logits)
-        required = max(self._settings.confidence - ROUNDING_SLACK, 0.0)
-        allowed = ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)
-        if self._settings.levels is not None:
-            on_grid = (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)
-            allowed &= on_grid | self._already
-        return (margins < -required) & allowed, margins, logits.argmax(dim=1)
-
-    def _report(self, adversarials: Tensor, success: Tensor, found: Tensor) -> Tensor:
-        """Recompute the distances from the stored images, in float64 where the device has it."""
-        report = torch.full(success.shape, torch.inf, dtype=adversarials.dtype, device=adversarials.device)
-        report[self._already & success] = 0
-        dtype = adversarials.dtype if adversarials.device.type == "mps" else torch.float64
-        with torch.no_grad():
-            for rows in torch.chunk(
-                numbers := torch.nonzero(found & success).flatten(), -(-len(numbers) // 16) or 1
-            ):
-                x, x0 = adversarials[rows].to(dtype), self._inputs[rows].to(dtype)
-                report[rows] = self._distance(x, x0).to(report.dtype)
-        return report
-
     def _traces(self) -> Trace | None:
         """Traces over the whole batch: already adversarial samples are at 0 from the first query on."""
         if not self._settings.trace:
@@ -301,20 +245,3 @@ class Oracle:
             spent[:, self._rows] = torch.stack([spent for spent, _ in self._trace])
             distances[:, self._rows] = torch.stack([best for _, best in self._trace])
         return Trace(spent, distances)
-
-
-def _fill(rows: Tensor) -> Tensor:
-    """Repeat the last of the given row numbers up to a batch size whose rounding is that of large batches."""
-    missing = -len(rows) % CPU_BATCH_MULTIPLE if rows.device.type == "cpu" else 0
-    return torch.cat((rows, rows[-1:].expand(missing))) if missing and len(rows) else rows
-
-
-def quantise(x: Tensor, levels: int | None) -> Tensor:
-    """Round images in [0, 1] to multiples of 1/(levels − 1), as saving them with that many levels would."""
-    return x if levels is None else (x * (levels - 1)).round() / (levels - 1)
-
-
-def _statuses(already: Tensor, success: Tensor, non_finite: Tensor) -> tuple[Status, ...]:
-    codes = torch.where(success, torch.where(already, 0, 1), torch.where(non_finite, 3, 2)).cpu()
-    names = (Status.ALREADY, Status.FOUND, Status.NOT_FOUND, Status.NON_FINITE)
-    return tuple(names[int(code)] for code in codes)

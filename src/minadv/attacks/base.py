@@ -11,9 +11,10 @@ from torch import Tensor
 from minadv.distances import Distance, resolve
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, guarded
-from minadv.oracle import BudgetSpentError, Oracle, Settings, Step
+from minadv.oracle import BudgetSpentError, Oracle, Step
 from minadv.result import Result
 from minadv.validation import check_classes, check_inputs, check_targets
+from minadv.verification import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

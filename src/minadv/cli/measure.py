@@ -10,9 +10,9 @@ from minadv import distances
 from minadv.distances.ssim import WINDOW
 from minadv.goals import Targeted, Untargeted
 from minadv.guard import Model, guarded
-from minadv.oracle import quantise
 from minadv.result import Result
 from minadv.runs import COLUMNS
+from minadv.verification import quantise
 
 ROWS_AT_ONCE = 64
 

@@ -81,7 +81,7 @@ def _named(name: str) -> Distance:
 def anchor(distance: Distance, x0: Tensor) -> Anchored:
     """Return the distance to `x0`, with a gradient by autograd where it does not bring its own."""
     anchored = distance.anchored(x0)
-    return anchored if hasattr(anchored, "value_and_gradient") else ByAutograd(anchored)
+    return anchored if hasattr(anchored, "value_and_gradient") else ByAutograd(lambda x, _rows: anchored(x))
 
 
 def resolve(distance: object) -> Distance:

@@ -45,19 +45,33 @@ class Distance(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ByAutograd:
-    """Anchored distance whose gradient comes from autograd."""
+    """Anchored distance whose gradient comes from autograd.
 
-    value: Callable[[Batch], PerSample]
+    `value(x, rows)` is the distance of the given rows of originals to as many images `x`. With many
+    intermediates per image, `at_a_time` limits how many images are differentiated together (on a CPU, where
+    that also stays in its cache; it should be a multiple of 4, for the sake of equal rounding).
+    """
+
+    value: Callable[[Batch, slice], PerSample]
+    at_a_time: int | None = None
 
     def __call__(self, x: Batch) -> PerSample:
         """Distance of each row of `x` to its original."""
-        return self.value(x)
+        return self.value(x, slice(None))
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the distances and their gradients."""
+        if self.at_a_time is None or len(x) <= self.at_a_time or x.device.type != "cpu":
+            return self._differentiate(x, slice(None))
+        starts = range(0, len(x), self.at_a_time)
+        rows = [slice(start, start + self.at_a_time) for start in starts]
+        values, gradients = zip(*(self._differentiate(x[some], some) for some in rows), strict=True)
+        return torch.cat(values), torch.cat(gradients)
+
+    def _differentiate(self, x: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            value = self.value(leaf)
+            value = self.value(leaf, rows)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), gradient
 
@@ -79,7 +93,7 @@ class Custom:
 
     def anchored(self, x0: Batch) -> ByAutograd:
         """Return the distance to `x0`; nothing is known to depend on `x0` alone."""
-        return ByAutograd(lambda x: self.function(x, x0))
+        return ByAutograd(lambda x, rows: self.function(x, x0[rows]))
 
 
 def safe_sqrt(u: Tensor) -> Tensor:
@@ -91,6 +105,11 @@ def safe_sqrt(u: Tensor) -> Tensor:
 def per_sample(values: Tensor, like: Tensor) -> Tensor:
     """Give (batch,) values trailing singleton axes, to broadcast over tensors shaped like `like`."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def few(x0: Tensor, pixels: int) -> int:
+    """How many images (a multiple of 4) have about so many pixels together."""
+    return max(pixels // x0[0, 0].numel() // 4 * 4, 4) if len(x0) else 4
 
 
 def need_images(distance: str, x0: Tensor, channels: int | None = None) -> None:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
-from minadv.distances.base import Batch, ByAutograd, PerSample, need_images, safe_sqrt
+from minadv.distances.base import Batch, ByAutograd, PerSample, few, need_images, safe_sqrt
 from minadv.distances.colour import D65, PAPER, Map, lab, squared_ciede2000
+
+# Some eighty maps are alive while one batch of pixels is differentiated.
+PIXELS_AT_A_TIME = 2**15
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,11 @@ class CIEDE2000:
         need_images(self.name, x0, channels=3)
         space = D65 if self.scale == "correct" else PAPER
         original = lab(x0, space)
-        return ByAutograd(lambda x: safe_sqrt(squared_ciede2000(original, lab(x, space)).flatten(1).sum(dim=1)))
+
+        def value(x: Batch, rows: slice) -> PerSample:
+            return safe_sqrt(squared_ciede2000(original[rows], lab(x, space)).flatten(1).sum(dim=1))
+
+        return ByAutograd(value, at_a_time=few(x0, PIXELS_AT_A_TIME))
 
     def map(self, x: Batch, x0: Batch) -> Map:
         """ΔE₀₀ of each pixel, (batch, height, width)."""

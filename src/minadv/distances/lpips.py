@@ -17,12 +17,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from minadv.distances.base import Batch, ByAutograd, PerSample, need_images, safe_sqrt
+from minadv.distances.base import Batch, ByAutograd, PerSample, few, need_images, safe_sqrt
 from minadv.distances.trunks import Trunk, learned_weights, load_trunk
 
 Linear = Literal["learned", "none", "paper"]
 
 _NORM_GUARD = 1e-10
+# A trunk's features take many times the memory of its input.
+PIXELS_AT_A_TIME = 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,11 @@ class LPIPS:
                 f"{self.name} could not compute features of images {tuple(x0.shape[1:])}: {error}; the images may "
                 "be too small for this trunk: enlarge them or use trunk='demo' or your own module"
             ) from error
-        return ByAutograd(lambda x: self._between(self._features(x), reference).to(x.dtype))
+
+        def value(x: Batch, rows: slice) -> PerSample:
+            return self._between(self._features(x), [layer[rows] for layer in reference]).to(x.dtype)
+
+        return ByAutograd(value, at_a_time=few(x0, PIXELS_AT_A_TIME))
 
     def _features(self, x: Tensor) -> list[Tensor]:
         """Normalised features of each layer, (batch, channels, positions)."""

@@ -8,8 +8,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from minadv import runs
-from minadv.oracle import ROUNDING_SLACK
 from minadv.report import curves, gallery, summary
+from minadv.verification import ROUNDING_SLACK
 
 PAGE = "report.html"
 

@@ -1,0 +1,141 @@
+"""Verification: what an attack may call a success, and the one number that decides it.
+
+A minimal perturbation sits on the decision boundary, where rounding decides. `Settings.confidence` says how
+far beyond the boundary, in logits, a point must be to count, during the search and here.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from minadv.distances import Distance
+from minadv.goals import Goal
+from minadv.result import Status
+
+# Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
+# logits of the confidence that the search demanded, and never accepts a tie.
+ROUNDING_SLACK = 5e-5
+# CPU kernels round a sample's logits differently in batches of 1, 2, 3, 5, … than in large ones, and a search
+# amplifies that: measured, distances moved by more than 100 %. Batches that are multiples of this agree to the
+# last bit on every network we tried, so batches are filled up with copies of their last sample.
+CPU_BATCH_MULTIPLE = 4
+# Distances are recomputed in float64, a few images at a time: colours take many intermediates.
+ROWS_AT_A_TIME = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every search is asked for: see `Attack`."""
+
+    confidence: float = 1e-4
+    levels: int | None = None
+    budget: int | None = None
+    seed: int = 0
+    trace: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a search claims, for every row of the batch: the tensors are (batch, ...) and (batch,)."""
+
+    inputs: Tensor
+    answers: Tensor
+    found: Tensor
+    already: Tensor
+    non_finite: Tensor
+
+
+class Verified(TypedDict):
+    """What verification knows about each row."""
+
+    adversarials: Tensor
+    success: Tensor
+    distances: Tensor
+    margins: Tensor
+    predictions: Tensor
+    status: tuple[Status, ...]
+
+
+def verify(
+    model: Callable[[Tensor], Tensor], outcome: Outcome, goal: Goal, distance: Distance, settings: Settings
+) -> Verified:
+    """Classify the answers again by a separate forward pass, and recompute their distances.
+
+    Rows that were not found, or that do not pass, become the original with distance inf.
+
+    Warns:
+        UserWarning: when answers of the search do not pass.
+    """
+    answers = outcome.answers
+    logits = classify(model, answers)
+    passed = _passes(answers, goal.margin(logits), outcome.already, settings)
+    success = (outcome.found | outcome.already) & passed
+    lost = outcome.found & ~success
+    if lost.any():
+        warnings.warn(
+            f"{int(lost.sum())} of {int(outcome.found.sum())} adversarials were not classified the same way by a "
+            "second forward pass and count as failures: the model is random, depends on its batch, or its logits "
+            "differ by more than rounding; a larger confidence demands a wider margin",
+            UserWarning,
+            stacklevel=5,
+        )
+        answers[lost] = outcome.inputs[lost]
+        logits = classify(model, answers)
+    return Verified(
+        adversarials=answers,
+        success=success,
+        distances=_distances(outcome, success, distance),
+        margins=goal.margin(logits),
+        predictions=logits.argmax(dim=1),
+        status=_statuses(outcome, success),
+    )
+
+
+def classify(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Logits of stored images: no graph, no autocast, on a copy (a model may work in place)."""
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        return model(x[fill(torch.arange(len(x), device=x.device))])[: len(x)]
+
+
+def fill(rows: Tensor) -> Tensor:
+    """Repeat the last of the given row numbers up to a batch size whose rounding is that of large batches."""
+    missing = -len(rows) % CPU_BATCH_MULTIPLE if rows.device.type == "cpu" else 0
+    return torch.cat((rows, rows[-1:].expand(missing))) if missing and len(rows) else rows
+
+
+def quantise(x: Tensor, levels: int | None) -> Tensor:
+    """Round images in [0, 1] to multiples of 1/(levels − 1), as saving them with that many levels would."""
+    return x if levels is None else (x * (levels - 1)).round() / (levels - 1)
+
+
+def _passes(x: Tensor, margins: Tensor, already: Tensor, settings: Settings) -> Tensor:
+    """Beyond the boundary, finite, in the box, and on the grid where one is asked for."""
+    required = max(settings.confidence - ROUNDING_SLACK, 0.0)
+    allowed = ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)  # false for NaN
+    on_grid = (x == quantise(x, settings.levels)).flatten(1).all(dim=1)
+    return (margins < -required) & allowed & (on_grid | already)
+
+
+def _distances(outcome: Outcome, success: Tensor, distance: Distance) -> Tensor:
+    """Recompute distances from the stored images, in float64 where the device has it."""
+    report = torch.full(success.shape, torch.inf, dtype=outcome.inputs.dtype, device=success.device)
+    report[outcome.already & success] = 0
+    dtype = outcome.inputs.dtype if success.device.type == "mps" else torch.float64
+    numbers = torch.nonzero(outcome.found & success).flatten()
+    with torch.no_grad():
+        for start in range(0, len(numbers), ROWS_AT_A_TIME):
+            rows = numbers[start : start + ROWS_AT_A_TIME]
+            values = distance(outcome.answers[rows].to(dtype), outcome.inputs[rows].to(dtype))
+            report[rows] = values.to(report.dtype)
+    return report
+
+
+def _statuses(outcome: Outcome, success: Tensor) -> tuple[Status, ...]:
+    failed = torch.where(outcome.non_finite, 3, 2)
+    codes = torch.where(success, torch.where(outcome.already, 0, 1), failed).cpu()
+    names = (Status.ALREADY, Status.FOUND, Status.NOT_FOUND, Status.NON_FINITE)
+    return tuple(names[int(code)] for code in codes)

@@ -1,0 +1,166 @@
+"""ALMA against section 1 of attacks.md, written out naively for one sample."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from minadv import ALMA, distances, penalties
+from tests.networks import convolutional, images, predictions
+
+
+def by_the_book(
+    model: nn.Module, x: Tensor, label: int, target: int | None, distance: Callable[[Tensor, Tensor], Tensor],
+    steps: int, epsilon: float, alpha: float, penalty: penalties.Penalty,
+) -> tuple[float, Tensor | None]:  # fmt: skip
+    """Section 1, iteration by iteration, with autograd for everything and scalars for the state."""
+
+    def g_of(z: Tensor) -> Tensor:
+        order = z.sort(descending=True).values
+        if target is None:
+            others = torch.cat((z[:label], z[label + 1 :])).max()
+            return (z[label] - others + 1e-4) / (order[0] - order[2] + 1e-8)
+        others = torch.cat((z[:target], z[target + 1 :])).max()
+        return (others - z[target] + 1e-4) / (order[0] - (order[2] + order[3]) / 2 + 1e-8)
+
+    def d_of(adversarial: Tensor) -> Tensor:
+        return distance(adversarial[None], x[None])[0]
+
+    delta, s, v = torch.zeros_like(x), torch.ones_like(x), torch.zeros_like(x)
+    mu, rho, g_bar, eta = 1.0, 1.0, 0.0, 0.0
+    seen, first = False, steps + 1
+    best, best_x = math.inf, None
+    for i in range(steps):
+        leaf = delta.clone().requires_grad_()
+        g = g_of(model((x + leaf)[None])[0])
+        value = d_of(x + leaf) if i > 0 else torch.zeros(())
+        if i == 0:
+            g_bar = g.item()
+        elif (i + 1) % 10 == 0:
+            if not g.item() < 0.95 * g_bar and not seen:
+                rho *= 1.2
+            g_bar = g.item()
+        weights = torch.tensor(rho, dtype=x.dtype), torch.tensor(mu, dtype=x.dtype)
+        if i > 0:
+            mu = alpha * mu + (1 - alpha) * penalty.derivative(g.detach(), *weights).item()
+            mu = min(max(mu, 1e-6), 1e12)
+        if g.item() < 0:
+            first = first if seen else i
+            seen = True
+            if value.item() < best:
+                best, best_x = value.item(), (x + delta).clone()
+        lagrangian = penalty(g, torch.tensor(rho, dtype=x.dtype), torch.tensor(mu, dtype=x.dtype)) + value
+        (h,) = torch.autograd.grad(lagrangian, leaf)
+        if i == 0:
+            low, eta = 0.0, 1.0
+            while d_of((x - eta * h).clamp(0, 1)).item() <= epsilon:
+                low, eta = eta, 2 * eta
+            for _ in range(20):
+                middle = (low + eta) / 2
+                if d_of((x - middle * h).clamp(0, 1)).item() <= epsilon:
+                    low = middle
+                else:
+                    eta = middle
+            eta = (low + eta) / 2
+        rate = eta * 0.01 ** (max(0, i - first) / (steps - first))
+        s = alpha * s + (1 - alpha) * h * h
+        v = alpha * v + h / (s.sqrt() + 1e-8)
+        delta = (x + delta - rate * v).clamp(0, 1) - x
+    return best, best_x
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "ssim", "ciede2000"])
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("penalty", ["P2", "PHR"])
+def test_the_paper_settings_follow_the_specification(name: str, targeted: bool, penalty: str) -> None:
+    model = convolutional().double()
+    x = images(2, dtype=torch.float64)
+    labels = predictions(model, x)
+    targets = (labels + 1) % 5 if targeted else None
+    attack = ALMA.paper(name, 60, penalty=penalty, alpha=0.7)
+    result = attack(model, x, labels, targets=targets)
+    assert attack.first_distance is not None
+    for i in range(2):
+        target = None if targets is None else int(targets[i])
+        best, best_x = by_the_book(
+            model, x[i], int(labels[i]), target, distances.resolve(attack.distance), 60, attack.first_distance,
+            0.7, penalties.get(penalty),
+        )  # fmt: skip
+        assert best_x is not None
+        assert result.distances[i].item() == pytest.approx(best, rel=1e-6)
+        torch.testing.assert_close(result.adversarials[i], best_x, rtol=1e-5, atol=1e-7)
+
+
+def test_settings_of_the_papers_tables() -> None:
+    for name, first in {"l1": 0.5, "l2": 0.1, "ssim": 3e-5, "ciede2000": 0.05}.items():
+        attack = ALMA.paper(name, 100)
+        assert (attack.steps, attack.first_distance, attack.penalty) == (100, first, penalties.P2)
+        assert (attack.mu, attack.rho, attack.check_every, attack.improvement, attack.rho_growth) == (
+            1,
+            1,
+            10,
+            0.95,
+            1.2,
+        )
+        assert (attack.final_step, attack.confidence, attack.levels, attack.proximal) == (0.01, 1e-4, None, False)
+        assert attack.first_step_limit is None
+    assert distances.resolve(ALMA.paper("ciede2000").distance).name == "ciede2000[paper]"
+    assert ALMA.paper("ssim", 1000, source="scripts").first_distance == 1e-4
+    assert ALMA.paper("l2", 1000, source="scripts").first_distance == 0.1
+    own = distances.get("lpips", trunk="demo")
+    assert ALMA.paper(own, 100).first_distance == 1e-3
+    assert ALMA.paper(own, 100, source="scripts").first_distance == 1e-2
+    assert ALMA.paper("l2", 100, first_distance=0.3, budget=7).budget == 7
+
+
+@pytest.mark.parametrize(("steps", "alpha"), [(10, 0.5), (100, 0.5), (1000, 0.9), (5000, 0.9), (316, 0.7)])
+def test_smoothing_follows_the_number_of_steps(steps: int, alpha: float) -> None:
+    assert ALMA(steps=steps)._alpha() == pytest.approx(alpha, abs=1e-3)
+    assert ALMA(steps=steps, alpha=0.3)._alpha() == 0.3
+
+
+def test_the_exact_first_step_reaches_its_distance() -> None:
+    model = convolutional()
+    x = images(4)
+    labels = predictions(model, x)
+    moved: list[Tensor] = []
+
+    def watched(inputs: Tensor) -> Tensor:
+        moved.append(inputs.detach().clone())
+        return model(inputs)
+
+    settings = {"first_distance": 0.05, "first_step_limit": None}
+    ALMA(distance="l2", steps=2, exact_first_step=True, **settings)(watched, x, labels)
+    torch.testing.assert_close(distances.get("l2")(moved[1], x), torch.full((4,), 0.05), rtol=1e-3, atol=0)
+
+
+def test_vanishing_gradients_get_a_random_start() -> None:
+    """A network that is flat around the image: the first direction is random, seeded, per sample."""
+
+    class Flat(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            away = ((x - 0.5).square().flatten(1).sum(dim=1) - 0.01).clamp_min(0)
+            return torch.stack((torch.full_like(away, 0.1), 5 * away, -away), dim=1)
+
+    flat = Flat().eval()
+    x = torch.full((3, 1, 6, 6), 0.5)
+    labels = torch.zeros(3, dtype=torch.int64)
+    first = ALMA(distance="l2", steps=100, first_distance=0.2)(flat, x, labels)
+    again = ALMA(distance="l2", steps=100, first_distance=0.2)(flat, x, labels)
+    other = ALMA(distance="l2", steps=100, first_distance=0.2, seed=1)(flat, x, labels)
+    assert first.success.all()
+    assert torch.equal(first.adversarials, again.adversarials)
+    assert not torch.equal(first.adversarials, other.adversarials)
+
+
+@pytest.mark.parametrize("penalty", ["PHR", "P1", "P2", "P3"])
+def test_every_penalty_finds_small_perturbations(penalty: str) -> None:
+    model = convolutional()
+    x = images(8)
+    labels = predictions(model, x)
+    reference = ALMA(distance="l2", steps=200)(model, x, labels).median
+    result = ALMA(distance="l2", steps=200, penalty=penalty)(model, x, labels)
+    assert result.success.all()
+    assert result.median <= 1.2 * reference

@@ -1,0 +1,218 @@
+"""Bad input gets an error that names the argument, what it got and the remedy; never a silent wrong answer."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from minadv import ALMA, Status, attacks
+from tests.networks import convolutional, images, predictions
+
+ATTACK = ALMA(distance="l2", steps=5)
+MODEL = convolutional()
+X = images(4)
+Y = predictions(MODEL, X)
+
+
+def spoilt(row: int, value: float) -> Tensor:
+    x = X.clone()
+    x[row, 0, 0, 0] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        (X * 255, ValueError, r"inputs must be finite and in \[0, 1\], got values from .* to 25.*rescale"),
+        (X - 0.5, ValueError, r"inputs must be .* in \[0, 1\], got values from -0.4.*normalisation"),
+        (spoilt(1, float("nan")), ValueError, r"inputs must be finite.*got NaN"),
+        (spoilt(1, float("inf")), ValueError, r"inputs must be finite.*inf"),
+        ((X * 255).to(torch.uint8), TypeError, r"inputs must be floating point.*torch.uint8.*/ 255"),
+        (X[0, 0, 0], ValueError, r"inputs must have shape \(batch, ...\).*got \(16,\).*unsqueeze"),
+        (X[:0], ValueError, r"at least one sample, got \(0, 3, 16, 16\)"),
+    ],
+)
+def test_inputs(inputs: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ATTACK(MODEL, inputs, Y)
+
+
+@pytest.mark.parametrize("argument", ["labels", "targets"])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda y: y + 5, ValueError, r"must be in \[0, 5\) for a model with 5 logits, got \d+ at row 0"),
+        (lambda y: y * 0 - 1, ValueError, r"must be in \[0, 5\).*got -1 at row 0"),
+        (lambda y: y[:3], ValueError, r"must have shape \(4,\), one class index per input, got \(3,\)"),
+        (lambda y: y[:, None], ValueError, r"must have shape \(4,\).*got \(4, 1\)"),
+        (lambda y: y.float(), TypeError, r"must be int64 class indices, got dtype torch.float32: use"),
+        (lambda y: y.int(), TypeError, r"must be int64.*torch.int32"),
+        (lambda y: y.to("meta"), ValueError, r"inputs are on cpu but (labels|targets) on meta.*\.to\(device\)"),
+    ],
+)
+def test_classes(argument: str, change: Callable[[Tensor], Any], error: type[Exception], message: str) -> None:
+    given = {"labels": Y, "targets": (Y + 1) % 5}
+    given[argument] = change(given[argument])
+    labels = given.pop("labels")
+    with pytest.raises(error, match=f"(?s){argument} {message}|{message}"):
+        ATTACK(MODEL, X, labels, **given if argument == "targets" else {})
+
+
+def test_targets_equal_to_labels() -> None:
+    targets = (Y + 1) % 5
+    targets[2] = Y[2]
+    with pytest.raises(
+        ValueError, match=r"targets must differ from labels, got class \d for both at row 2 \(1 such"
+    ):
+        ATTACK(MODEL, X, Y, targets=targets)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (lambda x: x, ValueError, r"logits of shape \(4, classes ≥ 2\), got torch.float32 \(4, 3, 16, 16\)"),
+        (lambda x: MODEL(x)[:, :1], ValueError, r"classes ≥ 2.*\(4, 1\).*torch.stack\(\(-z, z\)"),
+        (lambda x: MODEL(x)[:2], ValueError, r"model returned 2 rows of logits for a batch of 4"),
+        (
+            lambda x: MODEL(x) * float("nan"),
+            ValueError,
+            r"model returned NaN or infinite logits for 4 of 4 inputs",
+        ),
+        (
+            lambda x: MODEL(x).argmax(dim=1, keepdim=True).expand(-1, 5),
+            ValueError,
+            r"floating-point logits.*int64",
+        ),
+        (lambda x: MODEL(x).detach(), ValueError, r"without a gradient to its inputs.*\.detach\(\)"),
+        (lambda x: MODEL(x).detach().requires_grad_(), ValueError, r"without a gradient to its inputs"),
+        (
+            lambda x: (MODEL(x), x),
+            TypeError,
+            r"must return a tensor of logits or an object with .logits, got tuple",
+        ),
+        (convolutional().to("meta"), ValueError, r"inputs are on cpu but the model's parameters on meta"),
+    ],
+)
+def test_models(model: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"(?s){message}"):
+        ATTACK(model, X, Y)
+
+
+def test_probabilities_are_warned_about() -> None:
+    with pytest.warns(UserWarning, match=r"look like probabilities.*logits.*take the softmax out"):
+        ATTACK(lambda x: MODEL(x).softmax(dim=1), X, Y)
+
+
+def test_training_mode_is_warned_about_and_restored() -> None:
+    network = nn.Sequential(convolutional(), nn.Dropout(0.5)).train()
+    frozen_norm = nn.BatchNorm2d(3).eval()
+    network.insert(0, frozen_norm)
+    network[1].eval()
+    before = [module.training for module in network.modules()]
+    statistics = frozen_norm.running_mean.clone()  # type: ignore[union-attr]
+    with pytest.warns(UserWarning, match=r"training mode \(Sequential and 1 more modules\).*model.eval\(\)"):
+        result = ATTACK(network, X, Y)
+    assert [module.training for module in network.modules()] == before
+    assert torch.equal(frozen_norm.running_mean, statistics)  # type: ignore[arg-type]
+    assert result.success.any()
+
+
+def test_a_model_that_raises_is_restored_too() -> None:
+    class Fails(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("no")
+
+    model = Fails().train()
+    with pytest.warns(UserWarning, match="training mode"), pytest.raises(RuntimeError, match="no"):
+        ATTACK(model, X, Y)
+    assert model.training
+    assert model.weight.requires_grad
+
+
+def test_non_finite_logits_during_the_search_end_one_sample_only() -> None:
+    def breaks(x: Tensor) -> Tensor:
+        moved = (x - X[: len(x)]).abs().flatten(1).sum(dim=1) > 0
+        bad = moved & (torch.arange(len(x)) == 1)
+        return torch.where(bad[:, None], torch.nan, MODEL(x))
+
+    result = ALMA(distance="l2", steps=40)(breaks, X, Y)
+    assert result.status[1] is Status.NON_FINITE
+    assert torch.equal(result.adversarials[1], X[1])
+    others = ALMA(distance="l2", steps=40)(MODEL, X, Y)
+    assert torch.equal(result.adversarials[[0, 2, 3]], others.adversarials[[0, 2, 3]])
+
+
+def test_random_models_are_told_apart_from_successes() -> None:
+    """What a second pass does not confirm is a failure, and said to be one."""
+    calls = {"n": 0}
+
+    def forgetful(x: Tensor) -> Tensor:
+        calls["n"] += 1
+        z = MODEL(x)
+        return z if calls["n"] <= 20 else z.detach() + 100 * nn.functional.one_hot(Y[: len(x)], 5)
+
+    with pytest.warns(UserWarning, match=r"4 of 4 adversarials were not classified the same way by a second"):
+        result = ALMA(distance="l2", steps=20)(forgetful, X, Y)
+    assert not result.success.any()
+    assert torch.equal(result.adversarials, X)
+    assert result.distances.isinf().all()
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"unknown attack 'amla'; did you mean 'alma'\? known: alma"):
+        attacks.get("amla")
+    with pytest.raises(ValueError, match="unknown hyper-parameter of alma 'step'; did you mean 'steps'"):
+        attacks.get("alma", step=10)
+    with pytest.raises(ValueError, match="unknown distance 'l3'; did you mean 'l"):
+        ALMA(distance="l3")
+    assert attacks.get("alma", steps=10) == ALMA(steps=10)
+    assert attacks.names() == ("alma",)
+
+
+HYPER_PARAMETERS = {
+    "ALMA(steps=0)": "steps must be ≥ 1, got 0",
+    "ALMA(confidence=-1)": "confidence must be ≥ 0 logits, got -1",
+    "ALMA(levels=1)": "levels must be None or ≥ 2 (256 for 8 bits), got 1",
+    "ALMA(budget=0)": "budget must be None or ≥ 1 propagations, got 0",
+    "ALMA(alpha=1.0)": "alpha must be None or in [0, 1), got 1.0",
+    "ALMA(final_step=0.0)": "final_step must be > 0, got 0.0",
+    "ALMA(first_distance=-1.0)": "first_distance must be None or > 0, got -1.0",
+    "ALMA(constraint='ce')": "constraint must be 'dlr' or 'margin', got 'ce'",
+    "ALMA(penalty='P7')": "unknown penalty 'P7'; did you mean 'P",
+    "ALMA(distance=3)": "distance must be a name",
+    "minadv.distances.get('ciede2000', scale='big')": "scale must be 'correct' or 'paper', got 'big'",
+    "minadv.distances.get('lpips', trunk='demo', linear='some')": "linear must be 'learned', 'none' or 'paper'",
+    "ALMA()(None, [0.5], None)": "inputs must be a torch.Tensor, got list: use torch.as_tensor",
+    "ALMA()(None, torch.rand(1, 3), [0])": "labels must be a torch.Tensor, got list: use torch.as_tensor",
+    "ALMA()('net', torch.rand(1, 3), torch.tensor([0]))": "model must be callable, from inputs to logits, got str",
+    "minadv.evaluate(None, (None, []), ALMA())": "evaluate needs at least one sample",
+}
+
+
+def test_hyper_parameters_without_a_type_checker() -> None:
+    """As a user meets them: the tests' own type checks would come first here."""
+    script = (
+        "import json, sys, minadv, torch\nfrom minadv import ALMA\nout = {}\n"
+        "for call in json.load(sys.stdin):\n"
+        "    try:\n        eval(call)\n        out[call] = 'accepted'\n"
+        "    except (TypeError, ValueError) as error:\n        out[call] = str(error)\n"
+        "print(json.dumps(out))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps(list(HYPER_PARAMETERS)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for call, message in json.loads(done.stdout).items():
+        assert message.startswith(HYPER_PARAMETERS[call]), f"{call}: {message}"

@@ -1,0 +1,51 @@
+"""Real robust models: the medians that a reference implementation reaches, and results free of the batch."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import minadv
+from minadv import ALMA
+from tests.shared import SHARED, needs_shared
+
+pytestmark = needs_shared
+
+DATA = {"cifar_resnet4b": "cifar10_test_1000", "mnist_lenet5_linf_at": "mnist_test", "mnist_kw": "mnist_test"}
+
+
+def load(name: str, count: int) -> tuple[nn.Module, Tensor, Tensor]:
+    model = minadv.models.load(f"zoo:{name}@{SHARED / name}.safetensors")
+    inputs, labels = minadv.data.load(f"npz:{SHARED / DATA[name]}.npz").tensors(limit=200)
+    with torch.no_grad():
+        correct = model(inputs).argmax(dim=1) == labels
+    return model, inputs[correct][:count], labels[correct][:count]
+
+
+@pytest.mark.parametrize(
+    ("name", "distance", "bound"),
+    [
+        ("cifar_resnet4b", "l2", 0.525),
+        ("cifar_resnet4b", "l1", 6.7),
+        ("cifar_resnet4b", "ciede2000", 1.20),
+        ("mnist_lenet5_linf_at", "l2", 1.75),
+        ("mnist_kw", "l2", 1.87),
+    ],
+)
+def test_medians_at_100_steps(name: str, distance: str, bound: float) -> None:
+    model, inputs, labels = load(name, 100)
+    result = ALMA.paper(distance, 100)(model, inputs, labels)
+    assert result.success.all()
+    assert np.median(result.distances.numpy()) <= bound
+    assert (result.forwards == 100).all()
+    assert (result.backwards == 100).all()
+
+
+@pytest.mark.parametrize("name", list(DATA))
+@pytest.mark.parametrize("attack", [ALMA.paper("l2", 100), ALMA(distance="l1", steps=100)], ids=["l2", "l1"])
+def test_alone_and_in_a_batch_of_64(name: str, attack: ALMA) -> None:
+    model, inputs, labels = load(name, 64)
+    together = attack(model, inputs, labels)
+    for i in (0, 31, 63):
+        alone = attack(model, inputs[i : i + 1], labels[i : i + 1])
+        torch.testing.assert_close(alone.distances[0], together.distances[i], rtol=1e-3, atol=0)
