@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from benchmarks.memory import peak
+
 from minadv import ALMA
 from tests.networks import convolutional, images, predictions
 
@@ -20,7 +20,7 @@ def test_the_meter_itself() -> None:
 
 @pytest.mark.parametrize("distance", ["l0", "l1", "l2", "linf", "ssim", "ciede2000"])
 def test_an_attack_adds_at_most_twelve_inputs(distance: str) -> None:
-    model, x = convolutional(), images(128)
+    model, x = convolutional(), images(512)
     labels = predictions(model, x)
     model.requires_grad_(False)
 

@@ -126,7 +126,7 @@ class ALMA(Attack):
         shrink = getattr(oracle.surrogate, "shrink", None) if proximal else None
 
         x = oracle.originals
-        squares, velocity = torch.ones_like(x), torch.zeros_like(x)
+        optimiser = Momentum(torch.ones_like(x), torch.zeros_like(x), alpha_rms, momentum, shrink)
         mu, rho = (torch.full_like(oracle.best_distance, value) for value in (self.mu, self.rho))
         first = torch.full_like(mu, N, dtype=torch.int64)  # step of the first adversarial, N while unseen
         # η r^{(i − first)/(N − first)} as a product: a table, as a vector's powers round by their place in it
@@ -148,22 +148,13 @@ class ALMA(Attack):
             eta = torch.where(first == N, torch.minimum(self.rho_growth * eta, longest), eta)
 
             weight = penalty.derivative(g, rho, mu)
-            descent = h = oracle.gradient(probe, constraint, weights=weight)
-            if probe.distance_gradient is None:  # step 0: the distance has no gradient at the original
-                descent = h = _nonzero(h, oracle)
+            h = oracle.gradient(probe, constraint, weights=weight)
+            if i == 0:  # the distance has no gradient at the original
+                h = _nonzero(h, oracle)
                 eta, longest = self._step_sizes(oracle, h, g * weight, alpha_rms)
-            else:
-                h = h + probe.distance_gradient
-                descent = h if shrink is None else descent
-            squares.mul_(alpha_rms).addcmul_(h, h, value=1 - alpha_rms)
-            scale = squares.sqrt().add_(1e-8)
-            velocity.mul_(momentum).addcdiv_(descent, scale)
-            rate = per_sample(eta, x)
-            x = torch.addcmul(x, rate, velocity, value=-1)
-            if shrink is not None and i > 0:  # the distance's part of the step, as momentum would sum it up
-                x = shrink(x, rate / scale.mul_(1 - momentum))
-            x = oracle.project(x)
+            x = oracle.project(optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)))
             eta = eta * decays[first]
+            del probe, constraint, h  # free before the next pass
 
     def _alpha(self) -> float:
         if self.alpha is not None:
@@ -195,6 +186,30 @@ class ALMA(Attack):
             return eta, eta
         boundary = slope / h.flatten(1).square().sum(dim=1)
         return torch.minimum(eta, self.first_step_limit * boundary), eta
+
+
+@dataclass(frozen=True, eq=False)
+class Momentum:
+    """RMS-normalised steps with momentum, and the distance's part by a proximal step where it has one."""
+
+    squares: Tensor
+    velocity: Tensor
+    alpha_rms: float
+    momentum: float
+    shrink: Callable[[Tensor, Tensor], Tensor] | None
+
+    def step(self, x: Tensor, h: Tensor, slope: Tensor | None, rate: Tensor) -> Tensor:
+        """Return x moved against h, the penalty's gradient, and `slope`, the distance's (None at step 0)."""
+        total = h if slope is None else h + slope
+        self.squares.mul_(self.alpha_rms).addcmul_(total, total, value=1 - self.alpha_rms)
+        scale = self.squares.sqrt().add_(1e-8)
+        self.velocity.mul_(self.momentum).addcdiv_(total if self.shrink is None else h, scale)
+        del total
+        x = torch.addcmul(x, rate, self.velocity, value=-1)
+        if self.shrink is None or slope is None:
+            return x
+        # momentum sums a steady slope up to 1/(1 − momentum) times its step: so does the proximal step
+        return self.shrink(x, torch.div(rate, scale.mul_(1 - self.momentum), out=scale))
 
 
 def _look_up(table: dict[str, float], distance: str | Distance | Callable[..., Tensor]) -> float | None:

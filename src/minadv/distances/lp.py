@@ -78,7 +78,7 @@ class AnchoredLp:
 
     def _soft_threshold(self, x: Tensor, by: Tensor) -> Tensor:
         delta = x - self.x0
-        return self.x0 + delta - delta.clamp(-by, by)
+        return delta.sub_(delta.clamp(-by, by)).add_(self.x0)  # exactly x0 below the threshold
 
     def _clip(self, x: Tensor, by: Tensor) -> Tensor:
         """Clip x − x0 at ±θ with Σ_j max(|x − x0|_j − θ, 0)/by_j = 1 (θ = 0 where the sum stays below)."""
@@ -88,7 +88,8 @@ class AnchoredLp:
         for _ in range(NEWTON_STEPS):  # from the left of the root of a convex function: monotone
             above = weight * (size > theta)
             mass = above.sum(dim=1, keepdim=True)
-            theta = torch.where(mass > 0, ((above * size).sum(dim=1, keepdim=True) - 1) / mass, theta).clamp_min(0)
+            moment = above.mul_(size).sum(dim=1, keepdim=True)
+            theta = torch.where(mass > 0, (moment - 1) / mass, theta).clamp_min(0)
         bound = per_sample(theta, delta)
         return self.x0 + delta.clamp(-bound, bound)
 
