@@ -82,16 +82,16 @@ class AnchoredLp:
 
     def _clip(self, x: Tensor, by: Tensor) -> Tensor:
         """Clip x − x0 at ±θ with Σ_j max(|x − x0|_j − θ, 0)/by_j = 1 (θ = 0 where the sum stays below)."""
-        delta = x - self.x0
-        size, weight = delta.abs().flatten(1), 1 / by.expand_as(delta).flatten(1)
+        size = (x - self.x0).abs_().flatten(1)
+        weight = by.expand_as(x).flatten(1).reciprocal()
         theta = torch.zeros_like(size[:, :1])
         for _ in range(NEWTON_STEPS):  # from the left of the root of a convex function: monotone
             above = weight * (size > theta)
             mass = above.sum(dim=1, keepdim=True)
             moment = above.mul_(size).sum(dim=1, keepdim=True)
             theta = torch.where(mass > 0, (moment - 1) / mass, theta).clamp_min(0)
-        bound = per_sample(theta, delta)
-        return self.x0 + delta.clamp(-bound, bound)
+        bound = per_sample(theta, x)
+        return (x - self.x0).clamp_(-bound, bound).add_(self.x0)
 
 
 def norm(rows: Tensor, p: float) -> Tensor:
