@@ -1,9 +1,9 @@
 """ALMA with the paper's settings on public robust models: medians over the first 100 correct test images.
 
-    python benchmarks/targets.py [--data DIR] [--samples 100] [--only cifar]
+    python benchmarks/targets.py [--data DIR] [--samples 100] [--only cifar] [--ours]
 
 Prints one row per target beside what a reference implementation measured on the same images. The folder of
-models and images is ../shared/data or --data.
+models and images is ../shared/data or --data. --ours shows ALMA's own defaults beside the paper's instead.
 """
 
 import argparse
@@ -19,13 +19,18 @@ from rich.table import Table
 import minadv
 from minadv import ALMA
 
+FILES = {
+    "cifar_resnet4b": "cifar10_test_1000",
+    "mnist_lenet5_linf_at": "mnist_test",
+    "mnist_kw": "mnist_test",
+}
+
 
 @dataclass(frozen=True)
 class Target:
     """A model, an attack, and the median that a reference implementation reached."""
 
     model: str
-    data: str
     attack: ALMA
     label: str
     reference: float
@@ -33,7 +38,7 @@ class Target:
 
 
 def targets() -> list[Target]:
-    cifar, at, kw = "cifar_resnet4b", "mnist_lenet5_linf_at", "mnist_kw"
+    cifar, at, kw = FILES
     rows = (
         (cifar, "l2", 100, 0.509, 0.525),
         (cifar, "l2", 1000, 0.485, 0.500),
@@ -45,35 +50,28 @@ def targets() -> list[Target]:
         (kw, "l2", 100, 1.81, 1.87),
         (cifar, "ciede2000", 100, 1.16, 1.20),
     )
-    files = {cifar: "cifar10_test_1000", at: "mnist_test", kw: "mnist_test"}
     return [
-        Target(model, files[model], ALMA.paper(distance, steps), f"ALMA.paper({distance!r}, {steps})", *numbers)
+        Target(model, ALMA.paper(distance, steps), f"ALMA.paper({distance!r}, {steps})", *numbers)
         for model, distance, steps, *numbers in rows
     ]
 
 
-def first_correct(model: torch.nn.Module, data: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the first `count` images that the model classifies correctly."""
-    inputs, labels = minadv.data.load(data).tensors(limit=min(3 * count, 1000))
+def load(name: str, folder: Path, count: int) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    """Return a model and the first `count` images that it classifies correctly, with their labels."""
+    model = minadv.models.load(f"zoo:{name}@{folder / name}.safetensors")
+    inputs, labels = minadv.data.load(f"npz:{folder / FILES[name]}.npz").tensors(limit=min(3 * count, 1000))
     with torch.no_grad():
         correct = torch.cat([model(part).argmax(dim=1) for part in inputs.split(250)]) == labels
-    return inputs[correct][:count], labels[correct][:count]
+    return model, inputs[correct][:count], labels[correct][:count]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=shared)
-    parser.add_argument("--samples", type=int, default=100)
-    parser.add_argument("--only", default="", help="part of a model's name")
-    arguments = parser.parse_args()
+def by_the_paper(folder: Path, samples: int, only: str) -> Table:
     table = Table("model", "attack", "median", "reference", "at most", "ASR", "fwd/bwd", "seconds")
     for target in targets():
-        if arguments.only not in target.model:
+        if only not in target.model:
             continue
         torch.manual_seed(0)
-        model = minadv.models.load(f"zoo:{target.model}@{arguments.data / target.model}.safetensors")
-        inputs, labels = first_correct(model, f"npz:{arguments.data / target.data}.npz", arguments.samples)
+        model, inputs, labels = load(target.model, folder, samples)
         start = time.perf_counter()
         result = minadv.evaluate(model, (inputs, labels), target.attack)
         table.add_row(
@@ -86,7 +84,40 @@ def main() -> None:
             f"{int(result.forwards.max())}/{int(result.backwards.max())}",
             f"{time.perf_counter() - start:.0f}",
         )
-    Console(width=120).print(table)
+    return table
+
+
+def beside_ours(folder: Path, samples: int, only: str, steps: int = 100) -> Table:
+    """ALMA's own defaults beside the paper's settings, both scored on the same scale."""
+    table = Table("model", "distance", "steps", "ALMA.paper: median (ASR)", "ALMA: median (ASR)")
+    for model_name in FILES:
+        if only not in model_name:
+            continue
+        model, inputs, labels = load(model_name, folder, samples)
+        for name in ("l0", "l1", "l2", "linf", "ssim", "ciede2000"):
+            if name == "ciede2000" and inputs.shape[1] != 3:
+                continue
+            distance = minadv.distances.get(name)
+            results = [
+                minadv.evaluate(model, (inputs, labels), attack)
+                for attack in (ALMA.paper(distance, steps), ALMA(distance=distance, steps=steps))
+            ]
+            medians = (np.median(result.distances.numpy()) for result in results)
+            cells = (f"{m:.3g} ({100 * r.asr:.0f} %)" for m, r in zip(medians, results, strict=True))
+            table.add_row(model_name, name, str(steps), *cells)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=shared)
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--only", default="", help="part of a model's name")
+    parser.add_argument("--ours", action="store_true", help="compare ALMA's own defaults instead")
+    arguments = parser.parse_args()
+    table = beside_ours if arguments.ours else by_the_paper
+    Console(width=120).print(table(arguments.data, arguments.samples, arguments.only))
 
 
 if __name__ == "__main__":
