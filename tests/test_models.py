@@ -168,12 +168,12 @@ def test_python_modules_that_cannot_be_imported(nowhere: Path) -> None:
     ("spec", "message"),
     [
         ("zo:mnist_kw", "unknown model spec 'zo'; did you mean 'zoo'"),
-        ("zoo:mnist_kv", "unknown zoo model 'mnist_kv'; did you mean 'mnist_kw'"),
+        ("zoo:mnist_kv", "unknown zoo model or architecture 'mnist_kv'; did you mean 'mnist_kw'"),
         ("zoo:", "zoo: needs a name; specs are demo, zoo:NAME"),
         ("zoo:mnist_kw@", "nothing follows the @"),
         ("demo:small", "demo takes no name"),
         ("file:lenet5", "needs a weight file after an @"),
-        ("file:lenet6@x.pt", "unknown architecture 'lenet6'; did you mean 'lenet5'"),
+        ("file:lenet6@x.pt", "unknown zoo model or architecture 'lenet6'; did you mean 'lenet5'"),
         ("python:module", "needs a module, a colon and the name of a factory"),
         ("hf:name@file", "only @random can follow it"),
         ("torchvision:resnet19", "unknown torchvision model 'resnet19'; did you mean"),
@@ -211,3 +211,10 @@ def test_listing_does_not_import_torch() -> None:
 
 def test_demo_weights_are_those_of_the_architecture() -> None:
     assert weights.architectures_for(load_file(search.DEMO_WEIGHTS)) == ("demo",)
+
+
+@pytest.mark.parametrize("name", ["smallcnn", "crown_ibp_large", "WRN-28-10", "resnet50"])
+def test_architectures_have_names_too(name: str) -> None:
+    assert isinstance(models.load(f"zoo:{name}@random"), nn.Module)
+    with pytest.raises(ValueError, match="is an architecture: say which weights"):
+        models.load(f"zoo:{name}")

@@ -24,7 +24,7 @@ def load(spec: str, *, device: torch.device | str | None = None) -> nn.Module:
     Args:
         spec: `demo`; `zoo:NAME`, with the weights found in `$MINADV_WEIGHTS`, `./weights`, `../shared/data`
             or `~/.cache/minadv`, or `zoo:NAME@FILE`; `file:ARCHITECTURE@FILE` where ARCHITECTURE is a name of
-            the zoo (with its normalisation) or a bare architecture (which takes inputs as they are);
+            the zoo or one of its architectures, with the normalisation of its models in the zoo;
             `torchvision:NAME[@WEIGHTS|@FILE]`; `timm:NAME[@FILE]`; `hf:NAME`; `robustbench:NAME`, for those
             of its models that are in the zoo; `python:package.module:factory`. `@random` in place of a file
             gives an untrained network, always the same.
@@ -50,9 +50,7 @@ def _demo(spec: Spec) -> nn.Module:
 
 
 def _zoo(spec: Spec) -> nn.Module:
-    entry = zoo.ENTRIES.get(spec.name)
-    if entry is None:
-        raise errors.unknown("zoo model", spec.name, zoo.ENTRIES)
+    entry = _entry(spec)
 
     def default() -> Path:
         found = search.find(spec.name, entry)
@@ -71,11 +69,22 @@ def _robustbench(spec: Spec) -> nn.Module:
 
 
 def _file(spec: Spec) -> nn.Module:
-    if spec.name in zoo.ENTRIES:
-        return _zoo(spec)
-    if spec.name not in BUILDERS:
-        raise errors.unknown("architecture", spec.name, (*BUILDERS, *zoo.ENTRIES))
-    return _network(spec, spec.name, lambda: Path(spec.at or ""))
+    return _network(spec, "demo", lambda: Path(spec.at or "")) if spec.name == "demo" else _zoo(spec)
+
+
+def _entry(spec: Spec) -> zoo.Entry:
+    """Find a zoo entry by name, or the entry of a bare architecture, whose models share one normalisation."""
+    name = spec.name.lower().replace("-", "_")
+    if name in zoo.ENTRIES:
+        return zoo.ENTRIES[name]
+    of_architecture = [
+        entry for entry in zoo.ENTRIES.values() if entry.architecture == name.replace("wrn_", "wrn")
+    ]
+    if not of_architecture:
+        raise errors.unknown("zoo model or architecture", spec.name, (*zoo.ENTRIES, *BUILDERS))
+    if spec.at is None:
+        raise specs.malformed(spec.text, f"{spec.name} is an architecture: say which weights, @FILE or @random")
+    return of_architecture[0]
 
 
 def _network(spec: Spec, architecture: str, default: Callable[[], Path]) -> nn.Module:
