@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import minadv
 from minadv import ALMA, Status, attacks
 from tests.networks import convolutional, images, predictions
 
@@ -103,6 +104,41 @@ def test_models(model: Any, error: type[Exception], message: str) -> None:
         ATTACK(model, X, Y)
 
 
+def test_precisions_do_not_mix() -> None:
+    with pytest.raises(TypeError, match=r"inputs are torch.float64 but the model is torch.float32: use inputs.to"):
+        ATTACK(MODEL, X.double(), Y)
+    with pytest.raises(TypeError, match=r"inputs must be float32 or float64, got torch.float16"):
+        ATTACK(MODEL, X.half(), Y)
+
+
+def test_models_that_work_in_place() -> None:
+    def in_place(x: Tensor) -> Tensor:
+        return MODEL(x.sub_(0.0))
+
+    before = X.clone()
+    assert torch.equal(ATTACK(in_place, X, Y).distances, ATTACK(MODEL, X, Y).distances)
+    assert torch.equal(X, before)
+
+
+def test_a_grey_image_is_no_colour_image() -> None:
+    demo = minadv.models.load("demo")
+    with pytest.raises(ValueError, match="takes images of 3 channels, got 1: repeat a grey channel"):
+        ATTACK(demo, images(2, channels=1, side=32), torch.tensor([0, 1]))
+
+
+def test_distances_that_are_none() -> None:
+    with pytest.raises(ValueError, match=r"total must return one value per sample, shape \(4,\), got \(\)"):
+        ALMA(distance=total, steps=5)(MODEL, X, Y)
+    with pytest.raises(
+        ValueError, match=r"l2 compares images of one shape, got \(4, 3, 16, 16\) and \(1, 3, 16, 16\)"
+    ):
+        minadv.distances.get("l2")(X, X[:1])
+
+
+def total(x: Tensor, x0: Tensor) -> Tensor:
+    return (x - x0).abs().sum()
+
+
 def test_probabilities_are_warned_about() -> None:
     with pytest.warns(UserWarning, match=r"look like probabilities.*logits.*take the softmax out"):
         ATTACK(lambda x: MODEL(x).softmax(dim=1), X, Y)
@@ -179,7 +215,12 @@ def test_unknown_names_suggest_the_nearest() -> None:
 
 
 HYPER_PARAMETERS = {
-    "ALMA(steps=0)": "steps must be ≥ 1, got 0",
+    "ALMA(steps=0)": "steps must be a whole number ≥ 1, got 0",
+    "ALMA(steps='10')": "steps must be a whole number ≥ 1, got '10'",
+    "ALMA(seed=0.5)": "seed must be a whole number, got 0.5",
+    "ALMA(penalty=3)": "penalty must be one of PHR, P1, P2, P3 or have a derivative, got 3",
+    "ALMA.paper('l2', source='book')": "source must be 'table' or 'scripts', got 'book'",
+    "minadv.evaluate(None, 3, ALMA())": "data must be a data set with len(data)",
     "ALMA(confidence=-1)": "confidence must be ≥ 0 logits, got -1",
     "ALMA(levels=1)": "levels must be None or ≥ 2 (256 for 8 bits), got 1",
     "ALMA(budget=0)": "budget must be None or ≥ 1 propagations, got 0",

@@ -45,8 +45,9 @@ def by_the_package(name: str, file: Path, x: Tensor, x0: Tensor, learned: bool) 
 
 @pytest.mark.parametrize("name", list(BUILDERS))
 @pytest.mark.parametrize("learned", [True, False])
-def test_agrees_with_the_lpips_package(name: str, learned: bool, trunk_files: dict[str, Path]) -> None:
-    x0, x = images(3, side=64), images(3, side=64, seed=5)
+@pytest.mark.parametrize("side", [32, 64])
+def test_agrees_with_the_lpips_package(name: str, learned: bool, side: int, trunk_files: dict[str, Path]) -> None:
+    x0, x = images(3, side=side), images(3, side=side, seed=5)
     near = (x0 + 0.1 * (x - 0.5)).clamp(0, 1)
     linear = "learned" if learned else "none"
     ours = distances.get("lpips", trunk=name, linear=linear, root=False, trunk_weights=trunk_files[name])
@@ -69,11 +70,20 @@ def test_the_papers_evaluation_weighs_before_subtracting(trunk_files: dict[str, 
     torch.testing.assert_close(paper(x, x0), total.sqrt())
 
 
+def test_a_following_operation_in_place_does_not_reach_the_features() -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
+    x0, x = images(2), images(2, seed=5)
+    expected = distances.get("lpips", trunk=plain, layers=["0"])(x, x0)
+    plain[1] = nn.ReLU(inplace=True)
+    torch.testing.assert_close(distances.get("lpips", trunk=plain, layers=["0"])(x, x0), expected)
+
+
 def test_default_forms_and_labels(trunk_files: dict[str, Path]) -> None:
     file = trunk_files["alex"]
     assert distances.get("lpips", trunk_weights=file).name == "lpips[alex]"
     assert distances.get("lpips", linear="none", trunk_weights=file).name == "lpips[alex,none]"
     assert distances.get("lpips", root=True, trunk_weights=file).name == "lpips[alex,root]"
+    assert distances.get("lpips:trunk=demo,root=false").name == "lpips[demo,none,squared]"
     assert distances.get("lpips:trunk=demo").name == "lpips[demo,none]"
 
 

@@ -70,18 +70,18 @@ def evaluate(
         raise ValueError(f"targets must have one class for each of {total} samples, got {len(targets)}")
     size = batch_size or _first_batch_size(take(data, range(1))[0])
     results: list[Result] = []
-    done = 0
+    done, fill_up = 0, True
     with _on_device(model, device) as where, _Bar(total, enabled=progress) as bar:
         while done < total:
             numbers = range(done, min(done + size, total))
             inputs, labels = take(data, numbers)
-            run = partial(attack, model, inputs.to(where), labels.to(where), trace=trace)
+            run = partial(attack, model, inputs.to(where), labels.to(where), trace=trace, fill_up=fill_up)
             wanted = None if targets is None else _targets(targets, numbers).to(where)
             result = _or_none_without_memory(partial(run, targets=wanted, on_step=bar.on_step(len(numbers))))
             if result is None:
-                if len(numbers) == 1:
+                if len(numbers) == 1 and not fill_up:
                     raise MemoryError(f"not enough memory on {where} to attack even one sample at a time")
-                size = max(len(numbers) // 2, 1)
+                size, fill_up = max(len(numbers) // 2, 1), False
                 logger.warning("out of memory: going on with batches of %d", size)
                 continue
             results.append(result.to("cpu"))
@@ -102,7 +102,17 @@ def take(data: Dataset | tuple[Tensor, Tensor], numbers: Sequence[int]) -> tuple
 
 
 def _length(data: Dataset | tuple[Tensor, Tensor]) -> int:
-    return len(cast("tuple[Tensor, Tensor]", data)[1]) if isinstance(data, tuple) else len(data)
+    if not isinstance(data, tuple):
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+            raise TypeError(
+                "data must be a data set with len(data) and data[i] = (image, label), or a pair (inputs, labels), "
+                f"got {type(data).__name__}"
+            )
+        return len(data)
+    inputs, labels = cast("tuple[Tensor, Tensor]", data)
+    if len(inputs) != len(labels):
+        raise ValueError(f"inputs and labels must be as many, got {len(inputs)} and {len(labels)}")
+    return len(labels)
 
 
 def _targets(targets: Tensor | int, numbers: Sequence[int]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minadv.validation import check_device
+from minadv.validation import check_device, check_dtype
 
 Model = Callable[[Tensor], Any]
 
@@ -33,6 +33,7 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
     if parameters:
         check_device("the model's parameters", parameters[0].device, inputs)
+        check_dtype(parameters[0].dtype, inputs)
     training = [module for module in modules if module.training]
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     if training:

@@ -18,7 +18,7 @@ from minadv.distances.base import per_sample
 from minadv.goals import Goal
 from minadv.result import Result, Trace
 from minadv.validation import check_logits, check_range
-from minadv.verification import Outcome, Settings, fill, quantise, verify
+from minadv.verification import Outcome, Settings, quantise, verify
 
 
 class BudgetSpentError(Exception):
@@ -80,10 +80,10 @@ class Oracle:
         inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
         self._model, self._inputs, self._goal, self._distance = model, inputs, goal, distance
         self._settings, self._on_step = settings, on_step
-        filled = fill(torch.arange(len(inputs), device=inputs.device))
+        filled = settings.fill(torch.arange(len(inputs), device=inputs.device), inputs)
         leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
-        logits = model(leaf)
-        check_logits(logits, leaf)
+        logits = model(leaf.clone())  # a copy: the model may work in place
+        check_logits(logits[: len(inputs)] if len(logits) == len(leaf) else logits, inputs)
         for name, values in classes.items():
             check_range(name, values, logits.shape[1])
         self.clean_logits = logits.detach()[: len(inputs)]
@@ -92,7 +92,7 @@ class Oracle:
         self._backwards = torch.zeros_like(self._forwards)
 
         untouched = not bool(self._already.any())
-        self._rows = filled if untouched else fill(torch.nonzero(~self._already).flatten())
+        self._rows = filled if untouched else settings.fill(torch.nonzero(~self._already).flatten(), inputs)
         self._copies = torch.zeros_like(self._rows, dtype=torch.bool)
         self._copies[1:] = self._rows[1:] == self._rows[:-1]
         self.originals = leaf.detach() if untouched else inputs[self._rows]
@@ -133,7 +133,7 @@ class Oracle:
             yield index
 
     def project(self, x: Tensor) -> Tensor:
-        """Nearest allowed image: clipped to [0, 1], and on the grid of `levels` when that is set."""
+        """Nearest image that counts: clipped to [0, 1], and on the grid of `levels` when that is set."""
         return quantise(x.clamp(0, 1), self._settings.levels)
 
     def probe(self, x: Tensor, distance_gradient: bool = False) -> Probe:
@@ -157,7 +157,7 @@ class Oracle:
         self._spend()
         self._forwards[self._rows] += 1
         leaf = x.detach().requires_grad_()
-        logits = self._model(leaf)
+        logits = self._model(leaf.clone())
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         self._non_finite |= ~margin.isfinite()
         low, high = x.flatten(1).aminmax(dim=1)
@@ -190,7 +190,7 @@ class Oracle:
         gradient = found if probe.rows is None else found[probe.rows]
         broken = ~gradient.flatten(1).sum(dim=1).isfinite()
         self._non_finite |= broken
-        return gradient.masked_fill_(per_sample(broken, gradient), 0)
+        return gradient.masked_fill(per_sample(broken, gradient), 0)
 
     def result(self) -> Result:
         """Verify the best answers by a separate forward pass and return them."""

@@ -92,7 +92,7 @@ class Result:
 
 
 def concatenate(results: Sequence[Result]) -> Result:
-    """Join the results of several batches; traces are kept if all have the same number of queries."""
+    """Join the results of several batches; shorter traces go on with their last row."""
     first = results[0]
     joined = {
         field.name: torch.cat([getattr(result, field.name) for result in results])
@@ -100,14 +100,13 @@ def concatenate(results: Sequence[Result]) -> Result:
         if isinstance(getattr(first, field.name), Tensor)
     }
     traces = [result.trace for result in results if result.trace is not None]
-    same = len(traces) == len(results) and len({len(trace.distances) for trace in traces}) == 1
-    trace = (
-        Trace(
-            torch.cat([trace.propagations for trace in traces], dim=1),
-            torch.cat([trace.distances for trace in traces], dim=1),
+    trace = None
+    if len(traces) == len(results):
+        longest = max(len(trace.distances) for trace in traces)
+        rows = [torch.arange(longest).clamp_max(len(trace.distances) - 1) for trace in traces]
+        trace = Trace(
+            torch.cat([trace.propagations[some] for trace, some in zip(traces, rows, strict=True)], dim=1),
+            torch.cat([trace.distances[some] for trace, some in zip(traces, rows, strict=True)], dim=1),
         )
-        if same
-        else None
-    )
     status = tuple(status for result in results for status in result.status)
     return Result(**joined, status=status, distance=first.distance, confidence=first.confidence, trace=trace)

@@ -20,6 +20,11 @@ def check_inputs(inputs: object) -> Tensor:
             f"inputs must be floating point in [0, 1], got dtype {inputs.dtype}: 8-bit images become inputs "
             "with images.float() / 255"
         )
+    if inputs.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"inputs must be float32 or float64, got {inputs.dtype}: minimal perturbations are smaller than what "
+            "half precision can tell apart; use inputs.float(), and cast inside the model if it works in half precision"
+        )
     if inputs.ndim < 2 or inputs.numel() == 0:
         raise ValueError(
             f"inputs must have shape (batch, ...) with at least one sample, got {tuple(inputs.shape)}: "
@@ -61,6 +66,12 @@ def check_device(what: str, device: torch.device, inputs: Tensor) -> None:
         raise ValueError(
             f"inputs are on {inputs.device} but {what} on {device}: move them to one device with .to(device)"
         )
+
+
+def check_dtype(dtype: torch.dtype, inputs: Tensor) -> None:
+    """Raise TypeError where inputs and model are float32 and float64, which no layer mixes."""
+    if {dtype, inputs.dtype} == {torch.float32, torch.float64}:
+        raise TypeError(f"inputs are {inputs.dtype} but the model is {dtype}: use inputs.to({dtype})")
 
 
 def check_range(name: str, classes: Tensor, count: int) -> None:

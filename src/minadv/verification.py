@@ -23,6 +23,8 @@ ROUNDING_SLACK = 5e-5
 # amplifies that: measured, distances moved by more than 100 %. Batches that are multiples of this agree to the
 # last bit on every network we tried, so batches are filled up with copies of their last sample.
 CPU_BATCH_MULTIPLE = 4
+# Copies of large images (entries per sample) would cost more than equal rounding is worth.
+LARGEST_FILLED = 2**15
 # Distances are recomputed in float64, a few images at a time: colours take many intermediates.
 ROWS_AT_A_TIME = 16
 
@@ -36,6 +38,13 @@ class Settings:
     budget: int | None = None
     seed: int = 0
     trace: bool = False
+    fill_up: bool = True
+
+    def fill(self, rows: Tensor, inputs: Tensor) -> Tensor:
+        """Repeat the last of the given row numbers up to a batch size whose rounding is that of large batches."""
+        wanted = self.fill_up and inputs.device.type == "cpu" and inputs[0].numel() <= LARGEST_FILLED
+        missing = -len(rows) % CPU_BATCH_MULTIPLE if wanted else 0
+        return torch.cat((rows, rows[-1:].expand(missing))) if missing and len(rows) else rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +80,7 @@ def verify(
         UserWarning: when answers of the search do not pass.
     """
     answers = outcome.answers
-    logits = classify(model, answers)
+    logits = classify(model, answers, settings)
     passed = _passes(answers, goal.margin(logits), outcome.already, settings)
     success = (outcome.found | outcome.already) & passed
     lost = outcome.found & ~success
@@ -84,7 +93,7 @@ def verify(
             stacklevel=5,
         )
         answers[lost] = outcome.inputs[lost]
-        logits = classify(model, answers)
+        logits = classify(model, answers, settings)
     return Verified(
         adversarials=answers,
         success=success,
@@ -95,16 +104,10 @@ def verify(
     )
 
 
-def classify(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def classify(model: Callable[[Tensor], Tensor], x: Tensor, settings: Settings) -> Tensor:
     """Logits of stored images: no graph, no autocast, on a copy (a model may work in place)."""
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        return model(x[fill(torch.arange(len(x), device=x.device))])[: len(x)]
-
-
-def fill(rows: Tensor) -> Tensor:
-    """Repeat the last of the given row numbers up to a batch size whose rounding is that of large batches."""
-    missing = -len(rows) % CPU_BATCH_MULTIPLE if rows.device.type == "cpu" else 0
-    return torch.cat((rows, rows[-1:].expand(missing))) if missing and len(rows) else rows
+        return model(x[settings.fill(torch.arange(len(x), device=x.device), x)])[: len(x)]
 
 
 def quantise(x: Tensor, levels: int | None) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minadv import distances, penalties, random
-from minadv.attacks.base import Attack, require
+from minadv.attacks.base import Attack, require, whole
 from minadv.attacks.bisection import bisect, bracket
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
@@ -79,18 +79,23 @@ class ALMA(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("steps", self.steps, self.steps >= 1, "≥ 1")
+        require("steps", self.steps, whole(self.steps) and self.steps >= 1, "a whole number ≥ 1")
+        every = self.check_every
+        require("check_every", every, whole(every) and every >= 1, "a whole number ≥ 1")
         require("constraint", self.constraint, self.constraint in ("dlr", "margin"), "'dlr' or 'margin'")
         for argument in ("alpha", "alpha_rms", "momentum"):
             value = getattr(self, argument)
             require(argument, value, value is None or 0 <= value < 1, "None or in [0, 1)")
-        for argument in ("mu", "rho", "check_every", "improvement", "rho_growth", "final_step"):
+        for argument in ("mu", "rho", "improvement", "rho_growth", "final_step"):
             require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
         for argument in ("first_distance", "first_step_limit"):
             value = getattr(self, argument)
             require(argument, value, value is None or value > 0, "None or > 0")
         if isinstance(self.penalty, str):
             penalties.get(self.penalty)
+        else:
+            closed = hasattr(self.penalty, "derivative")
+            require("penalty", self.penalty, closed, f"one of {', '.join(penalties.ALL)} or have a derivative")
 
     @classmethod
     def paper(
@@ -109,6 +114,7 @@ class ALMA(Attack):
             source: first distances of the paper's table 3, or of its public scripts where they differ.
             **others: further hyper-parameters, e.g. budget or seed.
         """
+        require("source", source, source in ("table", "scripts"), "'table' or 'scripts'")
         if distance == "ciede2000":
             distance = distances.get("ciede2000", scale="paper")
         elif distance == "lpips":
@@ -136,7 +142,8 @@ class ALMA(Attack):
         reference = eta = longest = mu  # set at step 0
 
         for i in oracle.steps(N):
-            probe = oracle.probe(x, distance_gradient=i > 0)
+            # on a grid the search goes on between its points, or steps below half a cell would go nowhere
+            probe = oracle.probe(x if i == 0 else oracle.project(x), distance_gradient=i > 0)
             constraint = oracle.goal.constraint(probe.logits, self.constraint, self.confidence)
             g = constraint.detach()
             if i == 0:
@@ -154,7 +161,7 @@ class ALMA(Attack):
             if i == 0:  # the distance has no gradient at the original
                 h = _nonzero(h, oracle)
                 eta, longest = self._step_sizes(oracle, h, g * weight, alpha_rms)
-            x = oracle.project(optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)))
+            x = optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)).clamp_(0, 1)
             eta = eta * decays[first]
             del probe, constraint, h  # free before the next pass
 

@@ -41,6 +41,9 @@ class Attack(ABC):
 
     def __post_init__(self) -> None:
         resolve(self.distance)
+        for argument in ("levels", "budget", "seed"):
+            value = getattr(self, argument)
+            require(argument, value, value is None or whole(value), "a whole number")
         require("confidence", self.confidence, self.confidence >= 0, "≥ 0 logits")
         require("levels", self.levels, self.levels is None or self.levels >= 2, "None or ≥ 2 (256 for 8 bits)")
         require("budget", self.budget, self.budget is None or self.budget >= 1, "None or ≥ 1 propagations")
@@ -55,6 +58,7 @@ class Attack(ABC):
         targets: Tensor | None = None,
         trace: bool = False,
         on_step: Callable[[Step], None] | None = None,
+        fill_up: bool = True,
     ) -> Result:
         """Search for the smallest perturbation of each input.
 
@@ -65,6 +69,8 @@ class Attack(ABC):
             targets: (batch,) int64 classes to reach; None for any class but the label.
             trace: keep the best distance against propagations.
             on_step: called before every step of the search.
+            fill_up: on a CPU, fill small batches of small images up to a multiple of 4 with copies (not counted),
+                so that a sample's rounding, and with it its result, does not depend on the batch.
 
         Raises:
             TypeError, ValueError: for bad input; the message names the argument, its value and the remedy.
@@ -76,7 +82,7 @@ class Attack(ABC):
             targets = check_classes("targets", targets, inputs)
             check_targets(targets, labels)
             goal, classes = Targeted(targets), classes | {"targets": targets}
-        settings = Settings(self.confidence, self.levels, self.budget, self.seed, trace)
+        settings = Settings(self.confidence, self.levels, self.budget, self.seed, trace, fill_up)
         with guarded(model, inputs) as logits:
             oracle = Oracle(logits, inputs, classes, goal, resolve(self.distance), settings, on_step)
             if len(oracle.originals):
@@ -87,6 +93,11 @@ class Attack(ABC):
     @abstractmethod
     def search(self, oracle: Oracle) -> None:
         """Look for adversarials by probing the oracle, which keeps the best."""
+
+
+def whole(value: object) -> bool:
+    """Whether a value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def require(argument: str, value: object, satisfied: bool, needed: str) -> None:

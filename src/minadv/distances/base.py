@@ -88,12 +88,25 @@ class Custom:
         return getattr(self.function, "__name__", None) or type(self.function).__name__
 
     def __call__(self, x: Batch, x0: Batch) -> PerSample:
-        """Distance of each row of `x` to the same row of `x0`."""
-        return self.function(x, x0)
+        """Distance of each row of `x` to the same row of `x0`.
+
+        Raises:
+            ValueError: unless the function returns one value per sample.
+        """
+        check_pair(self.name, x, x0)
+        value = self.function(x, x0)
+        if value.shape != x.shape[:1]:
+            raise ValueError(
+                f"distance {self.name} must return one value per sample, shape ({len(x)},), "
+                f"got {tuple(value.shape)}: sum over every axis but the first"
+            )
+        if x.requires_grad and torch.is_grad_enabled() and not value.requires_grad:
+            raise ValueError(f"distance {self.name} must be differentiable: its value has no gradient to x")
+        return value
 
     def anchored(self, x0: Batch) -> ByAutograd:
         """Return the distance to `x0`; nothing is known to depend on `x0` alone."""
-        return ByAutograd(lambda x, rows: self.function(x, x0[rows]))
+        return ByAutograd(lambda x, rows: self(x, x0[rows]))
 
 
 def safe_sqrt(u: Tensor) -> Tensor:
@@ -112,11 +125,18 @@ def few(x0: Tensor, pixels: int) -> int:
     return max(pixels // x0[0, 0].numel() // 4 * 4, 4) if len(x0) else 4
 
 
+def check_pair(distance: str, x: Tensor, x0: Tensor) -> None:
+    """Raise ValueError unless the images have the same shape: broadcasting would compare the wrong ones."""
+    if x.shape != x0.shape:
+        raise ValueError(f"{distance} compares images of one shape, got {tuple(x.shape)} and {tuple(x0.shape)}")
+
+
 def need_images(distance: str, x0: Tensor, channels: int | None = None) -> None:
     """Raise unless `x0` is (batch, channels, height, width)."""
     if x0.ndim != 4:
+        shape = ", ".join(map(str, x0.shape[1:]))
         raise ValueError(
-            f"{distance} compares images (batch, channels, height, width), got shape {tuple(x0.shape)}: "
+            f"{distance} compares images (batch, channels, height, width), got shape (batch, {shape}): "
             "reshape the inputs, or use an lp distance, which takes any shape"
         )
     if channels is not None and x0.shape[1] != channels:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from minadv.distances.base import Batch, ByAutograd, PerSample, few, need_images, safe_sqrt
+from minadv.distances.base import Batch, ByAutograd, PerSample, check_pair, few, need_images, safe_sqrt
 from minadv.distances.colour import D65, PAPER, Map, lab, squared_ciede2000
 
 # Some eighty maps are alive while one batch of pixels is differentiated.
@@ -31,6 +31,7 @@ class CIEDE2000:
 
     def __call__(self, x: Batch, x0: Batch) -> PerSample:
         """√(Σ ΔE₀₀²) for each row."""
+        check_pair(self.name, x, x0)
         return self.anchored(x0)(x)
 
     def anchored(self, x0: Batch) -> ByAutograd:

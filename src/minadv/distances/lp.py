@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.base import Batch, PerSample, per_sample, safe_sqrt
+from minadv.distances.base import Batch, PerSample, check_pair, per_sample, safe_sqrt
 
 # More change nothing in float32: each step removes entries, and few remain after a handful.
 NEWTON_STEPS = 10
@@ -30,6 +30,7 @@ class Lp:
 
     def __call__(self, x: Batch, x0: Batch) -> PerSample:
         """‖x − x0‖_p for each row."""
+        check_pair(self.name, x, x0)
         return self.anchored(x0)(x)
 
     def anchored(self, x0: Batch) -> "AnchoredLp":

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from minadv.distances.base import Batch, ByAutograd, PerSample, few, need_images, safe_sqrt
+from minadv.distances.base import Batch, ByAutograd, PerSample, check_pair, few, need_images, safe_sqrt
 from minadv.distances.trunks import Trunk, learned_weights, load_trunk
 
 Linear = Literal["learned", "none", "paper"]
@@ -49,6 +49,7 @@ class LPIPS:
 
     def __call__(self, x: Batch, x0: Batch) -> PerSample:
         """LPIPS of each row; computed in the trunk's precision."""
+        check_pair(self.name, x, x0)
         return self.anchored(x0)(x)
 
     def anchored(self, x0: Batch) -> ByAutograd:
@@ -118,10 +119,11 @@ def build(
     if linear not in ("learned", "none", "paper"):
         raise ValueError(f"linear must be 'learned', 'none' or 'paper', got {linear!r}")
     weights = None if linear == "none" else learned_weights(network, linear_weights)
-    take_root = linear != "learned" if root is None else root
-    marks = [
-        network.name,
-        *([] if linear == "learned" else [linear]),
-        *(["root"] if linear == "learned" and take_root else []),
-    ]
+    if root not in (None, True, False):
+        raise ValueError(f"root must be true or false, got {root!r}")
+    usual_root = linear != "learned"
+    take_root = usual_root if root is None else root
+    marks = [network.name] if linear == "learned" else [network.name, linear]
+    marks += [] if take_root == usual_root else ["root" if take_root else "squared"]
+    marks += ["own layers"] if layers is not None and isinstance(trunk, str) else []
     return LPIPS(network, weights, signed=linear == "paper", root=take_root, name=f"lpips[{','.join(marks)}]")

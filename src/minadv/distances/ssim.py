@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.base import Batch, PerSample, need_images
+from minadv.distances.base import Batch, PerSample, check_pair, need_images
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -36,6 +36,7 @@ class SSIM:
 
     def __call__(self, x: Batch, x0: Batch) -> PerSample:
         """1 − SSIM for each row."""
+        check_pair(self.name, x, x0)
         return self.anchored(x0)(x)
 
     def anchored(self, x0: Batch) -> "AnchoredSSIM":

@@ -61,6 +61,10 @@ class Trunk:
         features: list[Tensor] = []
 
         def collect(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            if output.ndim < 3:
+                raise ValueError(
+                    f"layers of the trunk must have positions, got an output of {tuple(output.shape)}"
+                )
             features.append(output)
 
         handles = [self.module.get_submodule(layer).register_forward_hook(collect) for layer in self.layers]
@@ -83,7 +87,7 @@ def load_trunk(trunk: str | nn.Module, layers: Sequence[str] | None, file: str |
             if layer not in known:
                 raise unknown("layer", layer, known)
         # a copy: the caller's module keeps its mode, and a trunk may be the attacked model itself
-        return Trunk(type(trunk).__name__, deepcopy(trunk).eval().requires_grad_(False), tuple(layers))
+        return Trunk(type(trunk).__name__, _frozen(deepcopy(trunk)), tuple(layers))
     if trunk == "demo":
         from minadv.models import load
         from minadv.models.architectures.demo import FEATURES
@@ -130,8 +134,17 @@ def _imagenet(spec: ImageNetTrunk, file: str | Path | None) -> nn.Module:
         raise ValueError(
             f"{file or spec.file} is not the weight file of torchvision's {spec.builder} ({spec.file}): {error}"
         ) from error
+    network = cast("nn.Sequential", network)[: int(spec.layers[-1]) + 1]  # a later pool would refuse small images
     normalised = nn.Sequential(OrderedDict(normalise=Normalise(MEAN, STD), features=network))
-    return normalised.eval().requires_grad_(False)
+    return _frozen(normalised)
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    """Freeze a module, in evaluation mode, with nothing in place (that would overwrite collected features)."""
+    for part in module.modules():
+        if hasattr(part, "inplace"):
+            part.__dict__["inplace"] = False
+    return module.eval().requires_grad_(False)
 
 
 def _find(spec: ImageNetTrunk) -> Path:

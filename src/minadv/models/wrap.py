@@ -27,6 +27,11 @@ class Normalise(nn.Module):
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
         """Normalise."""
+        if inputs.shape[1] != len(self.mean):
+            raise ValueError(
+                f"this model takes images of {len(self.mean)} channels, got {inputs.shape[1]}: repeat a grey "
+                "channel with inputs.expand(-1, 3, -1, -1), or choose another model or data set"
+            )
         return (inputs - self.mean) / self.std
 
 
