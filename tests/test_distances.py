@@ -105,7 +105,7 @@ def test_lp_takes_any_shape_and_image_distances_say_what_they_need() -> None:
     vectors = torch.rand(4, 10)
     assert distances.get("l2")(vectors, vectors * 0.5).shape == (4,)
     for name in ("ssim", "ciede2000"):
-        with pytest.raises(ValueError, match=r"images \(batch, channels, height, width\), got shape \(4, 10\)"):
+        with pytest.raises(ValueError, match=r"images .*width\), got shape \(batch, 10\)"):
             distances.get(name)(vectors, vectors)
 
 

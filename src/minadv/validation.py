@@ -23,7 +23,7 @@ def check_inputs(inputs: object) -> Tensor:
     if inputs.dtype not in (torch.float32, torch.float64):
         raise TypeError(
             f"inputs must be float32 or float64, got {inputs.dtype}: minimal perturbations are smaller than what "
-            "half precision can tell apart; use inputs.float(), and cast inside the model if it works in half precision"
+            "half precision can tell apart; use inputs.float(), and cast inside a model of half precision"
         )
     if inputs.ndim < 2 or inputs.numel() == 0:
         raise ValueError(

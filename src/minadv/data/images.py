@@ -84,12 +84,16 @@ def decode(path: Path, mode: Mode, size: int | None) -> np.ndarray[tuple[int, ..
     try:
         with Image.open(path) as image:
             # phones store photographs on their side and say so in a tag
-            if image.mode[0] in "IF":
-                raise ValueError(f"it has {image.mode} pixels, more than 8 bits, which would be clipped to white")
-            upright = ImageOps.exif_transpose(image).convert(mode)
+            upright = ImageOps.exif_transpose(_eight_bits(image)).convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}); remove it or save it again") from error
     return np.asarray(upright if size is None else resized(upright, size))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode[0] in "IF":
+        raise ValueError(f"its pixels ({image.mode}) have more than 8 bits, which would be clipped to white")
+    return image
 
 
 def resized(image: Image.Image, size: int) -> Image.Image:
