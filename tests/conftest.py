@@ -1,5 +1,8 @@
 """Shapes and types are checked at run time in every test: the hook must come before minadv is imported."""
 
+from pathlib import Path
+
+import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -14,3 +17,14 @@ settings.load_profile("minadv")
 
 # Small tensors on a shared machine: threads would wait for one another longer than they work.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory and a home without any weights."""
+    here = tmp_path / "here" / "below"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.delenv("MINADV_WEIGHTS", raising=False)
+    return here

@@ -23,17 +23,6 @@ def accuracy(model: nn.Module, images: data.Data) -> float:
     return (predicted == labels).float().mean().item()
 
 
-@pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory and a home without any weights."""
-    here = tmp_path / "here" / "below"
-    here.mkdir(parents=True)
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("HOME", str(here))
-    monkeypatch.delenv("MINADV_WEIGHTS", raising=False)
-    return here
-
-
 # --- trained models do what they were trained for ---
 
 

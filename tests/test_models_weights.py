@@ -12,17 +12,6 @@ from minadv.models.architectures import BUILDERS
 from minadv.models.architectures.wide import WideResNet
 
 
-@pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory and a home without any weights."""
-    here = tmp_path / "here" / "below"
-    here.mkdir(parents=True)
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("HOME", str(here))
-    monkeypatch.delenv("MINADV_WEIGHTS", raising=False)
-    return here
-
-
 def lenet(path: Path, wrap: str) -> tuple[Path, dict[str, Tensor]]:
     """Save a random LeNet-5 the way some training script does."""
     state = {name: torch.rand_like(value) for name, value in BUILDERS["lenet5"]().state_dict().items()}

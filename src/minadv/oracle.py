@@ -185,7 +185,7 @@ class Oracle:
         if found is None:
             raise ValueError(
                 "model returned logits without a gradient to its inputs: gradient attacks need a differentiable "
-                "model; look for .detach(), .data, .numpy(), torch.no_grad() or rounding in its forward"
+                "model; look for .detach(), .data, .numpy(), argmax or torch.no_grad() in its forward"
             )
         gradient = found if probe.rows is None else found[probe.rows]
         broken = ~gradient.flatten(1).sum(dim=1).isfinite()

@@ -7,7 +7,7 @@ import typer
 
 from minadv.cli.console import one_line_errors, plain_warnings
 
-MODEL, DATA, ATTACK, OUTPUT = "Model and data", "Data", "Attack", "Output"
+MODEL, ATTACK, OUTPUT = "Model and data", "Attack", "Output"
 DEMO_SAMPLES = 100
 
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
-# What our own errors are, and what the system says when a file, memory or a network is not there. Anything
-# else is a defect in minadv and keeps its traceback.
+# What our own errors are, what the system says when a file, memory or a network is not there, and what torch
+# says of a model that does not take these inputs. --debug shows the traceback of any of them.
 EXPECTED = (ValueError, TypeError, ImportError, MemoryError, OSError, RuntimeError)
 
 
