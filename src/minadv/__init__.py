@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minadv import attacks, data, distances, goals, losses, models, penalties
     from minadv.attacks.alma import ALMA
+    from minadv.attacks.apgd import APGD, MinimalAPGD
     from minadv.attacks.base import Attack
+    from minadv.attacks.cw import CW
+    from minadv.attacks.ddn import DDN
+    from minadv.attacks.ead import EAD
+    from minadv.attacks.fab import FAB
+    from minadv.attacks.fmn import FMN
     from minadv.evaluation import evaluate
     from minadv.goals import Targeted, Untargeted
     from minadv.result import Result, Status
@@ -22,7 +28,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALMA",
+    "APGD",
+    "CW",
+    "DDN",
+    "EAD",
+    "FAB",
+    "FMN",
     "Attack",
+    "MinimalAPGD",
     "Result",
     "Status",
     "Targeted",
@@ -38,8 +51,8 @@ __all__ = [
 ]
 
 _MODULES = ("attacks", "data", "distances", "goals", "losses", "models", "penalties")
+_ATTACKS = ("ALMA", "APGD", "CW", "DDN", "EAD", "FAB", "FMN", "MinimalAPGD")
 _HOMES = {
-    "ALMA": "attacks.alma",
     "Attack": "attacks.base",
     "Result": "result",
     "Status": "result",
@@ -54,6 +67,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"minadv.{name}")
     if name in _HOMES:
         return getattr(import_module(f"minadv.{_HOMES[name]}"), name)
+    if name in _ATTACKS:
+        return getattr(import_module("minadv.attacks"), name)
     raise AttributeError(f"module 'minadv' has no attribute {name!r}")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from minadv.attacks.base import Attack
 from minadv.guard import Model
-from minadv.oracle import Step
+from minadv.probe import Step
 from minadv.result import Result, concatenate
 
 logger = logging.getLogger(__name__)

@@ -27,6 +27,10 @@ class Goal(Protocol):
         """Signed constraint g, negative exactly when `margin` is."""
         ...
 
+    def ascent(self, logits: Logits) -> PerSample:
+        """Cross-entropy loss whose increase leads to the goal."""
+        ...
+
     def select(self, rows: Tensor) -> "Goal":
         """Return the same goal for the given rows (indices or mask) of the batch."""
         ...
@@ -47,6 +51,10 @@ class Untargeted:
         loss = losses.dlr_plus if kind == "dlr" else losses.margin
         return loss(logits, self.labels, tolerance)
 
+    def ascent(self, logits: Logits) -> PerSample:
+        """Cross-entropy of the true class."""
+        return losses.cross_entropy(logits, self.labels)
+
     def select(self, rows: Tensor) -> "Untargeted":
         """Return the goal of the given rows."""
         return Untargeted(self.labels[rows])
@@ -66,6 +74,10 @@ class Targeted:
         """Return tDLR⁺ (four classes or more) or the raw margin."""
         loss = losses.targeted_dlr_plus if kind == "dlr" else losses.targeted_margin
         return loss(logits, self.targets, tolerance)
+
+    def ascent(self, logits: Logits) -> PerSample:
+        """Cross-entropy of the target, negated."""
+        return -losses.cross_entropy(logits, self.targets)
 
     def select(self, rows: Tensor) -> "Targeted":
         """Return the goal of the given rows."""

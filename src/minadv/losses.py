@@ -58,15 +58,30 @@ def targeted_dlr_plus(logits: Logits, targets: Classes, tolerance: float = 0.0) 
     Raises:
         ValueError: with fewer than four classes; the margin loss is the way out.
     """
-    _need_classes("targeted_dlr_plus", logits, 4, remedy="use the margin instead (constraint='margin')")
-    top = logits.topk(4, dim=1).values
-    spread = top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _DENOMINATOR_GUARD
-    return targeted_margin(logits, targets, tolerance) / spread
+    return targeted_margin(logits, targets, tolerance) / _targeted_spread("targeted_dlr_plus", logits)
+
+
+def targeted_dlr(logits: Logits, labels: Classes, targets: Classes) -> PerSample:
+    """(z_y − z_t) / (z_π1 − (z_π3 + z_π4)/2): AutoAttack's tDLR, negated (ALMA, eq. 17).
+
+    Its sign says nothing about classes other than these two.
+
+    Raises:
+        ValueError: with fewer than four classes.
+    """
+    label, target = (logits.gather(1, classes[:, None]).squeeze(1) for classes in (labels, targets))
+    return (label - target) / _targeted_spread("targeted_dlr", logits)
 
 
 def cross_entropy(logits: Logits, labels: Classes) -> PerSample:
     """−log softmax(z)_y, one value per sample."""
     return functional.cross_entropy(logits, labels, reduction="none")
+
+
+def _targeted_spread(loss: str, logits: Tensor) -> Tensor:
+    _need_classes(loss, logits, 4, remedy="use the margin or cross-entropy instead, where the attack has them")
+    top = logits.topk(4, dim=1).values
+    return top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _DENOMINATOR_GUARD
 
 
 def _need_classes(loss: str, logits: Tensor, least: int, remedy: str) -> None:

@@ -6,7 +6,6 @@ it returns by a separate forward pass.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -16,42 +15,11 @@ from minadv import random
 from minadv.distances import Anchored, Distance, anchor
 from minadv.distances.base import per_sample
 from minadv.goals import Goal
+from minadv.ledger import Ledger
+from minadv.probe import Part, Probe, Step
 from minadv.result import Result, Trace
 from minadv.validation import check_logits, check_range
 from minadv.verification import Outcome, Settings, quantise, verify
-
-
-class BudgetSpentError(Exception):
-    """Raised inside a search when the next propagation would exceed the budget; `Attack` catches it."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """Progress of a search, for callbacks. The tensors live on the device: reading them costs a transfer."""
-
-    index: int
-    steps: int
-    distances: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Probe:
-    """One forward pass of the attacked samples at `x`.
-
-    Attributes:
-        logits: (batch, classes), part of the graph that `Oracle.gradient` differentiates.
-        adversarial: (batch,) bool, beyond the boundary by the confidence.
-        distance: (batch,) distance of `x` to the originals.
-        distance_gradient: its gradient (of its surrogate, if it has one), where it was asked for.
-    """
-
-    x: Tensor
-    logits: Tensor
-    adversarial: Tensor
-    distance: Tensor
-    distance_gradient: Tensor | None
-    leaf: Tensor
-    rows: Tensor | None = None
 
 
 class Oracle:
@@ -88,8 +56,6 @@ class Oracle:
             check_range(name, values, logits.shape[1])
         self.clean_logits = logits.detach()[: len(inputs)]
         self._already = goal.margin(self.clean_logits, settings.confidence) < 0
-        self._forwards = torch.ones(len(inputs), dtype=torch.int64, device=inputs.device)
-        self._backwards = torch.zeros_like(self._forwards)
 
         untouched = not bool(self._already.any())
         self._rows = filled if untouched else settings.fill(torch.nonzero(~self._already).flatten(), inputs)
@@ -107,11 +73,17 @@ class Oracle:
             distance=torch.zeros_like(self.originals.flatten(1)[:, 0]),
             distance_gradient=None,
             leaf=leaf,
-            rows=None if untouched else self._rows,
+            gathered=None if untouched else self._rows,
         )
-        self._spent = 1
+        self._clean_logits = self._clean.logits.detach()
+        self._ledger = Ledger(len(self._rows), settings.budget)
+        self._mask: Tensor | None = None
+        self._mask_rows: Tensor | None = None
+        self._part: Part | None = None
+        self._round = (0, 1)
         self._best = self.originals.clone()
-        self._best_distance = torch.full_like(self._clean.distance, torch.inf)
+        self._best_distance = self._best_rank = torch.full_like(self._clean.distance, torch.inf)
+        self._rank: Callable[[Tensor], Tensor] | None = None
         self._non_finite = torch.zeros_like(self._clean.adversarial)
         self._trace: list[tuple[Tensor, Tensor]] = []
 
@@ -125,71 +97,106 @@ class Oracle:
         """(batch,) distance of the best adversarial so far, inf where there is none."""
         return self._best_distance
 
+    @property
+    def best(self) -> Tensor:
+        """(batch, ...) best adversarial so far, the original where there is none."""
+        return self._best
+
+    def rank_by(self, rank: Callable[[Tensor], Tensor]) -> None:
+        """Keep the adversarial of smallest `rank(x)`, (batch, ...) to (batch,), instead of smallest distance."""
+        self._rank = rank
+
     def steps(self, count: int) -> Iterator[int]:
         """Count an attack's steps: 0, 1, … `count` − 1, fewer when the budget ends before."""
+        done, rounds = self._round
         for index in range(count):
             if self._on_step is not None:
-                self._on_step(Step(index, count, self._best_distance))
+                self._on_step(Step(done * count + index, rounds * count, self._best_distance))
             yield index
+
+    def rounds(self, count: int) -> Iterator[int]:
+        """Count the rounds of a nested search, so that `steps` inside reports progress over all of them."""
+        for index in range(count):
+            self._round = (index, count)
+            yield index
+        self._round = (0, 1)
 
     def project(self, x: Tensor) -> Tensor:
         """Nearest image that counts: clipped to [0, 1], and on the grid of `levels` when that is set."""
         return quantise(x.clamp(0, 1), self._settings.levels)
 
-    def probe(self, x: Tensor, distance_gradient: bool = False) -> Probe:
+    def probe(self, x: Tensor, live: Tensor | None = None, distance_gradient: bool = False) -> Probe:
         """Classify `x` (one forward) and remember each sample's best adversarial.
 
         The clean images themselves were already seen, and cost nothing again while that pass is remembered
         (until another point is probed).
+
+        Args:
+            x: (batch, ...) like `originals`.
+            live: (batch,) bool, the samples to look at, at least one; the others leave the batch and cost
+                nothing. Never changed in place: the oracle knows a mask again and gathers its rows once.
+            distance_gradient: also compute the gradient of the distance.
         """
         remembered, self._clean = self._clean, None
-        if x is self.originals and remembered is not None:
+        if x is self.originals and live is None and remembered is not None:
+            self._ledger.use_clean_pass()
             self._record(remembered.distance)
             return remembered
         del remembered  # frees the clean pass's graph before the next one is built
+        part = self._select(live)
         # the distance first: its own intermediates are gone before the model's graph takes memory
-        if distance_gradient:
-            distance, slope = self.surrogate.value_and_gradient(x)
-            distance = distance if self.surrogate is self.distance else self.distance(x)
-        else:
-            with torch.no_grad():
-                distance, slope = self.distance(x), None
-        self._spend()
-        self._forwards[self._rows] += 1
-        leaf = x.detach().requires_grad_()
+        distance, slope = self._measure(x, part, distance_gradient)
+        self._ledger.forward(None if part is None else part.rows)
+        leaf = (x if part is None else part.gather(x)).detach().requires_grad_()
         logits = self._model(leaf.clone())
+        if part is not None:
+            logits = part.scatter(logits, self._clean_logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         self._non_finite |= ~margin.isfinite()
         low, high = x.flatten(1).aminmax(dim=1)
         adversarial = (margin < 0) & (low >= 0) & (high <= 1)
         self._keep_best(x, distance, adversarial)
         self._record(distance)
-        return Probe(x, logits, adversarial, distance, slope, leaf)
+        return Probe(x, logits, adversarial, distance, slope, leaf, part)
 
-    def gradient(self, probe: Probe, values: Tensor, weights: Tensor | None = None) -> Tensor:
+    def gradient(
+        self,
+        probe: Probe,
+        values: Tensor,
+        weights: Tensor | None = None,
+        live: Tensor | None = None,
+        again: bool = False,
+    ) -> Tensor:
         """Gradient of Σ weights·values, functions of `probe.logits`, with respect to `probe.x` (one backward).
 
-        Rows with a non-finite gradient come back as zeros, so that a sample's other steps survive.
+        Rows with a non-finite gradient come back as zeros, so that a sample's other steps survive; so do rows
+        that the probe left out, that are not `live` any more, or that cannot afford it. `again` keeps the graph for
+        further gradients.
 
         Raises:
             ValueError: when the model's logits do not depend differentiably on its inputs.
         """
-        self._spend()
-        self._backwards[self._rows] += 1
+        rows = None if probe.part is None else probe.part.rows
+        payers = self._ledger.solvent(rows if live is None else self._rows_of(live))
+        self._ledger.backward(payers)
         found = None
         if values.requires_grad:
             weights = torch.ones_like(values) if weights is None else weights
-            if probe.rows is not None:  # a copied row must not add its gradient to its original's
+            if probe.gathered is not None:  # a copied row must not add its gradient to its original's
                 weights = torch.where(self._copies, 0.0, weights)
-            (found,) = torch.autograd.grad(values, probe.leaf, grad_outputs=weights, allow_unused=True)
+            (found,) = torch.autograd.grad(
+                values, probe.leaf, grad_outputs=weights, allow_unused=True, retain_graph=again
+            )
         if found is None:
             raise ValueError(
                 "model returned logits without a gradient to its inputs: gradient attacks need a differentiable "
                 "model; look for .detach(), .data, .numpy(), argmax or torch.no_grad() in its forward"
             )
-        gradient = found if probe.rows is None else found[probe.rows]
+        gradient = probe.from_leaf(found)
         broken = ~gradient.flatten(1).sum(dim=1).isfinite()
         self._non_finite |= broken
+        if payers is not rows and payers is not None:
+            broken = broken | torch.ones_like(broken).index_fill(0, payers.to(broken.device), False)
         return gradient.masked_fill(per_sample(broken, gradient), 0)
 
     def result(self) -> Result:
@@ -202,11 +209,13 @@ class Oracle:
             already=self._already,
             non_finite=self._scatter(torch.zeros_like(self._already), self._non_finite),
         )
+        device = self._inputs.device
+        forwards, backwards = self._ledger.forwards.to(device), self._ledger.backwards.to(device)
         verified = verify(self._model, outcome, self._goal, self._distance, self._settings)
         return Result(
             **verified,
-            forwards=self._forwards,
-            backwards=self._backwards,
+            forwards=self._scatter(torch.ones_like(self._already, dtype=torch.int64), forwards),
+            backwards=self._scatter(torch.zeros_like(self._already, dtype=torch.int64), backwards),
             clean_predictions=self.clean_logits.argmax(dim=1),
             distance=self._distance.name,
             confidence=self._settings.confidence,
@@ -218,21 +227,52 @@ class Oracle:
         whole[self._rows] = attacked
         return whole
 
-    def _spend(self) -> None:
-        """Count one propagation of every attacked sample against the budget."""
-        if self._settings.budget is not None and self._spent >= self._settings.budget:
-            raise BudgetSpentError
-        self._spent += 1
+    def _select(self, live: Tensor | None) -> Part | None:
+        """Return the rows that are live and can pay for a forward; None is all of them."""
+        rows = self._ledger.solvent(None if live is None else self._rows_of(live))
+        if rows is None:
+            return None
+        if self._part is None or not torch.equal(self._part.rows, rows):
+            index = self._settings.fill(rows.to(self.originals.device), self.originals)
+            near, surrogate = (_select(distance, index) for distance in (self.distance, self.surrogate))
+            self._part = Part(rows, index, near, surrogate)
+        return self._part
+
+    def _rows_of(self, live: Tensor) -> Tensor | None:
+        """Row numbers of a mask, on the CPU; None is all. A mask seen again costs no transfer."""
+        if live is not self._mask:
+            rows = torch.nonzero(live).flatten().cpu()
+            self._mask, self._mask_rows = live, rows if len(rows) < len(live) else None
+        return self._mask_rows
+
+    def _measure(self, x: Tensor, part: Part | None, gradient: bool) -> tuple[Tensor, Tensor | None]:
+        """Distance of the rows of `part` (0 elsewhere), and its gradient where it is asked for."""
+        near, surrogate = self.distance, self.surrogate
+        selected = part is not None and part.distance is not None and part.surrogate is not None
+        if part is not None and part.distance is not None and part.surrogate is not None:
+            x, near, surrogate = part.gather(x), part.distance, part.surrogate
+        slope = None
+        if gradient:
+            distance, slope = surrogate.value_and_gradient(x)
+            distance = distance if self.surrogate is self.distance else near(x)
+        else:
+            with torch.no_grad():
+                distance = near(x)
+        if part is not None and selected:
+            distance = part.scatter(distance, torch.zeros_like(self._best_distance))
+            slope = None if slope is None else part.scatter(slope, torch.zeros_like(self.originals))
+        return distance, slope
 
     def _keep_best(self, x: Tensor, distance: Tensor, adversarial: Tensor) -> None:
-        better = adversarial & (distance < self._best_distance)
+        rank = distance if self._rank is None else self._rank(x)
+        better = adversarial & (rank < self._best_rank)
+        self._best_rank = torch.where(better, rank, self._best_rank)
         self._best_distance = torch.where(better, distance, self._best_distance)
         torch.where(per_sample(better, x), x.detach(), self._best, out=self._best)
 
     def _record(self, distance: Tensor) -> None:
         if self._settings.trace:
-            spent = torch.full_like(distance, self._spent, dtype=torch.int64)
-            self._trace.append((spent, self._best_distance.clone()))
+            self._trace.append((self._ledger.spent.to(distance.device, copy=True), self._best_distance.clone()))
 
     def _traces(self) -> Trace | None:
         """Traces over the whole batch: already adversarial samples are at 0 from the first query on."""
@@ -245,3 +285,9 @@ class Oracle:
             spent[:, self._rows] = torch.stack([spent for spent, _ in self._trace])
             distances[:, self._rows] = torch.stack([best for _, best in self._trace])
         return Trace(spent, distances)
+
+
+def _select(anchored: Anchored, rows: Tensor) -> Anchored | None:
+    """Return the distance to some of the originals; None when it cannot tell them apart (a user's own class)."""
+    select = getattr(anchored, "select", None)
+    return None if select is None else select(rows)

@@ -1,18 +1,23 @@
-"""Attacks by name. An attack joins by one line here; its module is imported when it is used."""
+"""Attacks by name. An attack joins by one line in `registry`; its module is imported when it is used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from minadv.attacks.registry import REGISTRY, Card
 from minadv.errors import unknown
 
 if TYPE_CHECKING:
     from minadv.attacks.alma import ALMA as ALMA
+    from minadv.attacks.apgd import APGD as APGD
+    from minadv.attacks.apgd import MinimalAPGD as MinimalAPGD
     from minadv.attacks.base import Attack
+    from minadv.attacks.cw import CW as CW
+    from minadv.attacks.ddn import DDN as DDN
+    from minadv.attacks.ead import EAD as EAD
+    from minadv.attacks.fab import FAB as FAB
+    from minadv.attacks.fmn import FMN as FMN
 
-# name: (class, what it is in one line); the class lives in the module of that name
-REGISTRY: dict[str, tuple[str, str]] = {
-    "alma": ("ALMA", "augmented Lagrangian, any differentiable distance (Rony et al., ICCV 2021)"),
-}
+__all__ = ["REGISTRY", "Card", "find", "get", "names"]
 
 
 def names() -> tuple[str, ...]:
@@ -28,7 +33,8 @@ def find(name: str) -> "type[Attack]":
     """
     if name not in REGISTRY:
         raise unknown("attack", name, REGISTRY)
-    return getattr(import_module(f"minadv.attacks.{name}"), REGISTRY[name][0])
+    card = REGISTRY[name]
+    return getattr(import_module(f"minadv.attacks.{card.module or name}"), card.attack)
 
 
 def get(name: str, **hyper_parameters: Any) -> "Attack":
@@ -48,7 +54,7 @@ def get(name: str, **hyper_parameters: Any) -> "Attack":
 
 
 def __getattr__(name: str) -> Any:
-    for module, (attack, _) in REGISTRY.items():
-        if attack == name:
-            return getattr(import_module(f"minadv.attacks.{module}"), name)
+    for module, card in REGISTRY.items():
+        if card.attack == name:
+            return find(module)
     raise AttributeError(f"module 'minadv.attacks' has no attribute {name!r}")

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from minadv import distances, penalties, random
-from minadv.attacks.base import Attack, require, whole
+from minadv import distances, penalties
+from minadv.attacks.base import Attack, require, steps_at_least
 from minadv.attacks.bisection import bisect, bracket
+from minadv.attacks.directions import nonzero
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.goals import Constraint
@@ -79,9 +80,8 @@ class ALMA(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("steps", self.steps, whole(self.steps) and self.steps >= 1, "a whole number ≥ 1")
-        every = self.check_every
-        require("check_every", every, whole(every) and every >= 1, "a whole number ≥ 1")
+        steps_at_least(self.steps)
+        steps_at_least(self.check_every, argument="check_every")
         require("constraint", self.constraint, self.constraint in ("dlr", "margin"), "'dlr' or 'margin'")
         for argument in ("alpha", "alpha_rms", "momentum"):
             value = getattr(self, argument)
@@ -100,8 +100,8 @@ class ALMA(Attack):
     @classmethod
     def paper(
         cls,
-        distance: str | Distance,
-        steps: int = 1000,
+        distance: str | Distance | None = None,
+        steps: int | None = None,
         source: Literal["table", "scripts"] = "table",
         **others: Any,
     ) -> "ALMA":
@@ -115,13 +115,14 @@ class ALMA(Attack):
             **others: further hyper-parameters, e.g. budget or seed.
         """
         require("source", source, source in ("table", "scripts"), "'table' or 'scripts'")
+        distance = distance or "l2"
         if distance == "ciede2000":
             distance = distances.get("ciede2000", scale="paper")
         elif distance == "lpips":
             distance = distances.get("lpips", linear="none")
         first = _look_up(SCRIPTS if source == "scripts" else TABLE_3, distance)
         settings: dict[str, Any] = {"first_distance": first, "first_step_limit": None, "proximal": False}
-        return cls(distance=distance, steps=steps, **settings | others)
+        return cls(distance=distance, steps=steps or 1000, **settings | others)
 
     def search(self, oracle: Oracle) -> None:
         """Run section 1 of attacks.md."""
@@ -159,7 +160,7 @@ class ALMA(Attack):
             weight = penalty.derivative(g, rho, mu)
             h = oracle.gradient(probe, constraint, weights=weight)
             if i == 0:  # the distance has no gradient at the original
-                h = _nonzero(h, oracle)
+                h = nonzero(h, oracle, below=1e-6)
                 eta, longest = self._step_sizes(oracle, h, g * weight, alpha_rms)
             x = optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)).clamp_(0, 1)
             eta = eta * decays[first]
@@ -228,9 +229,3 @@ def _look_up(table: dict[str, float], distance: str | Distance | Callable[..., T
     value = table.get(resolved.name, table.get(family))
     squared = isinstance(resolved, distances.LPIPS) and not resolved.root
     return value**2 if value is not None and squared else value
-
-
-def _nonzero(h: Tensor, oracle: Oracle) -> Tensor:
-    """Replace vanishing gradients by a random direction of unit ℓ2 norm, so that the search starts at all."""
-    flat = per_sample(h.flatten(1).square().sum(dim=1) <= 1e-12, h)
-    return torch.where(flat, random.unit(oracle.keys, h), h) if flat.any() else h

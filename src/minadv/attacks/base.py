@@ -1,17 +1,20 @@
 """The shape of every attack: hyper-parameters, and one method that searches through an oracle."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import Any, ClassVar, cast, final
 
 from torch import Tensor
 
-from minadv.distances import Distance, resolve
+from minadv.attacks.registry import REGISTRY, able
+from minadv.distances import Distance, Lp, resolve
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, guarded
-from minadv.oracle import BudgetSpentError, Oracle, Step
+from minadv.ledger import BudgetSpentError
+from minadv.oracle import Oracle
+from minadv.probe import Step
 from minadv.result import Result
 from minadv.validation import check_classes, check_inputs, check_targets
 from minadv.verification import Settings
@@ -38,9 +41,10 @@ class Attack(ABC):
     seed: int = 0
 
     name: ClassVar[str]
+    published: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
-        resolve(self.distance)
+        self._check_distance()
         for argument in ("levels", "budget", "seed"):
             value = getattr(self, argument)
             require(argument, value, value is None or whole(value), "a whole number")
@@ -79,6 +83,7 @@ class Attack(ABC):
         labels = check_classes("labels", labels, inputs)
         goal, classes = cast("Goal", Untargeted(labels)), {"labels": labels}
         if targets is not None:
+            self._check_targeted()
             targets = check_classes("targets", targets, inputs)
             check_targets(targets, labels)
             goal, classes = Targeted(targets), classes | {"targets": targets}
@@ -90,9 +95,48 @@ class Attack(ABC):
                     self.search(oracle)
             return oracle.result()
 
+    @classmethod
+    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "Attack":
+        """Return the settings of the paper's tables, or those that the attack's authors published.
+
+        Args:
+            distance: a name or a Distance; None is the attack's usual one.
+            steps: of the table's row; None is the attack's usual number.
+            **others: further hyper-parameters, e.g. budget or seed.
+        """
+        given = {"distance": distance, "steps": steps}
+        return cls(**{**cls.published, **{k: v for k, v in given.items() if v is not None}, **others})
+
+    @property
+    def p(self) -> float:
+        """Order of the ℓp distance that is minimised."""
+        return cast("Lp", resolve(self.distance)).p
+
+    def _check_distance(self) -> None:
+        family = resolve(self.distance).name.partition("[")[0]
+        card = REGISTRY.get(getattr(self, "name", ""))
+        if card is not None and not card.minimises(family):
+            raise ValueError(
+                f"{self.name} minimises {', '.join(card.distances or ())}, not {family}: attacks that minimise "
+                f"{family} are {able(lambda other: other.minimises(family))}"
+            )
+
+    def _check_targeted(self) -> None:
+        card = REGISTRY.get(getattr(self, "name", ""))
+        if card is not None and not card.targeted:
+            raise ValueError(
+                f"{self.name} cannot be targeted: leave targets out, or use one of the attacks that can: "
+                f"{able(lambda other: other.targeted)}"
+            )
+
     @abstractmethod
     def search(self, oracle: Oracle) -> None:
         """Look for adversarials by probing the oracle, which keeps the best."""
+
+
+def steps_at_least(value: object, least: int = 1, argument: str = "steps") -> None:
+    """Raise ValueError unless a number of steps is a whole number of at least `least`."""
+    require(argument, value, whole(value) and cast("int", value) >= least, f"a whole number ≥ {least}")
 
 
 def whole(value: object) -> bool:

@@ -57,9 +57,20 @@ def list_names(
 
 
 def _attacks() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    from minadv import attacks
+    from minadv.attacks.registry import REGISTRY
 
-    return ("attack", "what it is"), [(name, about) for name, (_, about) in attacks.REGISTRY.items()]
+    rows = [
+        (
+            name,
+            card.about,
+            "any" if card.distances is None else " ".join(card.distances),
+            "yes" if card.targeted else "no",
+            str(card.classes),
+            "gradients" if card.gradients else "logits only",
+        )
+        for name, card in REGISTRY.items()
+    ]
+    return ("attack", "what it is", "minimises", "targeted", "classes ≥", "needs"), rows
 
 
 def _distances() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from minadv.distances.base import Anchored, ByAutograd, Custom, Distance
+from minadv.distances.base import Anchored, ByAutograd, Custom, Distance, Rows
 from minadv.distances.ciede2000 import CIEDE2000
 from minadv.distances.lp import Lp
 from minadv.distances.lpips import LPIPS
@@ -81,7 +81,13 @@ def _named(name: str) -> Distance:
 def anchor(distance: Distance, x0: Tensor) -> Anchored:
     """Return the distance to `x0`, with a gradient by autograd where it does not bring its own."""
     anchored = distance.anchored(x0)
-    return anchored if hasattr(anchored, "value_and_gradient") else ByAutograd(lambda x, _rows: anchored(x))
+    if hasattr(anchored, "value_and_gradient"):
+        return anchored
+
+    def value(x: Tensor, rows: Rows) -> Tensor:
+        return (anchored if isinstance(rows, slice) else distance.anchored(x0[rows]))(x)
+
+    return ByAutograd(value)
 
 
 def resolve(distance: object) -> Distance:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 Batch = Float[Tensor, "batch ..."]
 PerSample = Float[Tensor, " batch"]
+Rows = slice | Tensor
 
 
 @runtime_checkable
@@ -52,7 +53,7 @@ class ByAutograd:
     that also stays in its cache; it should be a multiple of 4, for the sake of equal rounding).
     """
 
-    value: Callable[[Batch, slice], PerSample]
+    value: Callable[[Batch, Rows], PerSample]
     at_a_time: int | None = None
 
     def __call__(self, x: Batch) -> PerSample:
@@ -67,6 +68,10 @@ class ByAutograd:
         rows = [slice(start, start + self.at_a_time) for start in starts]
         values, gradients = zip(*(self._differentiate(x[some], some) for some in rows), strict=True)
         return torch.cat(values), torch.cat(gradients)
+
+    def select(self, rows: Tensor) -> "ByAutograd":
+        """Return the distance to the originals of the given rows (indices)."""
+        return ByAutograd(lambda x, some: self.value(x, rows[some]), self.at_a_time)
 
     def _differentiate(self, x: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from minadv.distances.base import Batch, ByAutograd, PerSample, check_pair, few, need_images, safe_sqrt
+from minadv.distances.base import Batch, ByAutograd, PerSample, Rows, check_pair, few, need_images, safe_sqrt
 from minadv.distances.colour import D65, PAPER, Map, lab, squared_ciede2000
 
 # Some eighty maps are alive while one batch of pixels is differentiated.
@@ -44,7 +44,7 @@ class CIEDE2000:
         space = D65 if self.scale == "correct" else PAPER
         original = lab(x0, space)
 
-        def value(x: Batch, rows: slice) -> PerSample:
+        def value(x: Batch, rows: Rows) -> PerSample:
             return safe_sqrt(squared_ciede2000(original[rows], lab(x, space)).flatten(1).sum(dim=1))
 
         return ByAutograd(value, at_a_time=few(x0, PIXELS_AT_A_TIME))

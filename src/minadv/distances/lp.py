@@ -64,6 +64,10 @@ class AnchoredLp:
         count = largest.flatten(1).sum(dim=1).clamp_min(1)
         return value, delta.sign() * largest / per_sample(count, delta)
 
+    def select(self, rows: Tensor) -> "AnchoredLp":
+        """Return the distance to the originals of the given rows."""
+        return AnchoredLp(self.p, self.x0[rows])
+
     @property
     def surrogate(self) -> "AnchoredLp":
         """What gradient methods descend instead: ℓ1 for ℓ0, whose own gradient says nothing."""

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from minadv.distances.base import Batch, ByAutograd, PerSample, check_pair, few, need_images, safe_sqrt
+from minadv.distances.base import Batch, ByAutograd, PerSample, Rows, check_pair, few, need_images, safe_sqrt
 from minadv.distances.trunks import Trunk, learned_weights, load_trunk
 
 Linear = Literal["learned", "none", "paper"]
@@ -67,7 +67,7 @@ class LPIPS:
                 "be too small for this trunk: enlarge them or use trunk='demo' or your own module"
             ) from error
 
-        def value(x: Batch, rows: slice) -> PerSample:
+        def value(x: Batch, rows: Rows) -> PerSample:
             return self._between(self._features(x), [layer[rows] for layer in reference]).to(x.dtype)
 
         return ByAutograd(value, at_a_time=few(x0, PIXELS_AT_A_TIME))

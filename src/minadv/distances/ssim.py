@@ -103,6 +103,10 @@ class AnchoredSSIM:
         positions = math.prod(e.shape[1:])
         return self._loss(e, V, p, q), gradient.div_(positions)
 
+    def select(self, rows: Tensor) -> "AnchoredSSIM":
+        """Return the distance to the originals of the given rows."""
+        return AnchoredSSIM(self.x0[rows], self.blur, self.a[rows], self.A[rows])
+
     def _moments(self, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         e = self.blur(d)
         V = self.blur(d.square()) - e.square()

@@ -1,0 +1,174 @@
+"""APGD and APGD^T in a ball of given radius, and made minimal by bisecting the radius per sample.
+
+F. Croce, M. Hein, *Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+attacks*, ICML 2020.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from minadv import losses, random
+from minadv.attacks.ascent import Ascent, Ball
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.boundary import labels_of, others_by_logit
+from minadv.attacks.directions import farthest
+from minadv.distances import Distance
+from minadv.goals import Untargeted
+from minadv.oracle import Oracle
+
+Loss = Literal["dlr", "cross-entropy"]
+TargetLoss = Literal["label", "target"]
+RADII = {1: 12.0, 2: 0.5, float("inf"): 8 / 255}
+LARGEST = {"mnist": 5.0, "cifar10": 2.5, "imagenet": 10.0}
+BISECTIONS = {"mnist": 13, "cifar10": 12, "imagenet": 14}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ascending(Attack):
+    """What APGD and its minimal form share.
+
+    Args:
+        steps: iterations of one run; each run looks once more often.
+        loss: "dlr" (three classes; four when targeted) or "cross-entropy".
+        n_targets: None runs once with an untargeted loss; a number makes it APGD^T, one run with a targeted loss
+            for each of so many classes, those of largest clean logits, for samples not broken yet. Not used
+            when the attack itself is targeted.
+        target_loss: of APGD^T: "label" is AutoAttack's tDLR, z_t against z_y; "target" is −tDLR⁺, z_t against the
+            best other class, with which the paper's rows were made.
+        restarts: random starts for each run.
+    """
+
+    steps: int = 100
+    loss: Loss = "dlr"
+    n_targets: int | None = None
+    target_loss: TargetLoss = "label"
+    restarts: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for argument in ("steps", "restarts"):
+            steps_at_least(getattr(self, argument), argument=argument)
+        if self.n_targets is not None:
+            steps_at_least(self.n_targets, argument="n_targets")
+        require("loss", self.loss, self.loss in ("dlr", "cross-entropy"), "'dlr' or 'cross-entropy'")
+        known = self.target_loss in ("label", "target")
+        require("target_loss", self.target_loss, known, "'label' or 'target'")
+
+    def _break(self, oracle: Oracle, radius: Tensor, stream: int) -> Tensor:
+        """Run at one radius per sample; return which samples were broken inside their ball."""
+        ball = Ball(oracle.originals, self.p, radius)
+        broken = torch.zeros_like(radius, dtype=torch.bool)
+        for number, loss in enumerate(self._losses(oracle)):
+            for restart in range(self.restarts):
+                if broken.all():
+                    return broken
+                where = (stream * 1000 + number) * self.restarts + restart
+                start = ball.start(self._noise(oracle, where))
+                broken = broken | Ascent(oracle, loss, ~broken).run(ball, start, self.steps)
+        return broken
+
+    def _noise(self, oracle: Oracle, stream: int) -> Tensor:
+        x0 = oracle.originals
+        if self.p != float("inf"):
+            return random.normal(oracle.keys, x0, stream)
+        uniform = random.uniform(oracle.keys, x0[0].numel(), stream)
+        return (2 * uniform - 1).reshape(x0.shape).to(x0.dtype)
+
+    def _losses(self, oracle: Oracle) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Yield the losses that are increased one after the other."""
+        if self.n_targets is None or not isinstance(oracle.goal, Untargeted):
+            yield self._own_loss(oracle)
+            return
+        ranked = others_by_logit(oracle.probe(oracle.originals).logits, labels_of(oracle))
+        for targets in ranked.T[: self.n_targets]:
+            yield self._loss_towards(targets, labels_of(oracle))
+
+    def _own_loss(self, oracle: Oracle) -> Callable[[Tensor], Tensor]:
+        if self.loss == "cross-entropy":
+            return oracle.goal.ascent
+        return lambda logits: -oracle.goal.constraint(logits, "dlr")
+
+    def _loss_towards(self, targets: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
+        if self.loss == "cross-entropy":
+            return lambda logits: -losses.cross_entropy(logits, targets)
+        if self.target_loss == "target":
+            return lambda logits: -losses.targeted_dlr_plus(logits, targets)
+        return lambda logits: -losses.targeted_dlr(logits, labels, targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD(_Ascending):
+    """Maximise a loss inside a ball of fixed radius (not minimal: the smallest adversarial seen is kept).
+
+    Args:
+        radius: of the ball in the distance; None is a usual one: 8/255 (ℓ∞), 0.5 (ℓ2), 12 (ℓ1).
+    """
+
+    radius: float | None = None
+
+    name: ClassVar[str] = "apgd"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("radius", self.radius, self.radius is None or self.radius > 0, "None or > 0")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 9 of attacks.md at one radius."""
+        radius = torch.full_like(oracle.best_distance, self.radius or RADII[self.p])
+        ball = Ball(oracle.originals, self.p, radius)
+        # the first runs of ℓ1 use larger balls: what they find there is no answer
+        oracle.rank_by(lambda x: torch.where(ball.holds(x), oracle.distance(x), torch.inf))
+        self._break(oracle, radius, stream=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinimalAPGD(_Ascending):
+    """Bisect the radius at which APGD succeeds, per sample.
+
+    Args:
+        n_targets: as for APGD; the default is APGD^T towards up to nine classes, which needs four classes.
+        bisections: radii tried.
+        largest: first radius tried, half of the largest one; None is half the distance to the farthest image.
+    """
+
+    n_targets: int | None = 9
+    bisections: int = 13
+    largest: float | None = None
+
+    name: ClassVar[str] = "minimal_apgd"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        steps_at_least(self.bisections, argument="bisections")
+        require("largest", self.largest, self.largest is None or self.largest > 0, "None or > 0")
+
+    @classmethod
+    def paper(
+        cls,
+        distance: str | Distance | None = None,
+        steps: int | None = None,
+        data: Literal["mnist", "cifar10", "imagenet"] = "cifar10",
+        **others: Any,
+    ) -> "MinimalAPGD":
+        """Return the settings of the tables for a data set: see `Attack.paper`."""
+        require("data", data, data in LARGEST, f"one of {', '.join(LARGEST)}")
+        settings = {"largest": LARGEST[data], "bisections": BISECTIONS[data], "target_loss": "target"}
+        return cls(distance=distance or "l2", steps=steps or 100, **settings | others)
+
+    def search(self, oracle: Oracle) -> None:
+        """Run the minimal wrapper of section 9 of attacks.md."""
+        low = torch.zeros_like(oracle.best_distance)
+        high = farthest(oracle.originals, self.p) if self.largest is None else low + 2 * self.largest
+        answers = oracle.originals
+        for trial in oracle.rounds(self.bisections):
+            radius = (low + high) / 2
+            broken = self._break(oracle, radius, stream=trial)
+            answers = oracle.best
+            confirmed = broken & oracle.probe(answers).adversarial
+            # the answer is often smaller than its ball: nothing above it is of interest
+            high = torch.where(confirmed, torch.minimum(radius, oracle.best_distance), high)
+            low = torch.where(confirmed, low, torch.minimum(radius, high))

@@ -1,0 +1,188 @@
+"""Auto-PGD: maximise a loss inside balls of given radii, with step sizes that adapt per sample.
+
+F. Croce, M. Hein, *Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+attacks*, ICML 2020 (ℓ2, ℓ∞); *Mind the box: ℓ1-APGD for sparse adversarial attacks on image classifiers*, ICML
+2021 (ℓ1).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from minadv import projections
+from minadv.attacks.directions import TINY, norm
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+# the share of steps that must raise the loss, or the step size is halved
+RHO = 0.75
+# ℓ1: shares of the steps at multiples of the radius, each warm-starting the next
+LARGE_RADII = ((0.3, 3.0), (0.3, 2.0), (0.4, 1.0))
+# an adversarial on the sphere may lie outside by rounding
+SLACK = 1 + 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """ℓp balls of per-sample radius around the originals, inside the box."""
+
+    x0: Tensor
+    p: float
+    radius: Tensor
+
+    def project(self, x: Tensor) -> Tensor:
+        """Nearest point of the ball for ℓ1; ball first, then box for the others, as published."""
+        if self.p == 1:
+            return self.x0 + projections.l1_ball_box(x - self.x0, self.radius, self.x0)
+        return (self.x0 + projections.ball(self.p)(x - self.x0, self.radius)).clamp(0, 1)
+
+    def holds(self, x: Tensor) -> Tensor:
+        """Whether each sample lies in its ball, up to rounding."""
+        return norm(x - self.x0, self.p) <= self.radius * SLACK
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Point of the sphere in a random direction, clipped to the box. `noise` is Gaussian, uniform for ℓ∞."""
+        if self.p != 1:
+            noise = noise * per_sample(self.radius / norm(noise, self.p), noise)
+        return self.project(self.x0 + noise)
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A point, its loss and the loss's gradient, per sample."""
+
+    x: Tensor
+    loss: Tensor
+    gradient: Tensor
+
+    def where(self, mask: Tensor, other: "Point") -> "Point":
+        """Return this point where the mask is true, the other elsewhere."""
+        wide = per_sample(mask, self.x)
+        pairs = ((mask, self.loss, other.loss), (wide, self.gradient, other.gradient))
+        return Point(torch.where(wide, self.x, other.x), *(torch.where(*pair) for pair in pairs))
+
+
+class Rule(Protocol):
+    """How one run chooses its steps, and when a sample goes back to its best point."""
+
+    def begin(self, start: Point) -> None:
+        """Take in the first point."""
+        ...
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """Displacement for a gradient."""
+        ...
+
+    def restart(self, now: Point, last: Point, best: Point) -> Tensor:
+        """(batch,) which samples go back to their best point, after a step from `last` to `now`."""
+        ...
+
+
+class Halving:
+    """ℓ2 and ℓ∞: the step size is halved at checkpoints where the loss rose too rarely or not at all."""
+
+    def __init__(self, ball: Ball, steps: int) -> None:
+        self._p, self._size = ball.p, 2 * ball.radius
+        self._period, self._since = max(int(0.22 * steps), 1), 0
+        self._shorter, self._shortest = max(int(0.03 * steps), 1), max(int(0.06 * steps), 1)
+
+    def begin(self, start: Point) -> None:
+        self._rises = torch.zeros_like(start.loss)
+        self._checked, self._halved = start.loss, torch.ones_like(start.loss, dtype=torch.bool)
+
+    def step(self, gradient: Tensor) -> Tensor:
+        direction = gradient.sign()
+        if self._p == 2:
+            direction = gradient / per_sample(norm(gradient, 2).clamp_min(TINY), gradient)
+        return per_sample(self._size, gradient) * direction
+
+    def restart(self, now: Point, last: Point, best: Point) -> Tensor:
+        self._rises, self._since = self._rises + (now.loss > last.loss), self._since + 1
+        if self._since < self._period:
+            return torch.zeros_like(self._halved)
+        halve = (self._rises <= RHO * self._period) | (~self._halved & (best.loss <= self._checked))
+        self._size = torch.where(halve, self._size / 2, self._size)
+        self._halved, self._checked = halve, best.loss
+        self._rises, self._since = torch.zeros_like(self._rises), 0
+        self._period = max(self._period - self._shorter, self._shortest)
+        return halve
+
+
+class Sparser:
+    """ℓ1: sign steps in the largest entries; how many follows the sparsity of the best point."""
+
+    def __init__(self, ball: Ball, steps: int) -> None:
+        self._ball, self._period, self._since = ball, max(int(0.04 * steps), 1), 0
+        self._entries = ball.x0[0].numel()
+        self._share = torch.full_like(ball.radius, 0.2)
+        self._size = ball.radius
+        self._nonzeros = torch.full_like(ball.radius, self._entries)
+
+    def begin(self, start: Point) -> None:
+        pass
+
+    def step(self, gradient: Tensor) -> Tensor:
+        sizes = gradient.abs().flatten(1)
+        kept = (self._share * self._entries).long().clamp(1, self._entries)
+        smallest = sizes.sort(dim=1, descending=True).values.gather(1, kept[:, None] - 1)
+        signs = gradient.sign() * (gradient.abs() >= per_sample(smallest, gradient))
+        return signs * per_sample(self._size / norm(signs, 1).clamp_min(1), signs)
+
+    def restart(self, now: Point, last: Point, best: Point) -> Tensor:
+        self._since += 1
+        if self._since < self._period:
+            return torch.zeros_like(now.loss, dtype=torch.bool)
+        nonzeros = norm(best.x - self._ball.x0, 0)
+        sparser = nonzeros < 0.95 * self._nonzeros
+        smaller = torch.maximum(self._size / 1.5, self._ball.radius / 10)
+        self._size = torch.where(sparser, self._ball.radius, smaller)
+        self._share, self._nonzeros = nonzeros / (1.5 * self._entries), nonzeros
+        self._since = 0
+        return sparser
+
+
+@dataclass(frozen=True, eq=False)
+class Ascent:
+    """Runs of APGD through an oracle: `loss` of logits is increased for the samples that are `live`."""
+
+    oracle: Oracle
+    loss: Callable[[Tensor], Tensor]
+    live: Tensor
+
+    def run(self, ball: Ball, start: Tensor, steps: int) -> Tensor:
+        """Look `steps` + 1 times; return which samples were adversarial inside their ball."""
+        if ball.p != 1:
+            return self._run(ball, start, Halving(ball, steps), steps)[1]
+        # the starts of the three runs are looks too
+        total, broken, x = max(steps - len(LARGE_RADII) + 1, 0), ~self.live, start
+        shares = [int(share * total) for share, _ in LARGE_RADII[:-1]]
+        shares += [total - sum(shares)]
+        for share, (_, factor) in zip(shares, LARGE_RADII, strict=True):
+            larger = replace(ball, radius=factor * ball.radius)
+            x, broken = self._run(larger, larger.project(x), Sparser(larger, share), share)
+        return broken
+
+    def _look(self, x: Tensor, ball: Ball) -> tuple[Point, Tensor]:
+        probe = self.oracle.probe(x, self.live)
+        loss = self.loss(probe.logits)
+        point = Point(x, loss.detach(), self.oracle.gradient(probe, loss))
+        return point, probe.adversarial & ball.holds(x)
+
+    def _run(self, ball: Ball, start: Tensor, rule: "Rule", steps: int) -> tuple[Tensor, Tensor]:
+        """One run: steps whose size and direction `rule` gives; returns the best point and who is broken."""
+        now, broken = self._look(start, ball)
+        best, before = now, now.x
+        rule.begin(now)
+        for i in self.oracle.steps(steps):
+            ahead = ball.project(now.x + rule.step(now.gradient))
+            if ball.p != 1 and i > 0:  # momentum
+                ahead = ball.project(now.x + 0.75 * (ahead - now.x) + 0.25 * (now.x - before))
+            before, last = now.x, now
+            now, found = self._look(self.oracle.project(ahead), ball)
+            broken = broken | found
+            best = now.where(now.loss > best.loss, best)
+            now = best.where(rule.restart(now, last, best), now)
+        return best.x, broken

@@ -1,0 +1,111 @@
+"""C&W: penalised distance in tanh space, with a search for the penalty's weight; any differentiable distance.
+
+N. Carlini, D. Wagner, *Towards Evaluating the Robustness of Neural Networks*, IEEE S&P 2017. With CIEDE2000:
+Z. Zhao, Z. Liu, M. Larson, *Towards Large yet Imperceptible Adversarial Image Perturbations with Perceptual
+Color Distance*, CVPR 2020.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from minadv import distances
+from minadv.attacks.adam import Adam
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.constant import Constant
+from minadv.distances import Distance
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+# (2x − 1) is multiplied by this, so that black and white have a finite atanh
+SATURATION = 1 - 1e-6
+# a run is given up when its loss has not fallen to this share of what it was a tenth of the run before
+PROGRESS = 0.9999
+
+
+@dataclass(frozen=True, kw_only=True)
+class CW(Attack):
+    """Minimise D² + c·max(0, margin + confidence) for several c, found per sample.
+
+    Args:
+        steps: forwards and backwards of one run, at most.
+        searches: runs, each with another c.
+        c: first weight.
+        rate: step size of Adam.
+        squared: minimise D² as the original does, or D as PerC-C&W does (with c = 10).
+        abort_early: give up a run that makes no progress, and go on with the next c.
+        compat: "sample" decides that for each sample alone; "batch" as the published code, which goes on until no
+            sample of the batch makes progress, so that results depend on the batch.
+    """
+
+    steps: int = 1000
+    searches: int = 9
+    c: float = 1e-3
+    rate: float = 0.01
+    squared: bool = True
+    abort_early: bool = True
+    compat: Literal["sample", "batch"] = "sample"
+
+    name: ClassVar[str] = "cw"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        steps_at_least(self.steps)
+        steps_at_least(self.searches, argument="searches")
+        for argument in ("c", "rate"):
+            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        require("compat", self.compat, self.compat in ("sample", "batch"), "'sample' or 'batch'")
+
+    @classmethod
+    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "CW":
+        """Return the settings of the tables, 9×1000 or 9×10000: see `Attack.paper`.
+
+        "ciede2000" is on the paper's scale and "lpips" without learned weights, as the paper optimises them.
+        """
+        paper = {"ciede2000": ("ciede2000", {"scale": "paper"}), "lpips": ("lpips", {"linear": "none"})}
+        if isinstance(distance, str) and distance in paper:
+            name, options = paper[distance]
+            distance = distances.get(name, **options)
+        return cls(distance=distance or "l2", steps=steps or 1000, **others)
+
+    def search(self, oracle: Oracle) -> None:
+        """Run sections 2, 3 and 4 of attacks.md."""
+        S, M, x0 = self.searches, self.steps, oracle.originals
+        a = torch.atanh((2 * x0 - 1) * SATURATION)
+        everyone = torch.ones_like(oracle.best_distance, dtype=torch.bool)
+        c = Constant.starting_at(self.c, oracle.best_distance)
+        for search in oracle.rounds(S):
+            c = c.best() if search == S - 1 and S >= 10 else c
+            w, adam = torch.zeros_like(x0), Adam.like(x0)
+            live, success = everyone, ~everyone
+            before = torch.full_like(c.value, torch.inf)
+            # where nothing has moved, x is the original and not its reconstruction, which rounds
+            x, t = x0, torch.tanh(a)
+            for i in oracle.steps(M):
+                probe = oracle.probe(oracle.project(x) if i else x, live if search or i else None, bool(i))
+                success = success | probe.adversarial
+                hinge = oracle.goal.margin(probe.logits, self.confidence)
+                if self.abort_early and i % max(M // 10, 1) == 0:
+                    D = probe.distance
+                    loss = (D * D if self.squared else D) + c.value * hinge.detach().clamp_min(0)
+                    live, before = live & ~self._stalled(loss, before), loss
+                    if not live.any():
+                        break
+                h = oracle.gradient(probe, hinge, c.value * (hinge.detach() > 0), live)
+                h = self._add_distance(h, probe.distance, probe.distance_gradient)
+                w += adam.step(h * (1 - t * t) / 2, self.rate)
+                t = torch.tanh(a + w)
+                x = (t + 1) / 2
+            c = c.after(success)
+
+    def _add_distance(self, h: Tensor, distance: Tensor, slope: Tensor | None) -> Tensor:
+        """Gradient of the whole loss: ∇D² = 2D·∇D, which is 0 at the original."""
+        if slope is None:
+            return h
+        return h + (per_sample(2 * distance, slope) if self.squared else 1) * slope
+
+    def _stalled(self, loss: Tensor, before: Tensor) -> Tensor:
+        stalled = loss > PROGRESS * before
+        return stalled if self.compat == "sample" else stalled.all().expand_as(stalled)

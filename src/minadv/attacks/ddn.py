@@ -1,0 +1,60 @@
+"""DDN: Decoupled Direction and Norm.
+
+J. Rony, L. Hafemann, L. Oliveira, I. Ben Ayed, R. Sabourin, E. Granger, *Decoupling Direction and Norm for
+Efficient Gradient-Based L2 Adversarial Attacks and Defenses*, CVPR 2019.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.directions import TINY, farthest, norm, unit
+from minadv.attacks.schedules import cosine
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDN(Attack):
+    """Normalised gradient steps, put back on a sphere that shrinks where adversarial and grows where not.
+
+    Args:
+        steps: forwards and backwards.
+        gamma: change of the radius per step.
+        radius: first radius (ℓ2).
+        step, final_step: length of the steps, from first to last along half a cosine.
+    """
+
+    steps: int = 100
+    gamma: float = 0.05
+    radius: float = 1.0
+    step: float = 1.0
+    final_step: float = 0.01
+
+    name: ClassVar[str] = "ddn"
+    # the paper's runs left the library's 8-bit rounding on
+    published: ClassVar[Mapping[str, Any]] = {"levels": 256}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        steps_at_least(self.steps)
+        require("gamma", self.gamma, 0 < self.gamma < 1, "in (0, 1)")
+        for argument in ("radius", "step", "final_step"):
+            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 6 of attacks.md."""
+        N, x0 = self.steps, oracle.originals
+        x, largest = x0, farthest(x0, 2)
+        radius = torch.full_like(largest, self.radius)
+        for i in oracle.steps(N):
+            probe = oracle.probe(x)
+            h = unit(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
+            radius = torch.where(probe.adversarial, 1 - self.gamma, 1 + self.gamma) * radius
+            radius = torch.minimum(radius, largest)
+            delta = (x - x0).add_(h, alpha=cosine(i, N, self.step, self.final_step))
+            delta *= per_sample(radius / norm(delta, 2).clamp_min(TINY), delta)
+            x = oracle.project(x0 + delta)

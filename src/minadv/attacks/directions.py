@@ -1,0 +1,45 @@
+"""Per-sample norms and directions of gradients, guarded where a gradient vanishes."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.distances.base import per_sample
+from minadv.distances.lp import norm as row_norm
+from minadv.oracle import Oracle
+
+TINY = 1e-12
+
+
+def norm(x: Tensor, p: float) -> Tensor:
+    """(batch,) ℓp norm of each sample over all its entries."""
+    return row_norm(x.flatten(1), p)
+
+
+def dual(p: float) -> float:
+    """q with 1/p + 1/q = 1."""
+    return {1: math.inf, 2: 2, math.inf: 1}[p]
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """(batch,) inner product of each pair of samples."""
+    return (a * b).flatten(1).sum(dim=1)
+
+
+def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
+    """h/‖h‖₂, and a random direction (from the sample's own key) where the gradient vanishes."""
+    h = nonzero(h, oracle, below)
+    return h / per_sample(norm(h, 2).clamp_min(TINY), h)
+
+
+def nonzero(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
+    """Replace vanishing gradients by a random direction of unit ℓ2 norm, so that the search goes on."""
+    flat = norm(h, 2) <= below
+    return torch.where(per_sample(flat, h), random.unit(oracle.keys, h), h) if flat.any() else h
+
+
+def farthest(x: Tensor, p: float) -> Tensor:
+    """(batch,) ℓp distance from x to the farthest corner of the box: no perturbation is larger."""
+    return norm(torch.maximum(x, 1 - x), p)

@@ -1,0 +1,94 @@
+"""FAB: Fast Adaptive Boundary attack, and its targeted-search variant FAB^T.
+
+F. Croce, M. Hein, *Minimally distorted Adversarial Examples with a Fast Adaptive Boundary Attack*, ICML 2020.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
+from minadv.attacks.directions import dual, norm
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+from minadv.projections import hyperplane_box, total, wide
+
+# radius of the noise of restarts
+RANDOM_RADIUS = {1: 5.0, 2: 1.0, math.inf: 0.3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FAB(Attack):
+    """Project on the linearised decision boundary inside the box, with a pull towards the original.
+
+    Args:
+        steps: each costs two forwards, and a backward per class (one alone for FAB^T).
+        n_targets: None looks for the nearest boundary at every step; a number makes it FAB^T: one run towards each of
+            so many classes, those of largest clean logits. Success is any misclassification either way.
+        alpha_max: largest pull towards the original.
+        overshoot: η, how far beyond the boundary a step goes.
+        back: β, a point that is adversarial goes back to this share of its perturbation.
+        restarts: runs in all; all but the first start at random points.
+    """
+
+    steps: int = 100
+    n_targets: int | None = None
+    alpha_max: float = 0.1
+    overshoot: float = 1.05
+    back: float = 0.9
+    restarts: int = 1
+
+    name: ClassVar[str] = "fab"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for argument in ("steps", "restarts"):
+            steps_at_least(getattr(self, argument), argument=argument)
+        if self.n_targets is not None:
+            steps_at_least(self.n_targets, argument="n_targets")
+        for argument in ("alpha_max", "back"):
+            require(argument, getattr(self, argument), 0 < getattr(self, argument) <= 1, "in (0, 1]")
+        require("overshoot", self.overshoot, self.overshoot >= 1, "≥ 1")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 8 of attacks.md."""
+        clean = oracle.probe(oracle.originals)
+        targets: list[Tensor | None] = [None]
+        if self.n_targets is not None:
+            targets = list(others_by_logit(clean.logits, labels_of(oracle)).T[: self.n_targets])
+        del clean
+        for run in oracle.rounds(self.restarts * len(targets)):
+            restart, target = divmod(run, len(targets))
+            self._run(oracle, self._start(oracle, restart), targets[target])
+
+    def _run(self, oracle: Oracle, x: Tensor, target: Tensor | None) -> None:
+        p, x0 = self.p, oracle.originals
+        for _ in oracle.steps(self.steps):
+            probe = oracle.probe(x)
+            if target is None:
+                boundary = nearest(oracle, probe, dual(p), self.confidence)
+            else:
+                boundary = towards(oracle, probe, target, self.confidence)
+            w = boundary.slope
+            # in double precision: near the boundary the value is lost in the products' rounding
+            b = total(wide((w * x).flatten(1))) - boundary.value
+            here, home = hyperplane_box(x, w, b, p), hyperplane_box(x0, w, b, p)
+            near, far = norm(here, p).clamp_min(1e-8), norm(home, p).clamp_min(1e-8)
+            alpha = per_sample((near / (near + far)).clamp_max(self.alpha_max), x)
+            x = torch.lerp(x + self.overshoot * here, x0 + self.overshoot * home, alpha)
+            x = oracle.project(x)
+            found = per_sample(oracle.probe(x).adversarial, x)
+            x = torch.where(found, torch.lerp(x0, x, self.back), x)
+
+    def _start(self, oracle: Oracle, restart: int) -> Tensor:
+        """Return the original, or a random point half as far as the best adversarial so far."""
+        if restart == 0:
+            return oracle.originals
+        noise = random.normal(oracle.keys, oracle.originals, stream=restart)
+        length = oracle.best_distance.clamp_max(RANDOM_RADIUS[self.p]) / (2 * norm(noise, self.p))
+        return (oracle.originals + per_sample(length, noise) * noise).clamp(0, 1)

@@ -1,0 +1,87 @@
+"""FMN: Fast Minimum-Norm attack.
+
+M. Pintor, F. Roli, W. Brendel, B. Biggio, *Fast Minimum-norm Adversarial Attacks through Adaptive Norm
+Constraints*, NeurIPS 2021.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from minadv import projections
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.directions import TINY, dual, farthest, norm, unit
+from minadv.attacks.schedules import cosine
+from minadv.oracle import Oracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class FMN(Attack):
+    """Gradient steps, projected on a ball whose radius follows a linear estimate of the distance to the boundary.
+
+    Args:
+        steps: forwards and backwards.
+        step: first length (ℓ2) of the steps; None is 1, and 10 for ℓ∞.
+        gamma, final_gamma: relative change of the radius per step, from first to last along half a cosine.
+        in_box: leave entries that have no room to move out of the gradient, so that neither the step nor the linear
+            estimate counts on them; False as published.
+        final_step: length of the last step, relative to the first.
+    """
+
+    steps: int = 100
+    step: float | None = None
+    final_step: float = 0.01
+    gamma: float = 0.05
+    final_gamma: float = 0.001
+    in_box: bool = True
+
+    name: ClassVar[str] = "fmn"
+    published: ClassVar[Mapping[str, Any]] = {"in_box": False}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        steps_at_least(self.steps)
+        require("step", self.step, self.step is None or self.step > 0, "None or > 0")
+        for argument in ("gamma", "final_gamma"):
+            value = getattr(self, argument)
+            require(argument, value, 0 < value < 1, "in (0, 1)")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 7 of attacks.md."""
+        N, p, x0 = self.steps, self.p, oracle.originals
+        step = self.step or (10.0 if p == math.inf else 1.0)
+        project, largest = projections.ball(p), farthest(x0, p)
+        x, seen = x0, torch.zeros_like(largest, dtype=torch.bool)
+        radius = torch.ones_like(largest) if p == 0 else torch.full_like(largest, math.inf)
+        for i in oracle.steps(N):
+            gamma = cosine(i, N, self.gamma, self.final_gamma)
+            probe = oracle.probe(x)
+            loss = -oracle.goal.margin(probe.logits, self.confidence)
+            h = oracle.gradient(probe, loss)
+            h = self._free(h, x)
+            seen = seen | probe.adversarial
+            if p == 0:
+                radius = _count(radius, gamma, probe.adversarial, oracle.best_distance)
+            else:
+                shrunk = torch.minimum((1 - gamma) * radius, oracle.best_distance)
+                boundary = probe.distance + loss.detach().abs() / norm(h, dual(p)).clamp_min(TINY)
+                radius = torch.where(seen, (1 + gamma) * radius, boundary)
+                radius = torch.where(probe.adversarial, shrunk, radius)
+            radius = torch.minimum(radius, largest)
+            h = unit(h, oracle) * cosine(i, N, step, step * self.final_step)
+            x = oracle.project(x0 + project(x - x0 + h, radius))
+
+    def _free(self, h: Tensor, x: Tensor) -> Tensor:
+        """Drop entries that have no room to move."""
+        return h.masked_fill(((x <= 0) & (h < 0)) | ((x >= 1) & (h > 0)), 0) if self.in_box else h
+
+
+def _count(radius: Tensor, gamma: float, adversarial: Tensor, best: Tensor) -> Tensor:
+    """Next number of entries (ℓ0): at least one fewer where adversarial, one more where not."""
+    fewer = torch.minimum(torch.minimum(radius - 1, ((1 - gamma) * radius).floor()), best)
+    more = torch.maximum(radius + 1, ((1 + gamma) * radius).floor())
+    return torch.where(adversarial, fewer, more).clamp_min(1)

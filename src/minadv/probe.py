@@ -1,0 +1,73 @@
+"""What an attack learns from one look at the model: a forward pass of all samples, or of those still searched."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minadv.distances import Anchored
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of a search, for callbacks. The tensors live on the device: reading them costs a transfer."""
+
+    index: int
+    steps: int
+    distances: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of the attacked rows, gathered for the model and scattered back for the attack.
+
+    Attributes:
+        rows: indices on the CPU, for the books.
+        index: the same on the device, filled up with copies of the last to a batch size that rounds alike.
+        distance, surrogate: to the originals of `index`; None where the distance cannot select rows.
+    """
+
+    rows: Tensor
+    index: Tensor
+    distance: Anchored | None
+    surrogate: Anchored | None
+
+    def gather(self, whole: Tensor) -> Tensor:
+        """Rows of a tensor that holds all attacked samples."""
+        return whole[self.index]
+
+    def scatter(self, part: Tensor, whole: Tensor) -> Tensor:
+        """Copy of `whole` with this part's rows replaced; copies that fill up are dropped."""
+        return whole.index_copy(0, self.index[: len(self.rows)], part[: len(self.rows)])
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """One forward pass of the attacked samples at `x`.
+
+    Rows that were left out (not live, or without budget) have the logits of their clean image, are never
+    adversarial, and have distance and gradients 0.
+
+    Attributes:
+        logits: (batch, classes), part of the graph that `Oracle.gradient` differentiates.
+        adversarial: (batch,) bool, beyond the boundary by the confidence.
+        distance: (batch,) distance of `x` to the originals.
+        distance_gradient: its gradient (of its surrogate, if it has one), where it was asked for.
+        part: the rows that were propagated; None is all.
+        gathered: rows of the leaf that are the attacked samples, where the leaf is the caller's whole batch.
+    """
+
+    x: Tensor
+    logits: Tensor
+    adversarial: Tensor
+    distance: Tensor
+    distance_gradient: Tensor | None
+    leaf: Tensor
+    part: Part | None = None
+    gathered: Tensor | None = None
+
+    def from_leaf(self, gradient: Tensor) -> Tensor:
+        """Turn a gradient of the leaf into one of the attacked samples."""
+        if self.gathered is not None:
+            return gradient[self.gathered]
+        return gradient if self.part is None else self.part.scatter(gradient, torch.zeros_like(self.x))

@@ -1,0 +1,149 @@
+"""Exact Euclidean projections on ℓp balls (and the box), and smallest steps to a hyperplane inside the box.
+
+Nothing iterates: what depends on a threshold is found by sorting breakpoints. A row's result does not depend on
+the other rows of its batch, not even in rounding, which is why rows are totalled by prefix sums: with several
+threads, plain sums of a single row are split.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from minadv.distances.base import Batch, PerSample, per_sample
+
+# Entries of a hyperplane's normal below this never move (FAB): their moves could not be told from rounding.
+IMMOBILE = 1e-8
+
+
+def ball(p: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the projection `(delta, radius) -> delta` on ℓp balls.
+
+    Raises:
+        ValueError: unless p is 0, 1, 2 or ∞.
+    """
+    known: dict[float, Callable[[Tensor, Tensor], Tensor]]
+    known = {0: l0_ball, 1: l1_ball, 2: l2_ball, math.inf: linf_ball}
+    if p not in known:
+        raise ValueError(f"no projection on balls of p={p}: p must be 0, 1, 2 or math.inf")
+    return known[p]
+
+
+def l0_ball(delta: Batch, radius: PerSample) -> Batch:
+    """Keep the ⌊radius⌋ entries of largest magnitude of each row, of equal ones the first."""
+    rows = delta.flatten(1)
+    order = rows.abs().argsort(dim=1, descending=True, stable=True)
+    rank = torch.arange(1, rows.shape[1] + 1, device=rows.device)
+    kept = torch.zeros_like(rows, dtype=torch.bool).scatter(1, order, rank <= radius[:, None])
+    return torch.where(kept, rows, 0.0).reshape(delta.shape)
+
+
+def l1_ball(delta: Batch, radius: PerSample) -> Batch:
+    """Project each row on the ℓ1 ball: soft threshold, unchanged inside (Duchi et al., ICML 2008)."""
+    rows = wide(delta.flatten(1))
+    size = rows.abs().sort(dim=1, descending=True).values
+    count = torch.arange(1, rows.shape[1] + 1, device=rows.device)
+    # keeping k entries asks for the threshold (Σ_{i≤k} size_i − radius)/k, which is largest at the right k
+    threshold = ((size.cumsum(dim=1) - radius[:, None]) / count).amax(dim=1, keepdim=True).clamp_min(0)
+    return (rows - rows.clamp(-threshold, threshold)).to(delta.dtype).reshape(delta.shape)
+
+
+def l2_ball(delta: Batch, radius: PerSample) -> Batch:
+    """Scale each row down to the ℓ2 ball, unchanged inside."""
+    norm = total(wide(delta.flatten(1)).square()).sqrt()
+    outside = norm > radius
+    scale = torch.where(outside, radius, 1.0) / torch.where(outside, norm, 1.0)
+    return (delta * per_sample(scale, delta)).to(delta.dtype)
+
+
+def linf_ball(delta: Batch, radius: PerSample) -> Batch:
+    """Clip each entry to ±radius."""
+    bound = per_sample(radius, delta)
+    return delta.clamp(-bound, bound)
+
+
+def l1_ball_box(delta: Batch, radius: PerSample, x0: Batch) -> Batch:
+    """Project each row on the ℓ1 ball and on x0 + δ ∈ [0, 1] at once (Croce & Hein, *Mind the box*, ICML 2021).
+
+    Entries become sign(δ)·clamp(|δ| − λ, 0, room) with the smallest λ ≥ 0 that brings their sum to the radius.
+    """
+    rows, start, radii = wide(delta.flatten(1)), wide(x0.flatten(1)), wide(radius)[:, None]
+    size, room = rows.abs(), torch.where(rows > 0, 1 - start, start)
+    lam = _shrinkage(size, (size - room).clamp_min(0), radii)
+    # λ's last digit must not leave anything at radius 0
+    kept = torch.minimum((size - lam).clamp_min(0), room) * (radii > 0)
+    return (rows.sign() * kept).to(delta.dtype).reshape(delta.shape)
+
+
+def _shrinkage(top: Tensor, low: Tensor, radius: Tensor) -> Tensor:
+    """Smallest λ ≥ 0 with h(λ) = Σ_j max(top_j − λ, 0) − max(low_j − λ, 0) ≤ radius, with 0 ≤ low ≤ top."""
+    breaks, order = torch.cat([top, low], dim=1).sort(dim=1, descending=True, stable=True)
+    sign = torch.where(order < top.shape[1], 1.0, -1.0).to(breaks.dtype)
+    mass, slope = (sign * breaks).cumsum(dim=1), sign.cumsum(dim=1)
+    # h grows along the falling breakpoints: λ lies between the last one within the radius and the next
+    last = ((mass - slope * breaks) <= radius).sum(dim=1, keepdim=True).sub_(1).clamp_min_(0)
+    lam = (mass.gather(1, last) - radius) / slope.gather(1, last).clamp_min(1)
+    return lam.clamp(pad(breaks, (0, 1)).gather(1, last + 1), breaks.gather(1, last))
+
+
+def hyperplane_box(x: Batch, w: Batch, b: PerSample, p: float) -> Batch:
+    """Return the displacement d of smallest ℓp norm with ⟨w, x + d⟩ = b and x + d ∈ [0, 1], p ∈ {1, 2, ∞}.
+
+    Where the box does not reach the hyperplane, x + d is the corner nearest to it in ⟨w, ·⟩ (Croce & Hein, *FAB*,
+    ICML 2020). `b` may be float64 for float32 images: near the hyperplane its rounding is what limits d.
+
+    Raises:
+        ValueError: unless p is 1, 2 or ∞.
+    """
+    if p not in (1, 2, math.inf):
+        raise ValueError(f"no projection on hyperplanes for p={p}: p must be 1, 2 or math.inf")
+    start, normal = wide(x.flatten(1)), wide(w.flatten(1))
+    residual = (total(normal * start) - wide(b))[:, None]
+    normal = torch.where(residual < 0, -normal, normal)  # now ⟨normal, ·⟩ must fall by |residual|
+    gain = normal.abs()
+    mobile = gain > IMMOBILE
+    gain = gain * mobile
+    room = torch.where(normal > 0, start, 1 - start).clamp_min(0) * mobile
+    if p == 1:
+        move = _spend_largest_first(gain, room, residual.abs())
+    else:
+        move = _spend_together(gain, room, residual.abs(), gain if p == 2 else mobile.to(gain.dtype))
+    return (-normal.sign() * move).to(x.dtype).reshape(x.shape)
+
+
+def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor) -> Tensor:
+    """Return moves 0 ≤ u ≤ room of smallest sum with Σ gain·u = need, or room if not enough."""
+    gain, order = gain.sort(dim=1, descending=True, stable=True)
+    room = room.gather(1, order)
+    left = need - _before(gain * room)
+    move = torch.minimum((left / torch.where(gain > 0, gain, 1.0)).clamp_min(0), room)
+    return torch.zeros_like(move).scatter(1, order, move)
+
+
+def _spend_together(gain: Tensor, room: Tensor, need: Tensor, speed: Tensor) -> Tensor:
+    """Return moves u = min(θ·speed, room) with Σ gain·u = need, or room if not enough."""
+    full, order = (room / torch.where(speed > 0, speed, 1.0)).sort(dim=1, stable=True)
+    spent = _before((gain * room).gather(1, order))  # by the entries that have reached their room
+    rate = (gain * speed).gather(1, order).flip(1).cumsum(dim=1).flip(1)  # of this and all later entries
+    first = (spent + rate * full < need).sum(dim=1, keepdim=True).clamp_max_(full.shape[1] - 1)
+    rate = rate.gather(1, first)
+    theta = (need - spent.gather(1, first)) / torch.where(rate > 0, rate, 1.0)
+    enough = total(gain * room)[:, None] > need
+    return torch.where(enough, torch.minimum(theta * speed, room), room)
+
+
+def _before(rows: Tensor) -> Tensor:
+    """Sum all earlier entries of the row."""
+    return pad(rows[:, :-1].cumsum(dim=1), (1, 0))
+
+
+def total(rows: Tensor) -> Tensor:
+    """Sum of each row of (batch, entries), in the same order whatever the batch."""
+    return rows.cumsum(dim=1)[:, -1]
+
+
+def wide(values: Tensor) -> Tensor:
+    """In float64, where the device has it: prefix sums over 150,000 entries cancel too much in float32."""
+    return values if values.device.type == "mps" else values.double()

@@ -1,0 +1,96 @@
+"""Proximal operators: for each row of v, the q that minimises weight·norm(q) + ½‖q − v‖₂²."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from minadv.distances.base import Batch, PerSample, per_sample
+from minadv.projections import l1_ball, total, wide
+
+# ℓ_{2/3} with weight 1: smaller entries become 0, this one is worth as much at 0 as at half its value.
+L23_SWITCH = 2 * (2 / 3) ** 0.75
+
+
+def of(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the operator `(v, weight) -> q` of l0, l1, l2, linf or l23.
+
+    Raises:
+        ValueError: for any other name.
+    """
+    known: dict[str, Callable[[Tensor, Tensor], Tensor]]
+    known = {"l0": l0, "l1": l1, "l2": l2, "linf": linf, "l23": l23}
+    if name not in known:
+        raise ValueError(f"no proximal operator {name!r}: choose from {', '.join(known)}")
+    return known[name]
+
+
+def l0(v: Batch, weight: PerSample) -> Batch:
+    """Keep entries with v² ≥ 2·weight (hard threshold)."""
+    return torch.where(v.square() >= 2 * per_sample(weight, v), v, 0.0)
+
+
+def l0_pixels(v: Batch, weight: PerSample) -> Batch:
+    """Keep pixels of (batch, channels, ...) whose largest channel has v² ≥ 2·weight, as PDPGD's published code.
+
+    With one axis per sample, every entry is a pixel. Counting pixels exactly would compare Σ_channels v².
+    """
+    largest = v.abs() if v.ndim == 2 else v.abs().amax(dim=1, keepdim=True)
+    return torch.where(largest.square() >= 2 * per_sample(weight, v), v, 0.0)
+
+
+def l1(v: Batch, weight: PerSample) -> Batch:
+    """Move every entry towards 0 by the weight (soft threshold)."""
+    bound = per_sample(weight, v)
+    return v - v.clamp(-bound, bound)
+
+
+def l2(v: Batch, weight: PerSample) -> Batch:
+    """Shorten each row by the weight."""
+    norm = total(wide(v.flatten(1)).square()).sqrt()
+    return (v * per_sample(_shortening(norm, weight), v)).to(v.dtype)
+
+
+def linf(v: Batch, weight: PerSample) -> Batch:
+    """Clip the largest entries, by `weight` in total (Moreau: what is left of the projection on the ℓ1 ball)."""
+    return v - l1_ball(v, weight)
+
+
+def l23(v: Batch, weight: PerSample) -> Batch:
+    """Threshold of Σ|q|^{2/3}, between hard and soft (Cao, Sun & Xu, JVCIR 2013).
+
+    In units of weight^{3/4} the problem has weight 1, hence neither overflow nor cancellation at small weights.
+    """
+    nu = per_sample(wide(weight), v)
+    unit = torch.where(nu > 0, nu, 1.0).pow(0.75)
+    size = wide(v).abs() / unit
+    solution = unit * _l23_root(size.clamp_min(L23_SWITCH))
+    shrunk = torch.where(size > L23_SWITCH, v.sign() * solution, 0.0)
+    return torch.where(nu > 0, shrunk, v).to(v.dtype)
+
+
+def _l23_root(s: Tensor) -> Tensor:
+    """Largest root q of q + ⅔·q^{−1/3} = s: q^{1/3} solves a quartic, whose resolvent cubic has the root B."""
+    half = s.square() / 16
+    cube = (half * (1 + (1 - 8 / 729 / half.square()).sqrt())).pow(1 / 3)
+    root = 2 * (cube + 2 / 9 / cube)  # the other cube root of the resolvent, without its cancellation
+    return ((root.sqrt() + (2 * s / root.sqrt() - root).sqrt()) / 2).pow(3)
+
+
+def groups(v: Batch, weight: PerSample, size: int) -> Batch:
+    """Shorten each size × size window (with all channels) of (batch, channels, height, width) by the weight.
+
+    Windows do not overlap; the last ones are smaller where `size` does not divide the sides (StrAttack).
+    """
+    squares = wide(v).square().sum(dim=1, keepdim=True)
+    norm = avg_pool2d(squares, size, ceil_mode=True, divisor_override=1).sqrt()
+    scale = _shortening(norm, per_sample(weight, norm))
+    scale = scale.repeat_interleave(size, dim=2).repeat_interleave(size, dim=3)
+    return (v * scale[..., : v.shape[2], : v.shape[3]]).to(v.dtype)
+
+
+def _shortening(norm: Tensor, weight: Tensor) -> Tensor:
+    """Factor max(0, 1 − weight/norm), 0 where both are 0."""
+    longer = norm > weight
+    return torch.where(longer, 1 - weight / torch.where(longer, norm, 1.0), 0.0)
