@@ -4,11 +4,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEPS := pyproject.toml constraints.txt
 
-.PHONY: install demo test lint format bench clean
+.PHONY: install demo test lint format bench parity clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make install | demo | test | lint | format | bench | clean"
+	@echo "make install | demo | test | lint | format | bench | parity | clean"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -23,6 +23,12 @@ $(BIN)/python:
 
 .venv/.installed-lint: .venv/.installed-test
 	$(PIP) install --quiet -c constraints.txt -e '.[test,lint]'
+	@touch $@
+
+# visdom builds only with an old setuptools, and only a recent pip can be told so
+.venv/.installed-peers: .venv/.installed benchmarks/peers-build-constraints.txt
+	$(PIP) install --quiet 'pip>=25.3'
+	$(PIP) install --quiet --build-constraint benchmarks/peers-build-constraints.txt -c constraints.txt -e '.[peers]'
 	@touch $@
 
 install: .venv/.installed
@@ -44,6 +50,9 @@ format: .venv/.installed-lint
 
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks.speed
+
+parity: .venv/.installed-peers
+	$(BIN)/python -m benchmarks.parity --out runs/parity.md
 
 clean:
 	rm -rf .venv runs build dist

@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minadv import attacks, data, distances, goals, losses, models, penalties
+    from minadv.attacks.admm import ADMM
     from minadv.attacks.alma import ALMA
     from minadv.attacks.apgd import APGD, MinimalAPGD
     from minadv.attacks.base import Attack
     from minadv.attacks.cw import CW
     from minadv.attacks.ddn import DDN
+    from minadv.attacks.deepfool import DeepFool, SuperDeepFool
     from minadv.attacks.ead import EAD
     from minadv.attacks.fab import FAB
     from minadv.attacks.fmn import FMN
+    from minadv.attacks.lpa import LPA
+    from minadv.attacks.pdgd import PDGD, PDPGD
+    from minadv.attacks.percal import PerCAL
+    from minadv.attacks.pqp import PQP
+    from minadv.attacks.sigma_zero import SigmaZero
+    from minadv.attacks.strattack import StrAttack
+    from minadv.attacks.trust_region import TrustRegion
     from minadv.evaluation import evaluate
     from minadv.goals import Targeted, Untargeted
     from minadv.result import Result, Status
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ADMM",
     "ALMA",
     "APGD",
     "CW",
@@ -34,11 +44,21 @@ __all__ = [
     "EAD",
     "FAB",
     "FMN",
+    "LPA",
+    "PDGD",
+    "PDPGD",
+    "PQP",
     "Attack",
+    "DeepFool",
     "MinimalAPGD",
+    "PerCAL",
     "Result",
+    "SigmaZero",
     "Status",
+    "StrAttack",
+    "SuperDeepFool",
     "Targeted",
+    "TrustRegion",
     "Untargeted",
     "attacks",
     "data",
@@ -51,7 +71,27 @@ __all__ = [
 ]
 
 _MODULES = ("attacks", "data", "distances", "goals", "losses", "models", "penalties")
-_ATTACKS = ("ALMA", "APGD", "CW", "DDN", "EAD", "FAB", "FMN", "MinimalAPGD")
+_ATTACKS = (
+    "ALMA",
+    "APGD",
+    "CW",
+    "DDN",
+    "DeepFool",
+    "EAD",
+    "FAB",
+    "FMN",
+    "MinimalAPGD",
+    "PDGD",
+    "PDPGD",
+    "PerCAL",
+    "SigmaZero",
+    "SuperDeepFool",
+    "TrustRegion",
+    "StrAttack",
+    "ADMM",
+    "LPA",
+    "PQP",
+)
 _HOMES = {
     "Attack": "attacks.base",
     "Result": "result",

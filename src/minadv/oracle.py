@@ -153,8 +153,7 @@ class Oracle:
             logits = part.scatter(logits, self._clean_logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         self._non_finite |= ~margin.isfinite()
-        low, high = x.flatten(1).aminmax(dim=1)
-        adversarial = (margin < 0) & (low >= 0) & (high <= 1)
+        adversarial = (margin < 0) & self._counts(x)
         self._keep_best(x, distance, adversarial)
         self._record(distance)
         return Probe(x, logits, adversarial, distance, slope, leaf, part)
@@ -262,6 +261,14 @@ class Oracle:
             distance = part.scatter(distance, torch.zeros_like(self._best_distance))
             slope = None if slope is None else part.scatter(slope, torch.zeros_like(self.originals))
         return distance, slope
+
+    def _counts(self, x: Tensor) -> Tensor:
+        """Whether each image is one that `project` returns: an attack may probe others, to differentiate there."""
+        low, high = x.flatten(1).aminmax(dim=1)
+        inside = (low >= 0) & (high <= 1)
+        if self._settings.levels is None:
+            return inside
+        return inside & (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)
 
     def _keep_best(self, x: Tensor, distance: Tensor, adversarial: Tensor) -> None:
         rank = distance if self._rank is None else self._rank(x)

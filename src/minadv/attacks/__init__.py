@@ -7,15 +7,26 @@ from minadv.attacks.registry import REGISTRY, Card
 from minadv.errors import unknown
 
 if TYPE_CHECKING:
+    from minadv.attacks.admm import ADMM as ADMM
     from minadv.attacks.alma import ALMA as ALMA
     from minadv.attacks.apgd import APGD as APGD
     from minadv.attacks.apgd import MinimalAPGD as MinimalAPGD
     from minadv.attacks.base import Attack
     from minadv.attacks.cw import CW as CW
     from minadv.attacks.ddn import DDN as DDN
+    from minadv.attacks.deepfool import DeepFool as DeepFool
+    from minadv.attacks.deepfool import SuperDeepFool as SuperDeepFool
     from minadv.attacks.ead import EAD as EAD
     from minadv.attacks.fab import FAB as FAB
     from minadv.attacks.fmn import FMN as FMN
+    from minadv.attacks.lpa import LPA as LPA
+    from minadv.attacks.pdgd import PDGD as PDGD
+    from minadv.attacks.pdgd import PDPGD as PDPGD
+    from minadv.attacks.percal import PerCAL as PerCAL
+    from minadv.attacks.pqp import PQP as PQP
+    from minadv.attacks.sigma_zero import SigmaZero as SigmaZero
+    from minadv.attacks.strattack import StrAttack as StrAttack
+    from minadv.attacks.trust_region import TrustRegion as TrustRegion
 
 __all__ = ["REGISTRY", "Card", "find", "get", "names"]
 

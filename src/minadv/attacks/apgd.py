@@ -4,6 +4,7 @@ F. Croce, M. Hein, *Reliable evaluation of adversarial robustness with an ensemb
 attacks*, ICML 2020.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -22,14 +23,14 @@ from minadv.oracle import Oracle
 
 Loss = Literal["dlr", "cross-entropy"]
 TargetLoss = Literal["label", "target"]
-RADII = {1: 12.0, 2: 0.5, float("inf"): 8 / 255}
+RADII = {1: 12.0, 2: 0.5, math.inf: 8 / 255}
 LARGEST = {"mnist": 5.0, "cifar10": 2.5, "imagenet": 10.0}
 BISECTIONS = {"mnist": 13, "cifar10": 12, "imagenet": 14}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ascending(Attack):
-    """What APGD and its minimal form share.
+class Ascending:
+    """Hyper-parameters of APGD and of its minimal form.
 
     Args:
         steps: iterations of one run; each run looks once more often.
@@ -48,8 +49,8 @@ class _Ascending(Attack):
     target_loss: TargetLoss = "label"
     restarts: int = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """Raise ValueError for a hyper-parameter out of its range."""
         for argument in ("steps", "restarts"):
             steps_at_least(getattr(self, argument), argument=argument)
         if self.n_targets is not None:
@@ -58,25 +59,17 @@ class _Ascending(Attack):
         known = self.target_loss in ("label", "target")
         require("target_loss", self.target_loss, known, "'label' or 'target'")
 
-    def _break(self, oracle: Oracle, radius: Tensor, stream: int) -> Tensor:
-        """Run at one radius per sample; return which samples were broken inside their ball."""
-        ball = Ball(oracle.originals, self.p, radius)
-        broken = torch.zeros_like(radius, dtype=torch.bool)
+    def attempt(self, oracle: Oracle, ball: Ball, stream: int) -> Tensor:
+        """Run in one ball per sample; return which samples were broken inside theirs."""
+        broken = torch.zeros_like(ball.radius, dtype=torch.bool)
         for number, loss in enumerate(self._losses(oracle)):
             for restart in range(self.restarts):
                 if broken.all():
                     return broken
                 where = (stream * 1000 + number) * self.restarts + restart
-                start = ball.start(self._noise(oracle, where))
+                start = ball.start(_noise(oracle, ball.p, where))
                 broken = broken | Ascent(oracle, loss, ~broken).run(ball, start, self.steps)
         return broken
-
-    def _noise(self, oracle: Oracle, stream: int) -> Tensor:
-        x0 = oracle.originals
-        if self.p != float("inf"):
-            return random.normal(oracle.keys, x0, stream)
-        uniform = random.uniform(oracle.keys, x0[0].numel(), stream)
-        return (2 * uniform - 1).reshape(x0.shape).to(x0.dtype)
 
     def _losses(self, oracle: Oracle) -> Iterator[Callable[[Tensor], Tensor]]:
         """Yield the losses that are increased one after the other."""
@@ -101,7 +94,7 @@ class _Ascending(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGD(_Ascending):
+class APGD(Ascending, Attack):
     """Maximise a loss inside a ball of fixed radius (not minimal: the smallest adversarial seen is kept).
 
     Args:
@@ -113,7 +106,8 @@ class APGD(_Ascending):
     name: ClassVar[str] = "apgd"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Attack.__post_init__(self)
+        self.check()
         require("radius", self.radius, self.radius is None or self.radius > 0, "None or > 0")
 
     def search(self, oracle: Oracle) -> None:
@@ -122,11 +116,11 @@ class APGD(_Ascending):
         ball = Ball(oracle.originals, self.p, radius)
         # the first runs of ℓ1 use larger balls: what they find there is no answer
         oracle.rank_by(lambda x: torch.where(ball.holds(x), oracle.distance(x), torch.inf))
-        self._break(oracle, radius, stream=0)
+        self.attempt(oracle, ball, stream=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinimalAPGD(_Ascending):
+class MinimalAPGD(Ascending, Attack):
     """Bisect the radius at which APGD succeeds, per sample.
 
     Args:
@@ -142,7 +136,8 @@ class MinimalAPGD(_Ascending):
     name: ClassVar[str] = "minimal_apgd"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Attack.__post_init__(self)
+        self.check()
         steps_at_least(self.bisections, argument="bisections")
         require("largest", self.largest, self.largest is None or self.largest > 0, "None or > 0")
 
@@ -163,12 +158,19 @@ class MinimalAPGD(_Ascending):
         """Run the minimal wrapper of section 9 of attacks.md."""
         low = torch.zeros_like(oracle.best_distance)
         high = farthest(oracle.originals, self.p) if self.largest is None else low + 2 * self.largest
-        answers = oracle.originals
         for trial in oracle.rounds(self.bisections):
             radius = (low + high) / 2
-            broken = self._break(oracle, radius, stream=trial)
-            answers = oracle.best
-            confirmed = broken & oracle.probe(answers).adversarial
+            broken = self.attempt(oracle, Ball(oracle.originals, self.p, radius), stream=trial)
+            confirmed = broken & oracle.probe(oracle.best).adversarial
             # the answer is often smaller than its ball: nothing above it is of interest
             high = torch.where(confirmed, torch.minimum(radius, oracle.best_distance), high)
             low = torch.where(confirmed, low, torch.minimum(radius, high))
+
+
+def _noise(oracle: Oracle, p: float, stream: int) -> Tensor:
+    """Gaussian noise, uniform in [−1, 1] for ℓ∞."""
+    x0 = oracle.originals
+    if p != math.inf:
+        return random.normal(oracle.keys, x0, stream)
+    uniform = random.uniform(oracle.keys, x0[0].numel(), stream)
+    return (2 * uniform - 1).reshape(x0.shape).to(x0.dtype)

@@ -40,36 +40,56 @@ def others_by_logit(logits: Tensor, labels: Tensor) -> Tensor:
     return ranked[ranked != labels[:, None]].reshape(len(logits), -1)
 
 
-def towards(oracle: Oracle, probe: Probe, classes: Tensor, confidence: float) -> Boundary:
+def towards(
+    oracle: Oracle, probe: Probe, classes: Tensor, confidence: float, live: Tensor | None = None
+) -> Boundary:
     """Boundary to one given class per sample (one backward)."""
-    chosen, label = (probe.logits.gather(1, k[:, None]).squeeze(1) for k in (classes, labels_of(oracle)))
-    slope = oracle.gradient(probe, chosen - label)
-    return Boundary((chosen - label).detach() - confidence, slope, classes)
+    difference = _logit(probe, classes) - _logit(probe, labels_of(oracle))
+    slope = oracle.gradient(probe, difference, live=live)
+    return Boundary(difference.detach() - confidence, slope, classes)
 
 
-def nearest(oracle: Oracle, probe: Probe, q: float, confidence: float, differences: bool = False) -> Boundary:
-    """Nearest boundary among all other classes, by |F|/‖G‖_q.
+def nearest(
+    oracle: Oracle,
+    probe: Probe,
+    q: float,
+    confidence: float,
+    *,
+    classes: Tensor | None = None,
+    differences: bool = False,
+    farthest: bool = False,
+    live: Tensor | None = None,
+) -> Boundary:
+    """Nearest boundary by |F|/‖G‖_q, among all other classes or some (batch, count); or the farthest.
 
-    One backward per class: of each logit, as the original FAB does, or, with `differences`, of each difference
-    to the label's, which is one fewer.
+    One backward per class and one of the label's logit, as the original FAB does, or, with `differences`, one per
+    class of its logit's difference to the label's.
     """
     labels = labels_of(oracle)
-    label = probe.logits.gather(1, labels[:, None]).squeeze(1)
-    base = 0 if differences else oracle.gradient(probe, label, again=True)
+    if classes is None:
+        numbers = torch.arange(probe.logits.shape[1] - 1, device=labels.device).expand(len(labels), -1)
+        classes = numbers + (numbers >= labels[:, None])
+    label = _logit(probe, labels)
+    base = 0 if differences else oracle.gradient(probe, label, live=live, again=True)
     best: Boundary | None = None
-    count = probe.logits.shape[1] - 1
-    for j in range(count):
-        k = j + (j >= labels).long()  # the j-th class that is not the label
-        logit = probe.logits.gather(1, k[:, None]).squeeze(1)
-        slope = oracle.gradient(probe, logit - label if differences else logit, again=j < count - 1) - base
-        found = Boundary((logit - label).detach() - confidence, slope, k)
-        best = found if best is None else _nearer(best, found, q)
-    assert best is not None  # noqa: S101 (losses demand two classes)
+    for j in range(classes.shape[1]):
+        logit = _logit(probe, classes[:, j])
+        last = j == classes.shape[1] - 1
+        slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=not last) - base
+        found = Boundary((logit - label).detach() - confidence, slope, classes[:, j])
+        best = found if best is None else _nearer(best, found, q, farthest)
+    assert best is not None  # noqa: S101 (a classifier has two classes)
     return best
 
 
-def _nearer(one: Boundary, other: Boundary, q: float) -> Boundary:
-    nearer = other.distance(q) < one.distance(q)
+def _logit(probe: Probe, classes: Tensor) -> Tensor:
+    return probe.logits.gather(1, classes[:, None]).squeeze(1)
+
+
+def _nearer(one: Boundary, other: Boundary, q: float, farthest: bool) -> Boundary:
+    """Per sample, the other boundary where it is nearer (or farther)."""
+    distance, rival = one.distance(q), other.distance(q)
+    nearer = rival > distance if farthest else rival < distance
     return Boundary(
         torch.where(nearer, other.value, one.value),
         torch.where(per_sample(nearer, one.slope), other.slope, one.slope),

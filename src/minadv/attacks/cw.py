@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from minadv import distances
-from minadv.attacks.adam import Adam
 from minadv.attacks.base import Attack, require, steps_at_least
 from minadv.attacks.constant import Constant
+from minadv.attacks.tanh import TanhSpace
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
 
-# (2x − 1) is multiplied by this, so that black and white have a finite atanh
-SATURATION = 1 - 1e-6
 # a run is given up when its loss has not fallen to this share of what it was a tenth of the run before
 PROGRESS = 0.9999
 
@@ -73,18 +71,15 @@ class CW(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run sections 2, 3 and 4 of attacks.md."""
         S, M, x0 = self.searches, self.steps, oracle.originals
-        a = torch.atanh((2 * x0 - 1) * SATURATION)
         everyone = torch.ones_like(oracle.best_distance, dtype=torch.bool)
         c = Constant.starting_at(self.c, oracle.best_distance)
         for search in oracle.rounds(S):
             c = c.best() if search == S - 1 and S >= 10 else c
-            w, adam = torch.zeros_like(x0), Adam.like(x0)
-            live, success = everyone, ~everyone
+            images, live, success = TanhSpace.around(x0), everyone, ~everyone
             before = torch.full_like(c.value, torch.inf)
-            # where nothing has moved, x is the original and not its reconstruction, which rounds
-            x, t = x0, torch.tanh(a)
             for i in oracle.steps(M):
-                probe = oracle.probe(oracle.project(x) if i else x, live if search or i else None, bool(i))
+                x = oracle.project(images.x) if i else x0
+                probe = oracle.probe(x, live if search or i else None, bool(i))
                 success = success | probe.adversarial
                 hinge = oracle.goal.margin(probe.logits, self.confidence)
                 if self.abort_early and i % max(M // 10, 1) == 0:
@@ -95,9 +90,7 @@ class CW(Attack):
                         break
                 h = oracle.gradient(probe, hinge, c.value * (hinge.detach() > 0), live)
                 h = self._add_distance(h, probe.distance, probe.distance_gradient)
-                w += adam.step(h * (1 - t * t) / 2, self.rate)
-                t = torch.tanh(a + w)
-                x = (t + 1) / 2
+                images.descend(h, self.rate)
             c = c.after(success)
 
     def _add_distance(self, h: Tensor, distance: Tensor, slope: Tensor | None) -> Tensor:

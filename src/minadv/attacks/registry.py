@@ -42,9 +42,31 @@ REGISTRY: dict[str, Card] = {
     "cw": Card("CW", "penalty with a search for its constant, tanh space (Carlini and Wagner, S&P 2017)", None),
     "ead": Card("EAD", "elastic net by accelerated proximal gradient (Chen et al., AAAI 2018)", ("l1",)),
     "apgd": Card("APGD", "auto-PGD in a ball of given radius (Croce and Hein, ICML 2020)", CONVEX, classes=3),
-    "minimal_apgd": Card(
-        "MinimalAPGD", "APGD, the radius bisected per sample", CONVEX, classes=3, module="apgd"
+    "minimal_apgd": Card("MinimalAPGD", "APGD, the radius bisected per sample", CONVEX, classes=3, module="apgd"),
+    "percal": Card("PerCAL", "colour distance, alternating losses (Zhao et al., CVPR 2020)", ("ciede2000",)),
+    "pdgd": Card("PDGD", "primal-dual gradient descent (Matyasko and Chau, 2021)", ("l2",)),
+    "pdpgd": Card("PDPGD", "primal-dual proximal gradient descent (the same)", LP, module="pdgd"),
+    "deepfool": Card(
+        "DeepFool",
+        "steps to the nearest boundary (Moosavi-Dezfooli et al., CVPR 2016)",
+        ("l2", "linf"),
+        targeted=False,
     ),
+    "superdeepfool": Card(
+        "SuperDeepFool",
+        "DeepFool, made orthogonal to the boundary (Abdollahpoorrostam et al., 2023)",
+        ("l2",),
+        targeted=False,
+        module="deepfool",
+    ),
+    "sigma_zero": Card("SigmaZero", "σ-zero: smooth ℓ0, adaptive threshold (Cinà et al., ICLR 2025)", ("l0",)),
+    "trust_region": Card(
+        "TrustRegion", "trust region towards one class (Yao et al., CVPR 2019)", ("l2", "linf"), targeted=False
+    ),
+    "strattack": Card("StrAttack", "group-sparse perturbations by ADMM (Xu et al., ICLR 2019)", ("l2",)),
+    "admm": Card("ADMM", "distance and penalty split by ADMM (Zhao et al., ACM MM 2018)", LP),
+    "lpa": Card("LPA", "Lagrangian perceptual attack, bound bisected (Laidlaw et al., ICLR 2021)", ("lpips",)),
+    "pqp": Card("PQP", "black-box, guided by SSIM (Gragnaniello et al., PRL 2021)", ("ssim",), gradients=False),
 }
 
 

@@ -1,0 +1,134 @@
+"""DeepFool and SuperDeepFool.
+
+S.-M. Moosavi-Dezfooli, A. Fawzi, P. Frossard, *DeepFool: a simple and accurate method to fool deep neural
+networks*, CVPR 2016. A. Abdollahpoorrostam, M. Abroshan, S.-M. Moosavi-Dezfooli, *SuperDeepFool: a new fast and
+accurate minimal adversarial attack*, arXiv 2303.12481.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.bisection import bisect
+from minadv.attacks.boundary import Boundary, labels_of, nearest, towards
+from minadv.attacks.directions import TINY, dual, inner, norm
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+# added to every step, so that steps from points on the boundary still cross it
+LEAST_STEP = 1e-4
+
+
+def cross(boundary: Boundary, p: float, size: Tensor, overshoot: float) -> Tensor:
+    """Displacement of ℓp size (1 + overshoot)·(size + 1e-4) across a boundary, for p = 2 or ∞."""
+    G = boundary.slope
+    direction = G / per_sample(norm(G, 2).clamp_min(TINY), G) if p == 2 else G.sign()
+    return per_sample((1 + overshoot) * (size + LEAST_STEP), G) * direction
+
+
+def deepfool(
+    oracle: Oracle, x: Tensor, live: Tensor | None, *, p: float, steps: int, overshoot: float, confidence: float
+) -> tuple[Tensor, Tensor]:
+    """Step to the nearest boundary until adversarial; return the last points and the last target classes.
+
+    A sample that is adversarial leaves the batch: n steps cost it n + 1 forwards and n·(classes − 1) backwards.
+    `live` is who takes part, None is everyone.
+    """
+    classes = torch.zeros_like(oracle.best_distance, dtype=torch.int64)
+    for i in oracle.steps(steps + 1):
+        probe = oracle.probe(x, live)
+        live = ~probe.adversarial if live is None else live & ~probe.adversarial
+        if i == steps or not live.any():
+            break
+        boundary = nearest(oracle, probe, dual(p), confidence, differences=True, live=live)
+        ahead = oracle.project(x + cross(boundary, p, boundary.distance(dual(p)), overshoot))
+        x = torch.where(per_sample(live, x), ahead, x)
+        classes = torch.where(live, boundary.classes, classes)
+    return x, classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepFool(Attack):
+    """Step to the nearest linearised boundary until adversarial.
+
+    Args:
+        steps: at most; each costs a forward and a backward for every class but one.
+        overshoot: how much farther than the boundary a step goes.
+    """
+
+    steps: int = 100
+    overshoot: float = 0.02
+
+    name: ClassVar[str] = "deepfool"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        steps_at_least(self.steps)
+        require("overshoot", self.overshoot, self.overshoot >= 0, "≥ 0")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run the DeepFool step of section 16 of attacks.md."""
+        deepfool(
+            oracle, oracle.originals, None,
+            p=self.p, steps=self.steps, overshoot=self.overshoot, confidence=self.confidence,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperDeepFool(Attack):
+    """Project the perturbation that DeepFool finds on the normal of the boundary there, and repeat.
+
+    Args:
+        steps: projections at most, each after a run of DeepFool.
+        deepfool_steps: of each run, at most.
+        overshoot: how much farther than the boundary DeepFool's steps go.
+        restart: set out from the original with every projection; False adds it to the last point, as published.
+        searches: bisections between the original and what was found.
+    """
+
+    steps: int = 100
+    deepfool_steps: int = 100
+    overshoot: float = 0.02
+    restart: bool = False
+    searches: int = 10
+
+    name: ClassVar[str] = "superdeepfool"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for argument in ("steps", "deepfool_steps"):
+            steps_at_least(getattr(self, argument), argument=argument)
+        steps_at_least(self.searches, 0, "searches")
+        require("overshoot", self.overshoot, self.overshoot >= 0, "≥ 0")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 16 of attacks.md."""
+        x = x0 = oracle.originals
+        live = ~oracle.probe(x0).adversarial
+        for k in oracle.rounds(self.steps):
+            if k > 0:
+                live = live & ~oracle.probe(x, live).adversarial
+                if not live.any():
+                    break
+            crossed, target = deepfool(
+                oracle, x, live,
+                p=2, steps=self.deepfool_steps, overshoot=self.overshoot, confidence=self.confidence,
+            )
+            probe = oracle.probe(crossed, live)
+            reached = probe.logits.argmax(dim=1)
+            classes = torch.where(reached == labels_of(oracle), target, reached)
+            w = towards(oracle, probe, classes, self.confidence, live).slope
+            w = w / per_sample(norm(w, 2).clamp_min(TINY), w)
+            ahead = (x0 if self.restart else x) + per_sample(inner(crossed - x0, w), w) * w
+            x = torch.where(per_sample(live, x), oracle.project(ahead), x)
+        else:
+            live = live & ~oracle.probe(x, live).adversarial
+        if not live.all():
+            zeros = torch.zeros_like(oracle.best_distance)
+            bisect(
+                lambda t: ~oracle.probe(oracle.project(x0 + per_sample(t, x) * (x - x0)), ~live).adversarial,
+                zeros, zeros + 1, self.searches,
+            )

@@ -1,0 +1,121 @@
+"""LPA: Lagrangian Perceptual Attack, made minimal by bisecting its bound per sample.
+
+C. Laidlaw, S. Singla, S. Feizi, *Perceptual Adversarial Robustness: Defense Against Unseen Threat Models*, ICLR 2021.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.bisection import bisect
+from minadv.attacks.directions import TINY, norm
+from minadv.attacks.schedules import geometric
+from minadv.distances import Distance, resolve
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+# multipliers tried, each ten times the one before where the bound was not kept
+ROUNDS = 5
+FIRST_MULTIPLIER = 0.01
+# standard deviation of the noise that a run starts from
+NOISE = 0.01
+# Newton-like steps back to the bound, and how much longer than linear they are
+PROJECTIONS = 10
+OVERSHOOT = 0.1
+GUARD = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class LPA(Attack):
+    """Maximise the goal's margin under a multiplier for LPIPS ≤ bound; the bound is bisected per sample.
+
+    Args:
+        distance: "lpips" with its options. The paper's is without learned weights, "lpips:linear=none"; others are
+            used as they are.
+        steps: of each of the five multipliers of a run, a forward and a backward each, fewer for samples that are
+            adversarial within the bound before.
+        bisections: bounds tried, a forward more each.
+        largest: twice the first bound tried; no distance above it is looked for.
+        probing: length h of the step by which the distance's slope along the gradient is measured (ℓ2).
+        cap: κ_m, the margin beyond the boundary above which there is nothing to gain (logits).
+    """
+
+    distance: str | Distance | Callable[..., Tensor] = "lpips"
+    steps: int = 40
+    bisections: int = 10
+    largest: float = 1.0
+    probing: float = 0.1
+    cap: float = 1.0
+
+    name: ClassVar[str] = "lpa"
+    published: ClassVar[Mapping[str, Any]] = {"distance": "lpips:linear=none"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for argument in ("steps", "bisections"):
+            steps_at_least(getattr(self, argument), argument=argument)
+        for argument in ("largest", "probing", "cap"):
+            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 11 of attacks.md."""
+        low = torch.zeros_like(oracle.best_distance)
+        high = torch.full_like(low, self.largest)
+        for trial in oracle.rounds(self.bisections):
+            bound = (low + high) / 2
+            x = self._project(oracle, self._run(oracle, bound, trial), bound)
+            oracle.probe(oracle.project(x))
+            # success is an adversarial measured within the bound, at whatever step: the last may have lost it
+            low = torch.where(oracle.best_distance <= bound, low, bound)
+            high = torch.minimum(high, oracle.best_distance)
+
+    def _run(self, oracle: Oracle, bound: Tensor, stream: int) -> Tensor:
+        """Look for an adversarial within one bound per sample; return the last points."""
+        distance, n = resolve(self.distance), self.steps
+        noise = random.normal(oracle.keys, oracle.originals, stream)
+        x = oracle.project(oracle.originals + NOISE * noise)
+        live = torch.ones_like(bound, dtype=torch.bool)
+        d, multiplier = torch.zeros_like(bound), torch.full_like(bound, FIRST_MULTIPLIER)
+        for index in oracle.steps(ROUNDS * n):
+            i = index % n
+            probe = oracle.probe(x, live, distance_gradient=True)
+            d = torch.where(live, probe.distance, d)
+            margin = oracle.goal.margin(probe.logits, self.confidence)
+            h = oracle.gradient(probe, margin, (margin.detach() > -self.cap).to(d))
+            assert probe.distance_gradient is not None  # noqa: S101 (it was asked for)
+            h = h + per_sample(multiplier * (d > bound), h) * probe.distance_gradient
+            h = h / per_sample(norm(h, 2) + GUARD, h)
+            with torch.no_grad():
+                slope = distance(x, x - self.probing * h) / self.probing
+            step = bound * geometric(i, n, 1.0, 0.1) / (slope + GUARD)
+            x = torch.where(per_sample(live, x), oracle.project(x - per_sample(step, h) * h), x)
+            live = live & (~probe.adversarial | (d > bound))
+            if not live.any():
+                break
+            if i == n - 1:
+                multiplier = torch.where(d >= bound, 10 * multiplier, multiplier)
+        return x
+
+    def _project(self, oracle: Oracle, x: Tensor, bound: Tensor) -> Tensor:
+        """Return points within the bound: by Newton-like steps, and on the segment to the original if they fail."""
+        x0, distance = oracle.originals, oracle.distance
+        for _ in range(PROJECTIONS):
+            d, slope = distance.value_and_gradient(x)
+            outside = d > bound
+            if not outside.any():
+                return x
+            length = (1 + OVERSHOOT) * (d - bound + OVERSHOOT) / norm(slope, 2).square().clamp_min(TINY)
+            x = torch.where(per_sample(outside, x), (x - per_sample(length, x) * slope).clamp(0, 1), x)
+
+        def inside(share: Tensor) -> Tensor:
+            return distance(torch.lerp(x0, x, per_sample(share, x))) <= bound
+
+        with torch.no_grad():
+            whole = torch.ones_like(bound)
+            share = torch.where(inside(whole), whole, bisect(inside, 0 * whole, whole, PROJECTIONS)[0])
+        return torch.lerp(x0, x, per_sample(share, x))

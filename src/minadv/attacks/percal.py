@@ -1,0 +1,69 @@
+"""PerC-AL: Perceptual Colour distance, Alternating Loss.
+
+Z. Zhao, Z. Liu, M. Larson, *Towards Large yet Imperceptible Adversarial Image Perturbations with Perceptual
+Color Distance*, CVPR 2020.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.directions import TINY, norm, unit
+from minadv.attacks.schedules import cosine
+from minadv.distances import Distance
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerCAL(Attack):
+    """Climb the cross-entropy while not adversarial, descend the colour distance while adversarial.
+
+    Args:
+        distance: "ciede2000".
+        steps: each costs two forwards and a backward; one forward more looks at the original.
+        levels: the rounded image is what counts (the search goes on between the levels); 256 as published.
+        step: first length (ℓ2) of the steps that climb; it falls to a hundredth.
+        colour_step: first length of the steps that descend; it falls to a tenth.
+    """
+
+    distance: str | Distance | Callable[..., Tensor] = "ciede2000"
+    levels: int | None = 256
+    steps: int = 1000
+    step: float = 1.0
+    colour_step: float = 0.5
+
+    name: ClassVar[str] = "percal"
+    # its scores in the tables are on the paper's scale of the colour distance
+    published: ClassVar[Mapping[str, Any]] = {"distance": "ciede2000:scale=paper"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        steps_at_least(self.steps)
+        for argument in ("step", "colour_step"):
+            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+
+    @classmethod
+    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> Attack:
+        """Return the settings of the tables; "ciede2000" is on the paper's scale: see `Attack.paper`."""
+        return super().paper(None if distance == "ciede2000" else distance, steps, **others)
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 10 of attacks.md."""
+        N, x = self.steps, oracle.originals
+        adversarial = oracle.probe(x).adversarial
+        for i in oracle.steps(N):
+            probe = oracle.probe(x)
+            climb = unit(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
+            del probe  # free before the colours take memory
+            climb *= cosine(i, N, self.step, self.step / 100)
+            slope = oracle.distance.value_and_gradient(x)[1]
+            slope *= per_sample(
+                cosine(i, N, self.colour_step, self.colour_step / 10) / norm(slope, 2).clamp_min(TINY), x
+            )
+            x = torch.where(per_sample(adversarial, x), x - slope, x + climb).clamp(0, 1)
+            adversarial = oracle.probe(oracle.project(x)).adversarial

@@ -1,0 +1,68 @@
+"""σ-zero: gradient-based optimisation of ℓ0.
+
+A. E. Cinà, F. Villani, M. Pintor, L. Schönherr, B. Biggio, M. Pelillo, *σ-zero: Gradient-based Optimization of
+ℓ0-norm Adversarial Examples*, ICLR 2025 (arXiv 2402.01879).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from minadv.attacks.adam import Adam
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.directions import TINY, norm
+from minadv.attacks.schedules import cosine
+from minadv.distances import Distance
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmaZero(Attack):
+    """Descend the margin plus a smooth count of entries, and set entries below an adaptive threshold to 0.
+
+    Args:
+        distance: "l0" (entries, channels counted separately).
+        steps: forwards and backwards.
+        rate, final_rate: step size of Adam, falling along half a cosine to this share of itself.
+        sigma: smoothness of the count Σ δ²/(δ² + σ).
+        threshold: first threshold.
+        threshold_rate: change of the threshold per step, relative to the step size.
+    """
+
+    distance: str | Distance | Callable[..., Tensor] = "l0"
+    steps: int = 1000
+    rate: float = 1.0
+    final_rate: float = 0.1
+    sigma: float = 1e-3
+    threshold: float = 0.3
+    threshold_rate: float = 0.01
+
+    name: ClassVar[str] = "sigma_zero"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        steps_at_least(self.steps)
+        for argument in ("rate", "final_rate", "sigma", "threshold_rate"):
+            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        require("threshold", self.threshold, 0 <= self.threshold <= 1, "in [0, 1]")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 17 of attacks.md."""
+        N, x0 = self.steps, oracle.originals
+        delta, adam = torch.zeros_like(x0), Adam.like(x0)
+        threshold = torch.full_like(oracle.best_distance, self.threshold)
+        for i in oracle.steps(N):
+            probe = oracle.probe(x0 if i == 0 else oracle.project(x0 + delta))
+            margin = oracle.goal.margin(probe.logits, self.confidence)
+            h = oracle.gradient(probe, margin, (margin.detach() > 0).to(margin.dtype))
+            h += 2 * self.sigma / x0[0].numel() * delta / (delta * delta + self.sigma).square()
+            h /= per_sample(norm(h, math.inf).clamp_min(TINY), h)
+            delta = (x0 + delta + adam.step(h, cosine(i, N, self.rate, self.rate * self.final_rate))).clamp_(0, 1) - x0
+            change = self.threshold_rate * cosine(i + 1, N, self.rate, self.rate * self.final_rate)
+            threshold = (threshold + torch.where(probe.adversarial, change, -change)).clamp(0, 1)
+            delta.masked_fill_(delta.abs() < per_sample(threshold, delta), 0)

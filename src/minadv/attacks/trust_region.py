@@ -1,0 +1,77 @@
+"""Trust region attack.
+
+Z. Yao, A. Gholami, P. Xu, K. Keutzer, M. Mahoney, *Trust Region Based Adversarial Attack on Neural Networks*,
+CVPR 2019.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
+from minadv.attacks.deepfool import cross
+from minadv.attacks.directions import dual
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+RADII = {2: (5e-4, 0.05), float("inf"): (1e-4, 0.01)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustRegion(Attack):
+    """Short first-order steps towards one class until misclassified; cheap, and not refined.
+
+    Args:
+        steps: at most; each costs two forwards (three when adaptive) and a backward.
+        radius: first length of the steps.
+        n_classes: runner-up classes among which the target is chosen, by the distance to their boundary.
+        worst_case: choose the farthest of them instead of the nearest.
+        adaptive: lengthen steps where the label's logit falls as expected, shorten them where it does not.
+        overshoot: how much farther a step goes.
+    """
+
+    steps: int = 100
+    radius: float = 1e-3
+    n_classes: int = 9
+    worst_case: bool = False
+    adaptive: bool = True
+    overshoot: float = 0.02
+
+    name: ClassVar[str] = "trust_region"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for argument in ("steps", "n_classes"):
+            steps_at_least(getattr(self, argument), argument=argument)
+        require("radius", self.radius, self.radius > 0, "> 0")
+        require("overshoot", self.overshoot, self.overshoot >= 0, "≥ 0")
+
+    def search(self, oracle: Oracle) -> None:
+        """Run section 18 of attacks.md."""
+        p, x = self.p, oracle.originals
+        labels = labels_of(oracle)
+        clean = oracle.probe(x)
+        classes = others_by_logit(clean.logits, labels)[:, : self.n_classes]
+        target = nearest(
+            oracle, clean, dual(p), self.confidence, classes=classes, farthest=self.worst_case
+        ).classes
+        del clean
+        live, radius = None, torch.full_like(oracle.best_distance, self.radius)
+        for _ in oracle.steps(self.steps):
+            probe = oracle.probe(x, live)
+            boundary = towards(oracle, probe, target, self.confidence)
+            size = torch.minimum(boundary.distance(dual(p)), radius)
+            ahead = oracle.project(x + cross(boundary, p, size, self.overshoot))
+            x = ahead if live is None else torch.where(per_sample(live, x), ahead, x)
+            if self.adaptive:
+                after = oracle.probe(x, live)
+                fall = (probe.logits - after.logits).detach().gather(1, labels[:, None]).squeeze(1)
+                ratio = fall / size.clamp_min(1e-12)
+                longer, shorter = 1.2 * size, size / 1.2
+                radius = torch.where(ratio > 0.9, longer, torch.where(ratio < 0.5, shorter, size)).clamp(*RADII[p])
+            found = oracle.probe(x, live).adversarial
+            live = ~found if live is None else live & ~found
+            if not live.any():
+                break
