@@ -129,7 +129,8 @@ def rows(quick: bool = False) -> Iterator[Row]:
         yield row(CIFAR, "PDPGD", adv_lib("pdpgd", norm=ORDERS[d], num_steps=m), distance=d, steps=m)
     theirs = adv_lib("pdpgd", norm=0, proximal_operator=23, num_steps=m)
     yield row(CIFAR, "PDPGD", theirs, distance="l0", steps=m)
-    yield row(CIFAR, "SigmaZero", adv_lib("sigma_zero", num_steps=m), steps=m)
+    for steps in (n, m):
+        yield row(CIFAR, "SigmaZero", adv_lib("sigma_zero", num_steps=steps), steps=steps)
 
     yield row(KW, "FAB", adv_lib("fab", norm=2, n_iter=n), distance="l2", steps=n)
     yield row(KW, "PDPGD", adv_lib("pdpgd", norm=1, num_steps=m), distance="l1", steps=m)
@@ -159,24 +160,35 @@ def describe(attack: Attack) -> str:
     return f"{type(attack).__name__}({', '.join([distance, *(f'{k}={v!r}' for k, v in shown.items())])})"
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a peer returned, and what that took."""
+
+    images: Tensor
+    forwards: float
+    backwards: float
+    seconds: float
+
+
 class Comparison:
     """Runs attacks on the first images that each model classifies correctly; a run is never repeated."""
 
     def __init__(self, folder: Path, samples: int) -> None:
-        self.load = lru_cache(maxsize=1)(lambda name: targets.load(name, folder, samples))
-        self._outcomes: dict[tuple[str, str], Outcome] = {}
+        self._load = lru_cache(maxsize=1)(lambda name: targets.load(name, folder, samples))
+        self._ours: dict[tuple[str, str], Outcome] = {}
+        self._theirs: dict[tuple[str, Peer], Found] = {}
 
     def ours(self, row: Row) -> Outcome:
         key = row.model, repr(row.ours)
-        if key not in self._outcomes:
-            self._outcomes[key] = run_ours(row.ours, *self.load(row.model))
-        return self._outcomes[key]
+        if key not in self._ours:
+            self._ours[key] = run_ours(row.ours, *self._load(row.model))
+        return self._ours[key]
 
     def theirs(self, row: Row) -> Outcome:
-        key = row.model, f"{row.peer!r} {row.ours.distance!r}"
-        if key not in self._outcomes:
-            self._outcomes[key] = run_theirs(row.peer, row.ours.distance, *self.load(row.model))
-        return self._outcomes[key]
+        key, batch = (row.model, row.peer), self._load(row.model)
+        if key not in self._theirs:
+            self._theirs[key] = run_theirs(row.peer, *batch)
+        return score(self._theirs[key], row.ours.distance, *batch)
 
 
 def run_ours(attack: Attack, model: nn.Module, inputs: Tensor, labels: Tensor) -> Outcome:
@@ -187,17 +199,21 @@ def run_ours(attack: Attack, model: nn.Module, inputs: Tensor, labels: Tensor) -
     return Outcome(float(np.median(result.distances.numpy())), result.asr, *passes, seconds)
 
 
-def run_theirs(peer: Peer, distance: Any, model: nn.Module, inputs: Tensor, labels: Tensor) -> Outcome:
+def run_theirs(peer: Peer, model: nn.Module, inputs: Tensor, labels: Tensor) -> Found:
     counting = Counting(model).requires_grad_(False)
     start = time.perf_counter()
-    found = peer(counting, inputs, labels).clamp(0, 1)
+    images = peer(counting, inputs, labels)
     seconds = time.perf_counter() - start
+    return Found(images, counting.forwards / len(inputs), counting.backwards / len(inputs), seconds)
+
+
+def score(found: Found, distance: Any, model: nn.Module, inputs: Tensor, labels: Tensor) -> Outcome:
+    images = found.images.clamp(0, 1)
     with torch.no_grad():
-        success = (model(found).argmax(dim=1) != labels) & found.isfinite().flatten(1).all(dim=1)
-        distances = minadv.distances.resolve(distance)(found.double(), inputs.double())
-    distances[~success] = math.inf
-    passes = (count / len(inputs) for count in (counting.forwards, counting.backwards))
-    return Outcome(float(np.median(distances.numpy())), success.double().mean().item(), *passes, seconds)
+        success = (model(images).argmax(dim=1) != labels) & images.isfinite().flatten(1).all(dim=1)
+        distances = minadv.distances.resolve(distance)(images.double(), inputs.double())
+    median = float(np.median(distances.where(success, math.inf).numpy()))
+    return Outcome(median, success.double().mean().item(), found.forwards, found.backwards, found.seconds)
 
 
 def verdict(ours: Outcome, theirs: Outcome) -> tuple[str, str, str]:

@@ -40,7 +40,7 @@ def test_peers_are_scored_by_ourselves() -> None:
     answers = inputs.clone()
     answers[0], answers[1] = other + 1e-3, torch.nan
     peer = Peer("torch", "made up", lambda model, inputs, labels: answers)
-    outcome = parity.run_theirs(peer, "linf", model, inputs, labels)
+    outcome = parity.score(parity.run_theirs(peer, model, inputs, labels), "linf", model, inputs, labels)
     assert outcome.asr == 0.25
     assert outcome.median == torch.inf
     assert (outcome.forwards, outcome.backwards) == (0, 0)
@@ -66,7 +66,8 @@ def test_a_peer_at_equal_settings() -> None:
     pytest.importorskip("adv_lib")
     model, inputs = convolutional(), images(8)
     labels = predictions(model, inputs)
-    theirs = parity.run_theirs(adv_lib("ddn", steps=20, levels=None), "l2", model, inputs, labels)
+    found = parity.run_theirs(adv_lib("ddn", steps=20, levels=None), model, inputs, labels)
+    theirs = parity.score(found, "l2", model, inputs, labels)
     ours = parity.run_ours(parity.minadv.DDN(steps=20), model, inputs, labels)
     assert ours.median == pytest.approx(theirs.median, rel=0.01)
     assert (theirs.forwards, theirs.backwards) == (ours.forwards, ours.backwards) == (20, 20)

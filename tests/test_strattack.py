@@ -34,9 +34,11 @@ def test_counts_are_the_budget_of_the_port() -> None:
 
 def test_nothing_found_is_not_refined() -> None:
     model = linear(48, seed=4)
-    unreachable = Linear(model.layer.weight.detach() * 1e-3, torch.tensor([9.0, 0.0, 0.0, 0.0]))
+    unreachable = Linear(model.layer.weight.detach() * 1e-3, torch.tensor([9.0, 0.0, 0.0, 0.0])).eval()
     x = images(3, side=4)
-    result = StrAttack(steps=5, searches=2, refine_rounds=2, refine_steps=5)(unreachable, x, predictions(unreachable, x))
+    result = StrAttack(steps=5, searches=2, refine_rounds=2, refine_steps=5)(
+        unreachable, x, predictions(unreachable, x)
+    )
     assert not result.success.any()
     assert result.forwards.tolist() == [20] * 3
     assert result.backwards.tolist() == [10] * 3

@@ -169,8 +169,8 @@ class Oracle:
         """Gradient of Σ weights·values, functions of `probe.logits`, with respect to `probe.x` (one backward).
 
         Rows with a non-finite gradient come back as zeros, so that a sample's other steps survive; so do rows
-        that the probe left out, that are not `live` any more, or that cannot afford it. `again` keeps the graph for
-        further gradients.
+        that the probe left out, that are not `live` any more, or that cannot afford it. `again` keeps the graph
+        for further gradients.
 
         Raises:
             ValueError: when the model's logits do not depend differentiably on its inputs.

@@ -1,111 +1,121 @@
-"""ADMM (experimental)."""
+"""ADMM attack: distance and misclassification split into two variables, coupled by a multiplier.
 
-from collections.abc import Mapping
+P. Zhao, S. Liu, Y. Wang, X. Lin, *An ADMM-Based Universal Framework for Adversarial Attacks on Deep Neural
+Networks*, ACM Multimedia 2018.
+"""
+
+import math
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from minadv import proximal
-from minadv.attacks.adam import Adam
 from minadv.attacks.base import Attack, require, steps_at_least
 from minadv.attacks.constant import Constant
 from minadv.attacks.directions import inner
 from minadv.attacks.tanh import TanhSpace
+from minadv.distances import Distance, resolve
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
+
+# the authors' code, by norm; a single c, as for all but ℓ2, depends on the scale of the logits
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "l2": {"searches": 8, "c": 1e-3, "rate": 2e-2, "warm": False},
+    "l1": {"searches": 1, "c": 2.0, "rate": 1e-1, "warm": False},
+    "l0": {"searches": 1, "c": 200.0, "rate": 1e-2, "warm": True},
+    "linf": {"searches": 1, "c": 0.1, "rate": 1e-3, "warm": True},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ADMM(Attack):
-    outer: int = 5
-    steps: int = 100
-    searches: int = 6
-    c: float = 1e-3
-    rho: float = 20.0
-    rate: float = 2e-2
-    warm: bool = False
-    nest: str = "A"
-    keep: bool = False
-    pick: str = "best"
-    cand: str = "prox"
+    """Minimise D(δ) + c·max(0, margin(x + z) + confidence) under δ = z, in turns; D is ‖δ‖₂², or ‖δ‖_p for p ≠ 2.
+
+    Args:
+        distance: "l0", "l1", "l2" or "linf".
+        outer: turns T: a proximal step for δ, a search for z, a step of the multiplier.
+        searches: weights S tried in each search for z, found per sample, as C&W does.
+        steps: M, steps of Adam for each weight; each costs two forwards and a backward.
+        c: first weight of every turn; it grows tenfold until one succeeds.
+        rho: weight of the coupling ‖δ − z + u‖₂²; the larger, the smaller the steps of δ.
+        rate: step size of Adam, in tanh space.
+        warm: start Adam where it stopped before, which lets black and white pixels leave the flat ends of tanh;
+            False starts at the original each time, as the authors' code does for ℓ1 and ℓ2.
+    """
+
+    outer: int = 10
+    searches: int = 4
+    steps: int = 25
+    c: float = 1.0
+    rho: float = 5.0
+    rate: float = 0.03
+    warm: bool = True
 
     name: ClassVar[str] = "admm"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for argument in ("outer", "searches", "steps"):
+            steps_at_least(getattr(self, argument), argument=argument)
+        for argument in ("c", "rho", "rate"):
+            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+
+    @classmethod
+    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "ADMM":
+        """Return the settings of the authors' driver script, 10×8×1000 for ℓ2: see `Attack.paper`.
+
+        For ℓ0 they search ρ instead of c, of which this keeps the first, 20.
+        """
+        distance = distance or "l2"
+        settings: dict[str, Any] = {"outer": 10, "rho": 20.0, **PUBLISHED.get(resolve(distance).name, {})}
+        return cls(distance=distance, steps=steps or 1000, **settings | others)
+
     def search(self, oracle: Oracle) -> None:
-        if self.nest == "A":
-            self.searchA(oracle)
-        else:
-            self.searchB(oracle)
+        """Run section 13 of attacks.md."""
+        z = u = torch.zeros_like(oracle.originals)
+        images = TanhSpace.around(oracle.originals)
+        rounds = oracle.rounds(self.outer * self.searches)
+        for _ in range(self.outer):
+            delta = self._shrink(z - u)
+            # of one c alone: with several, the objective is smallest for a c too small to matter
+            chosen, found = z, torch.zeros_like(oracle.best_distance, dtype=torch.bool)
+            c = Constant.starting_at(self.c, oracle.best_distance)
+            for _ in islice(rounds, self.searches):
+                images = images.again() if self.warm else TanhSpace.around(oracle.originals)
+                last, success = self._approach(oracle, delta + u, c.value, images)
+                # the smallest c that succeeded comes last of those that did; where none did, the last
+                chosen = torch.where(per_sample(success | ~found, z), last, chosen)
+                found, c = found | success, c.after(success)
+            z, u = chosen, u + delta - chosen
 
-    def searchA(self, oracle):
-        x0 = oracle.originals
-        z = u = torch.zeros_like(x0)
-        c = Constant.starting_at(self.c, oracle.best_distance)
-        first = True
-        images = TanhSpace.around(x0)
-        for k in range(self.outer):
-            delta = self._prox(z - u)
-            if k:
-                start = c.value if not self.keep else torch.where(c.high < torch.inf, c.high, c.value)
-                c = Constant(start, torch.zeros_like(start), torch.full_like(start, torch.inf)) if self.keep else Constant.starting_at(self.c, start)
-            got = torch.zeros_like(c.value, dtype=torch.bool)
-            zz = z
-            for s in range(self.searches):
-                new, success, images = self._sub(oracle, delta + u, c.value, images, first)
-                first = False
-                # z of the smallest c that succeeded; of the last where none did
-                zz = torch.where(per_sample(success | ~got, x0), new, zz)
-                got = got | success
-                c = c.after(success)
-            z = zz
-            u = u + delta - z
-
-    def searchB(self, oracle):
-        x0 = oracle.originals
-        c = Constant.starting_at(self.c, oracle.best_distance)
-        first = True
-        for s in range(self.searches):
-            z = u = torch.zeros_like(x0)
-            succ = torch.zeros_like(c.value, dtype=torch.bool)
-            images = TanhSpace.around(x0)
-            for k in range(self.outer):
-                delta = self._prox(z - u)
-                z, success, images = self._sub(oracle, delta + u, c.value, images, first)
-                first = False
-                succ = succ | success
-                u = u + delta - z
-            c = c.after(succ)
-
-    def _prox(self, v):
-        family = "l0 l1 l2 linf".split()[[0, 1, 2, float("inf")].index(self.p)]
-        if family == "l2":
-            return v * (self.rho / (self.rho + 2))
-        return proximal.of(family)(v, torch.full_like(v.flatten(1)[:, 0], 1 / self.rho))
-
-    def _sub(self, oracle, near, c, images, first):
-        x0 = oracle.originals
-        if self.warm:
-            images.adam = Adam.like(x0)
-        else:
-            images = TanhSpace.around(x0)
-        best = torch.full_like(c, torch.inf)
-        chosen = torch.zeros_like(x0)
+    def _approach(self, oracle: Oracle, near: Tensor, c: Tensor, images: TanhSpace) -> tuple[Tensor, Tensor]:
+        """Minimise c·hinge + ρ/2·‖z − near‖₂²; return the best z, and where an adversarial was seen."""
+        x0, z = oracle.originals, near
+        smallest = torch.full_like(c, torch.inf)
         success = torch.zeros_like(c, dtype=torch.bool)
-        for i in oracle.steps(self.steps):
-            x = x0 if first and i == 0 else oracle.project(images.x)
+        for _ in oracle.steps(self.steps):
+            x = images.x if images.x is x0 else oracle.project(images.x)
             probe = oracle.probe(x)
-            z = x - x0
-            gap = z - near
+            gap = x - x0 - near
             hinge = oracle.goal.margin(probe.logits, self.confidence)
-            loss = c * hinge.detach().clamp_min(0) + self.rho / 2 * inner(gap, gap)
-            smaller = loss < best
-            best = torch.where(smaller, loss, best)
-            chosen = torch.where(per_sample(smaller, x0), z, chosen)
-            h = oracle.gradient(probe, hinge, c * (hinge.detach() > 0)) + self.rho * gap
-            images.descend(h, self.rate)
-            z = images.x - x0
-            cand = self._prox(z) if (self.cand == "prox" or self.p == 0) else z
-            success = success | probe.adversarial | oracle.probe(oracle.project(x0 + cand)).adversarial
-        return chosen, success, images
+            objective = c * hinge.detach().clamp_min(0) + self.rho / 2 * inner(gap, gap)
+            z = torch.where(per_sample(objective < smallest, x), x - x0, z)
+            smallest = torch.minimum(objective, smallest)
+            h = oracle.gradient(probe, hinge, c * (hinge.detach() > 0))
+            images.descend(h + self.rho * gap, self.rate)
+            candidate = oracle.probe(oracle.project(x0 + self._keep(images.x - x0)))
+            success = success | candidate.adversarial
+        return z, success
+
+    def _shrink(self, v: Tensor) -> Tensor:
+        """Proximal step of D with weight 1/ρ."""
+        if self.p == 2:
+            return self.rho / (self.rho + 2) * v
+        return proximal.of(resolve(self.distance).name)(v, torch.full_like(v.flatten(1)[:, 0], 1 / self.rho))
+
+    def _keep(self, z: Tensor) -> Tensor:
+        """Drop entries that the proximal step would, as is published for ℓ0 (for ℓ2 and ℓ∞ there are none)."""
+        return z if self.p in (2, math.inf) else torch.where(self._shrink(z) == 0, 0.0, z)

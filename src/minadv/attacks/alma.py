@@ -115,14 +115,10 @@ class ALMA(Attack):
             **others: further hyper-parameters, e.g. budget or seed.
         """
         require("source", source, source in ("table", "scripts"), "'table' or 'scripts'")
-        distance = distance or "l2"
-        if distance == "ciede2000":
-            distance = distances.get("ciede2000", scale="paper")
-        elif distance == "lpips":
-            distance = distances.get("lpips", linear="none")
-        first = _look_up(SCRIPTS if source == "scripts" else TABLE_3, distance)
+        resolved: str | Distance = distances.as_published(distance or "l2")
+        first = _look_up(SCRIPTS if source == "scripts" else TABLE_3, resolved)
         settings: dict[str, Any] = {"first_distance": first, "first_step_limit": None, "proximal": False}
-        return cls(distance=distance, steps=steps or 1000, **settings | others)
+        return cls(distance=resolved, steps=steps or 1000, **settings | others)
 
     def search(self, oracle: Oracle) -> None:
         """Run section 1 of attacks.md."""

@@ -151,7 +151,11 @@ class MinimalAPGD(Ascending, Attack):
     ) -> "MinimalAPGD":
         """Return the settings of the tables for a data set: see `Attack.paper`."""
         require("data", data, data in LARGEST, f"one of {', '.join(LARGEST)}")
-        settings = {"largest": LARGEST[data], "bisections": BISECTIONS[data], "target_loss": "target"}
+        settings: dict[str, Any] = {
+            "largest": LARGEST[data],
+            "bisections": BISECTIONS[data],
+            "target_loss": "target",
+        }
         return cls(distance=distance or "l2", steps=steps or 100, **settings | others)
 
     def search(self, oracle: Oracle) -> None:

@@ -7,7 +7,7 @@ attacks*, ICML 2020 (ℓ2, ℓ∞); *Mind the box: ℓ1-APGD for sparse adversar
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -65,6 +65,7 @@ class Point:
         return Point(torch.where(wide, self.x, other.x), *(torch.where(*pair) for pair in pairs))
 
 
+@runtime_checkable
 class Rule(Protocol):
     """How one run chooses its steps, and when a sample goes back to its best point."""
 
@@ -90,16 +91,19 @@ class Halving:
         self._shorter, self._shortest = max(int(0.03 * steps), 1), max(int(0.06 * steps), 1)
 
     def begin(self, start: Point) -> None:
+        """Nothing has risen yet; the published flag "halved at the last checkpoint" starts true."""
         self._rises = torch.zeros_like(start.loss)
         self._checked, self._halved = start.loss, torch.ones_like(start.loss, dtype=torch.bool)
 
     def step(self, gradient: Tensor) -> Tensor:
+        """Sign of the gradient (ℓ∞) or its direction (ℓ2), times the step size."""
         direction = gradient.sign()
         if self._p == 2:
             direction = gradient / per_sample(norm(gradient, 2).clamp_min(TINY), gradient)
         return per_sample(self._size, gradient) * direction
 
     def restart(self, now: Point, last: Point, best: Point) -> Tensor:
+        """At checkpoints, who halves the step size goes back."""
         self._rises, self._since = self._rises + (now.loss > last.loss), self._since + 1
         if self._since < self._period:
             return torch.zeros_like(self._halved)
@@ -122,16 +126,18 @@ class Sparser:
         self._nonzeros = torch.full_like(ball.radius, self._entries)
 
     def begin(self, start: Point) -> None:
-        pass
+        """Nothing depends on the first point."""
 
     def step(self, gradient: Tensor) -> Tensor:
+        """Signs of the largest entries, with ℓ1 norm of the step size."""
         sizes = gradient.abs().flatten(1)
         kept = (self._share * self._entries).long().clamp(1, self._entries)
         smallest = sizes.sort(dim=1, descending=True).values.gather(1, kept[:, None] - 1)
         signs = gradient.sign() * (gradient.abs() >= per_sample(smallest, gradient))
         return signs * per_sample(self._size / norm(signs, 1).clamp_min(1), signs)
 
-    def restart(self, now: Point, last: Point, best: Point) -> Tensor:
+    def restart(self, now: Point, last: Point, best: Point) -> Tensor:  # noqa: ARG002
+        """At checks, who became sparser goes back, with the first step size again."""
         self._since += 1
         if self._since < self._period:
             return torch.zeros_like(now.loss, dtype=torch.bool)

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, cast, final
 
 from torch import Tensor
 
 from minadv.attacks.registry import REGISTRY, able
-from minadv.distances import Distance, Lp, resolve
+from minadv.distances import Distance, Lp, as_published, resolve
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, guarded
 from minadv.ledger import BudgetSpentError
@@ -100,12 +100,14 @@ class Attack(ABC):
         """Return the settings of the paper's tables, or those that the attack's authors published.
 
         Args:
-            distance: a name or a Distance; None is the attack's usual one.
+            distance: a name or a Distance; None is the attack's usual one. "ciede2000" is on the paper's scale and
+                "lpips" without learned weights, as the paper optimises them.
             steps: of the table's row; None is the attack's usual number.
             **others: further hyper-parameters, e.g. budget or seed.
         """
-        given = {"distance": distance, "steps": steps}
-        return cls(**{**cls.published, **{k: v for k, v in given.items() if v is not None}, **others})
+        given: dict[str, Any] = {} if steps is None else {"steps": steps}
+        usual = next(field.default for field in fields(cls) if field.name == "distance")
+        return cls(**{**cls.published, "distance": as_published(distance or usual), **given, **others})
 
     @property
     def p(self) -> float:

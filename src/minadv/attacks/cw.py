@@ -5,22 +5,19 @@ Z. Zhao, Z. Liu, M. Larson, *Towards Large yet Imperceptible Adversarial Image P
 Color Distance*, CVPR 2020.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from minadv import distances
+from minadv.attacks.abort import Compat, Progress
 from minadv.attacks.base import Attack, require, steps_at_least
 from minadv.attacks.constant import Constant
 from minadv.attacks.tanh import TanhSpace
-from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
-
-# a run is given up when its loss has not fallen to this share of what it was a tenth of the run before
-PROGRESS = 0.9999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,8 @@ class CW(Attack):
         c: first weight.
         rate: step size of Adam.
         squared: minimise D² as the original does, or D as PerC-C&W does (with c = 10).
-        abort_early: give up a run that makes no progress, and go on with the next c.
+        abort_early: give up a run that makes no progress for a tenth of its steps, and go on with the next c.
+        patience: for how many tenths.
         compat: "sample" decides that for each sample alone; "batch" as the published code, which goes on until no
             sample of the batch makes progress, so that results depend on the batch.
     """
@@ -44,29 +42,20 @@ class CW(Attack):
     rate: float = 0.01
     squared: bool = True
     abort_early: bool = True
-    compat: Literal["sample", "batch"] = "sample"
+    patience: int = 1
+    compat: Compat = "sample"
 
     name: ClassVar[str] = "cw"
+    published: ClassVar[Mapping[str, Any]] = {"compat": "batch"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         steps_at_least(self.steps)
-        steps_at_least(self.searches, argument="searches")
+        for argument in ("searches", "patience"):
+            steps_at_least(getattr(self, argument), argument=argument)
         for argument in ("c", "rate"):
             require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
         require("compat", self.compat, self.compat in ("sample", "batch"), "'sample' or 'batch'")
-
-    @classmethod
-    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "CW":
-        """Return the settings of the tables, 9×1000 or 9×10000: see `Attack.paper`.
-
-        "ciede2000" is on the paper's scale and "lpips" without learned weights, as the paper optimises them.
-        """
-        paper = {"ciede2000": ("ciede2000", {"scale": "paper"}), "lpips": ("lpips", {"linear": "none"})}
-        if isinstance(distance, str) and distance in paper:
-            name, options = paper[distance]
-            distance = distances.get(name, **options)
-        return cls(distance=distance or "l2", steps=steps or 1000, **others)
 
     def search(self, oracle: Oracle) -> None:
         """Run sections 2, 3 and 4 of attacks.md."""
@@ -76,7 +65,7 @@ class CW(Attack):
         for search in oracle.rounds(S):
             c = c.best() if search == S - 1 and S >= 10 else c
             images, live, success = TanhSpace.around(x0), everyone, ~everyone
-            before = torch.full_like(c.value, torch.inf)
+            progress = Progress.start(c.value, "all" if self.compat == "batch" else "each")
             for i in oracle.steps(M):
                 x = oracle.project(images.x) if i else x0
                 probe = oracle.probe(x, live if search or i else None, bool(i))
@@ -85,7 +74,8 @@ class CW(Attack):
                 if self.abort_early and i % max(M // 10, 1) == 0:
                     D = probe.distance
                     loss = (D * D if self.squared else D) + c.value * hinge.detach().clamp_min(0)
-                    live, before = live & ~self._stalled(loss, before), loss
+                    progress = progress.after(loss)
+                    live = live & ~progress.stalled(self.patience)
                     if not live.any():
                         break
                 h = oracle.gradient(probe, hinge, c.value * (hinge.detach() > 0), live)
@@ -98,7 +88,3 @@ class CW(Attack):
         if slope is None:
             return h
         return h + (per_sample(2 * distance, slope) if self.squared else 1) * slope
-
-    def _stalled(self, loss: Tensor, before: Tensor) -> Tensor:
-        stalled = loss > PROGRESS * before
-        return stalled if self.compat == "sample" else stalled.all().expand_as(stalled)

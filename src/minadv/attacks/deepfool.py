@@ -72,8 +72,13 @@ class DeepFool(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run the DeepFool step of section 16 of attacks.md."""
         deepfool(
-            oracle, oracle.originals, None,
-            p=self.p, steps=self.steps, overshoot=self.overshoot, confidence=self.confidence,
+            oracle,
+            oracle.originals,
+            None,
+            p=self.p,
+            steps=self.steps,
+            overshoot=self.overshoot,
+            confidence=self.confidence,
         )
 
 
@@ -114,8 +119,13 @@ class SuperDeepFool(Attack):
                 if not live.any():
                     break
             crossed, target = deepfool(
-                oracle, x, live,
-                p=2, steps=self.deepfool_steps, overshoot=self.overshoot, confidence=self.confidence,
+                oracle,
+                x,
+                live,
+                p=2,
+                steps=self.deepfool_steps,
+                overshoot=self.overshoot,
+                confidence=self.confidence,
             )
             probe = oracle.probe(crossed, live)
             reached = probe.logits.argmax(dim=1)
@@ -130,5 +140,7 @@ class SuperDeepFool(Attack):
             zeros = torch.zeros_like(oracle.best_distance)
             bisect(
                 lambda t: ~oracle.probe(oracle.project(x0 + per_sample(t, x) * (x - x0)), ~live).adversarial,
-                zeros, zeros + 1, self.searches,
+                zeros,
+                zeros + 1,
+                self.searches,
             )

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
+from minadv.attacks.abort import Compat, Progress
 from minadv.attacks.base import Attack, require, steps_at_least
 from minadv.attacks.constant import Constant
-from minadv.attacks.cw import PROGRESS
 from minadv.attacks.directions import inner, norm
 from minadv.distances import Distance
 from minadv.oracle import Oracle
@@ -32,7 +31,8 @@ class EAD(Attack):
         rate: first step size; it falls with √(1 − i/M).
         beta: weight of ‖δ‖₁, and the threshold below which entries stay as they are.
         rule: which adversarial is best: "l1" by ‖δ‖₁, "en" by β‖δ‖₁ + ‖δ‖₂² as the paper's tables do.
-        abort_early: give up a run that makes no progress, and go on with the next c.
+        abort_early: give up a run that makes no progress for some tenths of its steps, and go on with the next c.
+        patience: for how many tenths; 1 as published.
         compat: "sample" decides that for each sample alone; "batch" by the batch's sum as the published code,
             so that results depend on the batch.
     """
@@ -45,15 +45,17 @@ class EAD(Attack):
     beta: float = 1e-2
     rule: Literal["l1", "en"] = "l1"
     abort_early: bool = True
-    compat: Literal["sample", "batch"] = "sample"
+    patience: int = 2
+    compat: Compat = "sample"
 
     name: ClassVar[str] = "ead"
-    published: ClassVar[Mapping[str, Any]] = {"rule": "en"}
+    published: ClassVar[Mapping[str, Any]] = {"rule": "en", "compat": "batch", "patience": 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         steps_at_least(self.steps)
-        steps_at_least(self.searches, argument="searches")
+        for argument in ("searches", "patience"):
+            steps_at_least(getattr(self, argument), argument=argument)
         for argument in ("c", "rate", "beta"):
             require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
         require("rule", self.rule, self.rule in ("l1", "en"), "'l1' or 'en'")
@@ -70,7 +72,7 @@ class EAD(Attack):
             c = c.best() if search == S - 1 and S >= 10 else c
             u = v = x0
             live, success = everyone, ~everyone
-            before = torch.full_like(c.value, torch.inf)
+            progress = Progress.start(c.value, "sum" if self.compat == "batch" else "each")
             for i in oracle.steps(M):
                 probe = oracle.probe(v, live)
                 hinge = oracle.goal.margin(probe.logits, self.confidence)
@@ -80,7 +82,8 @@ class EAD(Attack):
                 last, u = u, self._shrink(v - self.rate * math.sqrt(1 - i / M) * (h + 2 * delta), x0)
                 v = u + i / (i + 3) * (u - last)
                 if self.abort_early and i % math.ceil(M / 10) == 0:
-                    live, before = live & ~self._stalled(loss, before), loss
+                    progress = progress.after(loss)
+                    live = live & ~progress.stalled(self.patience)
                     if not live.any():
                         break
                 success = success | oracle.probe(oracle.project(u), live).adversarial
@@ -90,8 +93,3 @@ class EAD(Attack):
         """Soft-threshold x − x0 by β (not step·β, as published) and clip to the box."""
         delta = x - x0
         return (delta - delta.clamp(-self.beta, self.beta) + x0).clamp(0, 1)
-
-    def _stalled(self, loss: Tensor, before: Tensor) -> Tensor:
-        if self.compat == "batch":
-            loss, before = loss.sum().expand_as(loss), before.sum().expand_as(before)
-        return loss > PROGRESS * before

@@ -28,8 +28,8 @@ class FAB(Attack):
 
     Args:
         steps: each costs two forwards, and a backward per class (one alone for FAB^T).
-        n_targets: None looks for the nearest boundary at every step; a number makes it FAB^T: one run towards each of
-            so many classes, those of largest clean logits. Success is any misclassification either way.
+        n_targets: None looks for the nearest boundary at every step; a number makes it FAB^T: one run towards each
+            of so many classes, those of largest clean logits. Success is any misclassification either way.
         alpha_max: largest pull towards the original.
         overshoot: η, how far beyond the boundary a step goes.
         back: β, a point that is adversarial goes back to this share of its perturbation.
@@ -57,17 +57,17 @@ class FAB(Attack):
 
     def search(self, oracle: Oracle) -> None:
         """Run section 8 of attacks.md."""
-        clean = oracle.probe(oracle.originals)
         targets: list[Tensor | None] = [None]
         if self.n_targets is not None:
-            targets = list(others_by_logit(clean.logits, labels_of(oracle)).T[: self.n_targets])
-        del clean
+            clean = oracle.probe(oracle.originals).logits.detach()
+            targets = list(others_by_logit(clean, labels_of(oracle)).T[: self.n_targets])
         for run in oracle.rounds(self.restarts * len(targets)):
             restart, target = divmod(run, len(targets))
             self._run(oracle, self._start(oracle, restart), targets[target])
 
     def _run(self, oracle: Oracle, x: Tensor, target: Tensor | None) -> None:
         p, x0 = self.p, oracle.originals
+        oracle.probe(x)  # a start may be adversarial; published runs look, too, and are counted so
         for _ in oracle.steps(self.steps):
             probe = oracle.probe(x)
             if target is None:

@@ -27,8 +27,10 @@ class FMN(Attack):
         steps: forwards and backwards.
         step: first length (ℓ2) of the steps; None is 1, and 10 for ℓ∞.
         gamma, final_gamma: relative change of the radius per step, from first to last along half a cosine.
-        in_box: leave entries that have no room to move out of the gradient, so that neither the step nor the linear
-            estimate counts on them; False as published.
+        in_box: leave entries that have no room to move out of the gradient, so that neither the step nor the
+            linear estimate counts on them; False as published.
+        overshoot: factor on the linear estimate until an adversarial is found, or rounding keeps the search just
+            short of a flat boundary; 1 as published.
         final_step: length of the last step, relative to the first.
     """
 
@@ -38,14 +40,16 @@ class FMN(Attack):
     gamma: float = 0.05
     final_gamma: float = 0.001
     in_box: bool = True
+    overshoot: float = 1.1
 
     name: ClassVar[str] = "fmn"
-    published: ClassVar[Mapping[str, Any]] = {"in_box": False}
+    published: ClassVar[Mapping[str, Any]] = {"in_box": False, "overshoot": 1.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         steps_at_least(self.steps)
         require("step", self.step, self.step is None or self.step > 0, "None or > 0")
+        require("overshoot", self.overshoot, self.overshoot >= 1, "≥ 1")
         for argument in ("gamma", "final_gamma"):
             value = getattr(self, argument)
             require(argument, value, 0 < value < 1, "in (0, 1)")
@@ -68,7 +72,8 @@ class FMN(Attack):
                 radius = _count(radius, gamma, probe.adversarial, oracle.best_distance)
             else:
                 shrunk = torch.minimum((1 - gamma) * radius, oracle.best_distance)
-                boundary = probe.distance + loss.detach().abs() / norm(h, dual(p)).clamp_min(TINY)
+                estimate = loss.detach().abs() / norm(h, dual(p)).clamp_min(TINY)
+                boundary = probe.distance + self.overshoot * estimate
                 radius = torch.where(seen, (1 + gamma) * radius, boundary)
                 radius = torch.where(probe.adversarial, shrunk, radius)
             radius = torch.minimum(radius, largest)

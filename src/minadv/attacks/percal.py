@@ -4,9 +4,9 @@ Z. Zhao, Z. Liu, M. Larson, *Towards Large yet Imperceptible Adversarial Image P
 Color Distance*, CVPR 2020.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,19 +38,12 @@ class PerCAL(Attack):
     colour_step: float = 0.5
 
     name: ClassVar[str] = "percal"
-    # its scores in the tables are on the paper's scale of the colour distance
-    published: ClassVar[Mapping[str, Any]] = {"distance": "ciede2000:scale=paper"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         steps_at_least(self.steps)
         for argument in ("step", "colour_step"):
             require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
-
-    @classmethod
-    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> Attack:
-        """Return the settings of the tables; "ciede2000" is on the paper's scale: see `Attack.paper`."""
-        return super().paper(None if distance == "ciede2000" else distance, steps, **others)
 
     def search(self, oracle: Oracle) -> None:
         """Run section 10 of attacks.md."""

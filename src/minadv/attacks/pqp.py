@@ -23,9 +23,9 @@ from minadv.probe import Probe
 class PQP(Attack):
     """Change a few random pixels by one grey level at a time, if the score does not fall, until adversarial.
 
-    Not a minimal attack: a sample is finished with its first adversarial, or when its SSIM has fallen to the floor.
-    The score is the probability of the target, or of any class but the true one. Only SSIM is differentiated, never
-    the model.
+    Not a minimal attack: a sample is finished with its first adversarial, or when its SSIM has fallen to the
+    floor. The score is the probability of the target, or of any class but the true one. Only SSIM is
+    differentiated, never the model. The authors' SSIM has a uniform 7×7 window; this is the distance's own.
 
     Args:
         distance: "ssim".
@@ -65,7 +65,10 @@ class PQP(Attack):
         tries = torch.zeros_like(score)
         for draw in oracle.steps(self.steps):
             change = self._pattern(oracle, x, draw)
-            plus, minus = (oracle.probe(oracle.project(x + change), live), oracle.probe(oracle.project(x - change), live))
+            plus, minus = (
+                oracle.probe(oracle.project(x + change), live),
+                oracle.probe(oracle.project(x - change), live),
+            )
             up, down = self._score(oracle, plus), self._score(oracle, minus)
             first = up >= down
             better = torch.maximum(up, down)

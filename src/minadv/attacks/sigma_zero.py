@@ -62,7 +62,8 @@ class SigmaZero(Attack):
             h = oracle.gradient(probe, margin, (margin.detach() > 0).to(margin.dtype))
             h += 2 * self.sigma / x0[0].numel() * delta / (delta * delta + self.sigma).square()
             h /= per_sample(norm(h, math.inf).clamp_min(TINY), h)
-            delta = (x0 + delta + adam.step(h, cosine(i, N, self.rate, self.rate * self.final_rate))).clamp_(0, 1) - x0
-            change = self.threshold_rate * cosine(i + 1, N, self.rate, self.rate * self.final_rate)
+            rate, next_rate = (cosine(j, N, self.rate, self.rate * self.final_rate) for j in (i, i + 1))
+            delta = (x0 + delta + adam.step(h, rate)).clamp_(0, 1) - x0
+            change = self.threshold_rate * next_rate
             threshold = (threshold + torch.where(probe.adversarial, change, -change)).clamp(0, 1)
             delta.masked_fill_(delta.abs() < per_sample(threshold, delta), 0)

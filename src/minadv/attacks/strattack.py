@@ -64,8 +64,13 @@ class StrAttack(Attack):
 
     name: ClassVar[str] = "strattack"
     published: ClassVar[Mapping[str, Any]] = {
-        **{"rho": 15.0, "alpha": 5.0, "tau": 3.0, "gamma": 2.0, "refine_c": 5.0},
-        **{"steps": 1000, "more_steps": 1000},
+        "rho": 15.0,
+        "alpha": 5.0,
+        "tau": 3.0,
+        "gamma": 2.0,
+        "refine_c": 5.0,
+        "steps": 1000,
+        "more_steps": 1000,
     }
 
     def __post_init__(self) -> None:

@@ -40,3 +40,7 @@ class TanhSpace:
         self.w += self.adam.step(gradient * (1 - self.t * self.t) / 2, rate)
         self.t = torch.tanh(self.a + self.w)
         self.x = (self.t + 1) / 2
+
+    def again(self) -> "TanhSpace":
+        """Stay where we are, with new moments."""
+        return TanhSpace(self.a, self.w, self.t, self.x, Adam.like(self.a))

@@ -25,6 +25,7 @@ __all__ = [
     "Distance",
     "Lp",
     "anchor",
+    "as_published",
     "get",
     "names",
     "resolve",
@@ -88,6 +89,13 @@ def anchor(distance: Distance, x0: Tensor) -> Anchored:
         return (anchored if isinstance(rows, slice) else distance.anchored(x0[rows]))(x)
 
     return ByAutograd(value)
+
+
+def as_published(distance: Any) -> Any:
+    """Return "ciede2000" and "lpips" in the form that the ALMA paper optimises, anything else as it is."""
+    if distance == "ciede2000":
+        return get("ciede2000", scale="paper")
+    return get("lpips", linear="none") if distance == "lpips" else distance
 
 
 def resolve(distance: object) -> Distance:

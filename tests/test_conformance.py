@@ -1,0 +1,307 @@
+"""Every attack of the registry, through the same properties. A new attack joins by a line in CASES."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from minadv import Result, attacks, distances
+from minadv.attacks.base import Attack
+from minadv.attacks.registry import REGISTRY
+from minadv.projections import hyperplane_box
+from tests.networks import Linear, convolutional, generator, images, linear, predictions
+
+CLASSES = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """An attack with settings that are quick, and what is known of it.
+
+    Attributes:
+        counts: whether a sample's (forwards, backwards) are those of attacks.md.
+        linear: settings for the test against the exact optimum, and by how much it may be missed (relative).
+        asr: least share of samples for which it must find something.
+        binary: whether images of zeros and ones are no obstacle.
+    """
+
+    name: str
+    distance: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    counts: Callable[[int, int], bool] = lambda f, b: (f, b) == (40, 40)
+    linear: tuple[dict[str, Any], float] | None = None
+    asr: float = 0.99
+    binary: bool = True
+
+    def attack(self, **others: Any) -> Attack:
+        return attacks.get(self.name, distance=self.distance, **self.settings | others)
+
+    def __str__(self) -> str:
+        extra = "^T" if self.settings.get("n_targets") else ""
+        return f"{self.name}{extra}-{self.distance}"
+
+
+def steps(count: int = 40, **others: Any) -> dict[str, Any]:
+    return {"steps": count, **others}
+
+
+K = CLASSES
+CASES = [
+    Case("alma", "l2", steps(), linear=(steps(1000), 0.02)),
+    Case("alma", "l1", steps(), linear=(steps(1000), 0.02)),
+    Case("cw", "l2", steps(searches=3, rate=0.05, c=0.1, abort_early=False),
+         lambda f, b: (f, b) == (120, 120), (steps(200, searches=9), 0.02), binary=False),
+    Case("cw", "ciede2000", steps(searches=3, rate=0.05, c=10, abort_early=False),
+         lambda f, b: (f, b) == (120, 120), binary=False),
+    Case("ead", "l1", steps(searches=3, c=0.1, abort_early=False),
+         lambda f, b: (f, b) == (241, 120), (steps(300), 0.15)),
+    # its loss, the cross-entropy, mixes the directions to all classes
+    Case("ddn", "l2", steps(), linear=(steps(300), 0.3)),
+    Case("fmn", "l0", steps(), linear=(steps(300), 0.5)),
+    Case("fmn", "l1", steps(), linear=(steps(300), 0.02)),
+    Case("fmn", "l2", steps(), linear=(steps(300), 0.02)),
+    Case("fmn", "linf", steps(), linear=(steps(300), 0.02)),
+    Case("fab", "l1", steps(20), lambda f, b: (f, b) == (41, 20 * K), (steps(30), 0.01)),
+    Case("fab", "l2", steps(20), lambda f, b: (f, b) == (41, 20 * K), (steps(30), 0.01)),
+    Case("fab", "linf", steps(20), lambda f, b: (f, b) == (41, 20 * K), (steps(30), 0.01)),
+    Case("fab", "l2", steps(20, n_targets=3), lambda f, b: (f, b) == (1 + 3 * 41, 60), (steps(30), 0.01)),
+    Case("apgd", "l1", steps(39, radius=40.0)),
+    Case("apgd", "l2", steps(39, radius=2.0)),
+    Case("apgd", "linf", steps(39, radius=0.2)),
+    Case("apgd", "l2", steps(19, n_targets=2, radius=2.0),
+         lambda f, b: (f, b) in ((21, 20), (41, 40))),
+    Case("minimal_apgd", "l2", steps(20, bisections=4, n_targets=3, largest=2.0),
+         lambda f, b: f - b == 8 and b % 21 == 0, (steps(30, bisections=16, n_targets=9), 0.02)),
+    Case("minimal_apgd", "linf", steps(20, bisections=4, n_targets=None),
+         lambda f, b: f - b == 4 and b == 84, (steps(30, bisections=16, n_targets=9), 0.02)),
+    Case("minimal_apgd", "l1", steps(40, bisections=4, n_targets=None, largest=50.0),
+         lambda f, b: f - b == 4 and b == 164, (steps(50, bisections=16, n_targets=9), 0.15)),
+    Case("percal", "ciede2000", steps(), lambda f, b: (f, b) == (81, 40)),
+    Case("pdgd", "l2", steps(), linear=(steps(500), 0.08)),
+    Case("pdpgd", "l0", steps(), linear=(steps(500), 1.6)),
+    Case("pdpgd", "l1", steps(), linear=(steps(500), 0.2)),
+    Case("pdpgd", "l2", steps(), linear=(steps(500), 0.12)),
+    Case("pdpgd", "linf", steps(), linear=(steps(500), 0.05)),
+    Case("deepfool", "l2", {}, lambda f, b: b == (f - 1) * (K - 1), ({}, 0.06)),
+    Case("deepfool", "linf", {}, lambda f, b: b == (f - 1) * (K - 1), ({}, 0.06)),
+    Case("superdeepfool", "l2", {}, lambda f, b: b % (K - 1) <= (f - 11) // 4, ({}, 0.06)),
+    Case("sigma_zero", "l0", steps(), linear=(steps(300), 0.3)),
+    Case("trust_region", "l2", {"adaptive": False, "radius": 0.05, "n_classes": 2},
+         lambda f, b: b == 3 + (f - 1) // 2 and f % 2 == 1, ({"radius": 0.05}, 0.2)),
+    Case("trust_region", "linf", {"n_classes": 9},
+         lambda f, b: b == 5 + (f - 1) // 3 and f % 3 == 1, ({}, 0.2)),
+]  # fmt: skip
+everywhere = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return convolutional(classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Result]:
+    """Runs that several tests look at."""
+    return {}
+
+
+def batch(model: nn.Module, count: int = 8) -> tuple[Tensor, Tensor]:
+    x = images(count)
+    return x, predictions(model, x)
+
+
+def untargeted(case: Case, model: nn.Module, results: dict[str, Result]) -> Result:
+    key = f"{case}{case.settings}"
+    if key not in results:
+        results[key] = case.attack()(model, *batch(model), trace=True)
+    return results[key]
+
+
+def test_every_attack_and_distance_has_a_case() -> None:
+    assert {case.name for case in CASES} == set(attacks.names())
+    for name, card in REGISTRY.items():
+        tried = {case.distance.partition(":")[0] for case in CASES if case.name == name}
+        assert card.distances is None or tried == set(card.distances)
+
+
+def check_answers(result: Result, case: Case, model: nn.Module, x: Tensor, wrong: Callable[[Tensor], Tensor]) -> None:
+    a, z = result.adversarials, model(result.adversarials)
+    assert a.shape == x.shape
+    assert ((a >= 0) & (a <= 1)).all()
+    assert torch.equal(a[~result.success], x[~result.success])
+    assert wrong(z.argmax(dim=1))[result.success].all()
+    assert (result.margins[result.success] < -5e-5).all()
+    again = distances.resolve(case.distance)(a.double(), x.double())
+    torch.testing.assert_close(result.distances[result.success], again[result.success].to(a.dtype))
+    assert (result.distances[~result.success] == math.inf).all()
+
+
+@everywhere
+def test_finds_verified_adversarials(case: Case, model: nn.Module, results: dict[str, Result]) -> None:
+    x, labels = batch(model)
+    result = untargeted(case, model, results)
+    assert result.asr >= case.asr
+    check_answers(result, case, model, x, lambda predicted: predicted != labels)
+
+
+@everywhere
+def test_counts_are_those_of_the_formulas(case: Case, model: nn.Module, results: dict[str, Result]) -> None:
+    result = untargeted(case, model, results)
+    pairs = list(zip(result.forwards.tolist(), result.backwards.tolist(), strict=True))
+    assert all(case.counts(f, b) for f, b in pairs), pairs
+
+
+@everywhere
+def test_targeted_or_says_who_can(case: Case, model: nn.Module) -> None:
+    x, labels = batch(model)
+    targets = (labels + 1) % CLASSES
+    if not REGISTRY[case.name].targeted:
+        with pytest.raises(ValueError, match=rf"{case.name} cannot be targeted.*alma, .*ddn"):
+            case.attack()(model, x, labels, targets=targets)
+        return
+    result = case.attack()(model, x, labels, targets=targets)
+    assert result.success.double().mean() >= min(case.asr, 0.7)
+    check_answers(result, case, model, x, lambda predicted: predicted == targets)
+
+
+@everywhere
+def test_a_sample_does_not_depend_on_its_batch(case: Case, model: nn.Module, results: dict[str, Result]) -> None:
+    x, labels = batch(model)
+    together, attack = untargeted(case, model, results), case.attack()
+    order = torch.tensor([5, 2, 7, 0, 1, 6, 4, 3])
+    permuted = attack(model, x[order], labels[order])
+    assert torch.equal(permuted.adversarials, together.adversarials[order])
+    assert torch.equal(permuted.forwards, together.forwards[order])
+    for i in (0, 3):
+        alone = attack(model, x[i : i + 1], labels[i : i + 1])
+        assert torch.equal(alone.adversarials[0], together.adversarials[i])
+        assert (alone.forwards[0], alone.backwards[0]) == (together.forwards[i], together.backwards[i])
+
+
+@everywhere
+def test_repeats_itself_and_leaves_no_traces(case: Case, model: nn.Module, results: dict[str, Result]) -> None:
+    x, labels = batch(model)
+    x.requires_grad_()
+    weight = next(model.parameters())
+    weight.requires_grad_()
+    before, rng = (weight.clone(), x.detach().clone(), labels.clone()), torch.random.get_rng_state()
+    result = case.attack()(model, x, labels)
+    assert torch.equal(result.adversarials, untargeted(case, model, results).adversarials)
+    assert torch.equal(torch.random.get_rng_state(), rng)
+    assert all(torch.equal(*pair) for pair in zip((weight, x, labels), before, strict=True))
+    assert x.grad is None
+    assert weight.grad is None
+    assert weight.requires_grad
+    assert not result.adversarials.requires_grad
+
+
+@everywhere
+def test_any_budget_gives_the_best_so_far(case: Case, model: nn.Module, results: dict[str, Result]) -> None:
+    x, labels = batch(model)
+    trace = untargeted(case, model, results).trace
+    assert trace is not None
+    calls: list[int] = []
+    handle = model.register_forward_hook(lambda _module, inputs, _output: calls.append(len(inputs[0])))
+    for budget in (1, 2, 9, 50):
+        calls.clear()
+        limited = case.attack(budget=budget)(model, x, labels)
+        assert (limited.forwards + limited.backwards <= budget).all()
+        # what was counted is what happened, but for the verification
+        assert sum(calls) <= len(x) * (budget + 1)
+        seen = trace.distances.masked_fill(trace.propagations > budget, math.inf)
+        torch.testing.assert_close(limited.distances, seen.amin(dim=0), rtol=1e-4, atol=1e-5)
+    handle.remove()
+
+
+@everywhere
+def test_zero_one_images(case: Case, model: nn.Module) -> None:
+    """Defect D3 of other libraries: tanh space never leaves images of zeros and ones (C&W says so)."""
+    x = images(8).round()
+    result = case.attack()(model, x, predictions(model, x))
+    assert not case.binary or result.asr >= 0.5
+    assert torch.equal(result.adversarials[~result.success], x[~result.success])
+
+
+@everywhere
+def test_two_classes_where_the_method_allows(case: Case) -> None:
+    model = convolutional(classes=2, seed=4)
+    x, labels = batch(model)
+    least = 4 if case.name.endswith("apgd") and case.settings.get("n_targets") else REGISTRY[case.name].classes
+    if least > 2:
+        with pytest.raises(ValueError, match=rf"needs at least {least} classes, the model's logits have 2"):
+            case.attack()(model, x, labels)
+        return
+    assert case.attack()(model, x, labels).asr >= 0.7
+
+
+@everywhere
+def test_float64(case: Case, model: nn.Module) -> None:
+    double = convolutional(classes=CLASSES).double()
+    x, labels = batch(double.float())
+    result = case.attack()(double.double(), x.double(), labels)
+    assert result.adversarials.dtype == result.distances.dtype == torch.float64
+    assert result.asr >= min(case.asr, 0.7)
+
+
+def exact(model: Linear, x: Tensor, labels: Tensor, distance: str) -> Tensor:
+    """(batch, classes) distance to every boundary of a linear model inside the box; inf at the label."""
+    weight, z = model.layer.weight.detach(), model(x).detach()
+    found = torch.full_like(z, math.inf)
+    for shift in range(1, z.shape[1]):
+        k = (labels + shift) % z.shape[1]
+        w = (weight[k] - weight[labels]).reshape(x.shape)
+        gap = (z.gather(1, labels[:, None]) - z.gather(1, k[:, None])).squeeze(1)
+        if distance == "l0":
+            gains = (w * torch.where(w > 0, 1 - x, -x)).flatten(1).sort(dim=1, descending=True).values
+            size = (gains.cumsum(dim=1) < gap[:, None]).sum(dim=1) + 1.0
+        else:
+            p = {"l1": 1.0, "l2": 2.0, "linf": math.inf}[distance]
+            plane = (w * x).flatten(1).sum(dim=1) + gap
+            size = hyperplane_box(x, w, plane, p).flatten(1).norm(p=p, dim=1)
+        found.scatter_(1, k[:, None], size[:, None])
+    return found
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.linear is not None], ids=str)
+def test_exact_optimum_of_a_linear_model(case: Case) -> None:
+    assert case.linear is not None
+    settings, tolerance = case.linear
+    settings = {key: value for key, value in case.settings.items() if key == "n_targets"} | settings
+    model = linear(3 * 8 * 8)
+    x = 0.5 + 0.4 * (torch.rand(128, 3, 8, 8, generator=generator(1)) - 0.5)
+    # those that are farthest from a boundary: near it, first steps overshoot
+    x = x[exact(model, x, predictions(model, x), "l2").amin(dim=1).argsort()[-16:]]
+    labels = predictions(model, x)
+    result = attacks.get(case.name, distance=case.distance, **settings)(model, x, labels)
+    assert result.success.all()
+    best = exact(model, x, labels, case.distance)
+    # a gradient of the largest other logit can settle for the second nearest class, rarely
+    reached = best.gather(1, result.predictions[:, None]).squeeze(1)
+    assert (result.distances >= best.amin(dim=1) * (1 - 1e-4) - 1e-5).all()
+    assert (result.distances <= reached * (1 + tolerance) + 1e-3).all(), result.distances / reached
+    assert (result.distances <= best.amin(dim=1) * (1 + tolerance) + 1e-3).double().mean() > 0.85
+
+
+@pytest.mark.parametrize("name", attacks.names())
+def test_unsupported_distances_name_attacks_that_can(name: str) -> None:
+    card = REGISTRY[name]
+    for distance in ("l0", "l1", "l2", "linf", "ssim", "ciede2000"):
+        if card.minimises(distance):
+            assert attacks.get(name, distance=distance).distance == distance
+        else:
+            with pytest.raises(ValueError, match=rf"{name} minimises .*, not {distance}: attacks .* are alma, "):
+                attacks.get(name, distance=distance)
+
+
+@pytest.mark.parametrize("name", attacks.names())
+def test_published_settings_and_bad_ones(name: str) -> None:
+    cls = attacks.find(name)
+    paper = cls.paper(steps=7, seed=3)
+    assert (paper.seed, getattr(paper, "steps", 7)) == (3, 7)
+    assert type(paper) is cls
+    with pytest.raises(ValueError, match="steps must be a whole number ≥ 1, got 0"):
+        attacks.get(name, steps=0)

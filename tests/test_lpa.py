@@ -1,0 +1,104 @@
+"""LPA: counts, bounds that are bisected per sample, and the projection to a perceptual ball."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from minadv import ALMA, distances
+from minadv.attacks.lpa import LPA
+from minadv.goals import Untargeted
+from minadv.oracle import Oracle
+from minadv.verification import Settings
+from tests.networks import convolutional, images, predictions
+
+LPIPS = "lpips:trunk=demo"
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return convolutional()
+
+
+def batch(model: nn.Module, count: int = 4) -> tuple[Tensor, Tensor]:
+    x = images(count, side=16)
+    return x, predictions(model, x)
+
+
+def oracle(model: nn.Module, x: Tensor, labels: Tensor) -> Oracle:
+    goal = Untargeted(labels)
+    return Oracle(model, x, {"labels": labels}, goal, distances.resolve(LPIPS), Settings())
+
+
+def test_every_bisection_costs_one_forward_more_than_backwards(model: nn.Module) -> None:
+    x, labels = batch(model)
+    result = LPA(distance=LPIPS, steps=4, bisections=6)(model, x, labels)
+    assert result.success.all()
+    assert (result.forwards - result.backwards == 6).all()
+    assert (result.backwards <= 6 * 5 * 4).all()
+    assert (result.backwards >= 6).all()
+    # samples leave their runs one by one
+    assert len(set(result.backwards.tolist())) > 1
+
+
+def test_bisection_closes_in_on_the_smallest_distance(model: nn.Module) -> None:
+    x, labels = batch(model)
+    coarse = LPA(distance=LPIPS, steps=10, bisections=2)(model, x, labels)
+    fine = LPA(distance=LPIPS, steps=10, bisections=8)(model, x, labels)
+    assert (fine.distances <= coarse.distances).all()
+    assert fine.distances.median() < 0.9 * coarse.distances.median()
+    rival = ALMA(distance=LPIPS, steps=100)(model, x, labels)
+    assert fine.distances.median() < 1.5 * rival.distances.median()
+
+
+def test_points_outside_come_back_to_the_ball_and_others_stay(model: nn.Module) -> None:
+    x, labels = batch(model)
+    seen = oracle(model, x, labels)
+    far = (x + 0.2 * (images(4, seed=9) - 0.5)).clamp(0, 1)
+    d = seen.distance(far)
+    bound = d * torch.tensor([0.5, 0.9, 2.0, 1e-4])
+    back = LPA(distance=LPIPS)._project(seen, far, bound)
+    assert (seen.distance(back) <= bound).all()
+    assert torch.equal(back[2], far[2])
+    assert ((back >= 0) & (back <= 1)).all()
+    assert (seen.distance(back)[:2] > 0).all()
+
+
+def test_a_run_keeps_each_samples_own_bound(model: nn.Module) -> None:
+    """What a run finds within its bound is the success; a bound of almost nothing has none."""
+    x, labels = batch(model)
+    seen = oracle(model, x, labels)
+    bound = torch.tensor([1.0, 1e-6, 1.0, 1e-6])
+    LPA(distance=LPIPS, steps=8)._run(seen, bound, stream=0)
+    assert (seen.best_distance <= bound).tolist() == [True, False, True, False]
+
+
+def test_targets_are_reached(model: nn.Module) -> None:
+    x, labels = batch(model)
+    targets = (labels + 1) % 5
+    result = LPA(distance=LPIPS, steps=10, bisections=4)(model, x, labels, targets=targets)
+    assert result.success.all()
+    assert torch.equal(result.predictions, targets)
+
+
+def test_squared_forms_are_used_as_given(model: nn.Module) -> None:
+    x, labels = batch(model)
+    result = LPA(distance=distances.get("lpips", trunk="demo", root=False), steps=10, bisections=4)(
+        model, x, labels
+    )
+    assert result.success.all()
+
+
+def test_a_sample_does_not_depend_on_its_batch(model: nn.Module) -> None:
+    x, labels = batch(model, 5)
+    attack = LPA(distance=LPIPS, steps=4, bisections=3)
+    together = attack(model, x, labels)
+    for row in (0, 3):
+        alone = attack(model, x[row : row + 1], labels[row : row + 1])
+        assert torch.equal(alone.adversarials[0], together.adversarials[row])
+        assert alone.forwards[0] == together.forwards[row]
+
+
+def test_preset_has_no_learned_weights() -> None:
+    preset = LPA.paper(distance="lpips:trunk=demo,linear=none")
+    assert (preset.steps, preset.bisections) == (40, 10)
+    assert LPA.published["distance"] == "lpips:linear=none"
