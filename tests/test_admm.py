@@ -56,6 +56,8 @@ def naive(attack: ADMM, model: Linear, x0: np.ndarray, label: int) -> float:
 
     a = np.arctanh((2 * x0 - 1) * (1 - 1e-6))
     w, z, u = np.zeros((3, x0.size))
+    assert attack.rho is not None
+    assert attack.rate is not None
     for _ in range(attack.outer):
         delta = shrink(z - u, norm, attack.rho)
         near, c, low, high = delta + u, attack.c, 0.0, np.inf
@@ -92,7 +94,7 @@ def test_it_is_the_published_iteration(norm: str, warm: bool) -> None:
     x = images(4, side=4, dtype=torch.float64)
     labels = predictions(model, x)
     settings = {"warm": warm, "rho": 40.0 if norm == "l0" else 12.0, "c": 4.0, "rate": 0.15}
-    attack = ADMM(distance=norm, outer=4, searches=3, steps=12, confidence=0, **settings)
+    attack = ADMM(distance=norm, outer=3, searches=3, steps=8, confidence=0, **settings)
     result = attack(model, x, labels)
     expected = [naive(attack, model, x[row].numpy().ravel(), int(labels[row])) for row in range(4)]
     np.testing.assert_allclose(result.distances.numpy(), expected, rtol=1e-6)
@@ -116,12 +118,12 @@ def test_preset_is_the_driver_script() -> None:
     assert ADMM.paper("l1", steps=7, rate=0.5).rate == 0.5
 
 
-@pytest.mark.parametrize(("norm", "within"), [("l2", 1.03), ("l1", 1.5), ("linf", 1.3)])
+@pytest.mark.parametrize(("norm", "within"), [("l2", 1.05), ("l1", 1.4), ("linf", 1.6)])
 def test_nearly_minimal_on_a_linear_model(norm: str, within: float) -> None:
     model = linear(48, seed=1)
-    x = 0.25 + images(6, side=4) / 2  # far from the box
+    x = 0.25 + images(4, side=4) / 2  # far from the box
     labels = predictions(model, x)
-    result = ADMM(distance=norm, outer=10, searches=5, steps=30)(model, x, labels)
+    result = ADMM(distance=norm, outer=6, searches=3, steps=20)(model, x, labels)
     best = nearest(model, x, labels, norm)
     assert (result.distances >= 0.999 * best).all()
     assert (result.distances <= within * best).all()
@@ -131,8 +133,8 @@ def test_warm_starts_leave_the_flat_ends_of_tanh() -> None:
     model = convolutional()
     x = images(6).round()
     labels = predictions(model, x)
-    warm = ADMM(outer=6, searches=4)(model, x, labels)
-    cold = ADMM(outer=6, searches=4, warm=False)(model, x, labels)
+    warm = ADMM(outer=3, searches=3)(model, x, labels)
+    cold = ADMM(outer=3, searches=3, warm=False)(model, x, labels)
     assert warm.success.all()
     assert warm.success.sum() > cold.success.sum()
 
@@ -142,7 +144,7 @@ def test_targets_are_reached() -> None:
     x = images(6)
     labels = predictions(model, x)
     targets = (labels + 2) % 5
-    result = ADMM(outer=3)(model, x, labels, targets=targets)
+    result = ADMM(outer=2, searches=3)(model, x, labels, targets=targets)
     assert result.success.all()
     assert torch.equal(result.predictions, targets)
 
@@ -152,7 +154,7 @@ def test_a_sample_does_not_depend_on_its_batch(norm: str) -> None:
     model = convolutional()
     x = images(6)
     labels = predictions(model, x)
-    attack = ADMM(distance=norm, outer=2, searches=3, steps=10)
+    attack = ADMM(distance=norm, outer=2, searches=2, steps=6)
     together = attack(model, x, labels)
     for row in (0, 4):
         alone = attack(model, x[row : row + 1], labels[row : row + 1])

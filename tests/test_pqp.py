@@ -11,7 +11,7 @@ from minadv.oracle import Oracle
 from minadv.verification import Settings
 from tests.networks import convolutional, images, predictions
 
-ATTACK = PQP(steps=150, pixels=40, delta=4 / 255)
+ATTACK = PQP(steps=80, pixels=40, delta=6 / 255)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_acceptance_is_the_published_rule(model: nn.Module, targeted: bool) -> N
     """One sample at a time, with probabilities, against the batch with log-probabilities."""
     x, labels = batch(model)
     goals = (labels + 1) % 5 if targeted else labels
-    attack = PQP(steps=60, draws=2, pixels=15, delta=4 / 255, floor=0.9)
+    attack = PQP(steps=25, draws=2, pixels=15, delta=4 / 255, floor=0.9)
     result = attack(model, x, labels, targets=goals if targeted else None)
     for row in range(len(x)):
         one = slice(row, row + 1)

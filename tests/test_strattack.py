@@ -10,7 +10,7 @@ from torch import Tensor
 from minadv import CW
 from minadv.attacks.strattack import StrAttack, _largest
 from minadv.distances.base import per_sample
-from tests.networks import Linear, convolutional, images, linear, predictions
+from tests.networks import Linear, convolutional, generator, images, linear, predictions
 
 
 def groups(delta: Tensor, size: int = 2) -> Tensor:
@@ -84,8 +84,8 @@ def test_answers_are_sparse_in_groups() -> None:
     model = convolutional()
     x = images(8)
     labels = predictions(model, x)
-    sparse = StrAttack(steps=150, searches=4, refine_rounds=2, refine_steps=50)(model, x, labels)
-    dense = CW(steps=100, searches=5, c=0.1)(model, x, labels)
+    sparse = StrAttack(steps=60, searches=3, refine_rounds=2, refine_steps=30)(model, x, labels)
+    dense = CW(steps=50, searches=4, c=0.1, rate=0.02)(model, x, labels)
     both = sparse.success & dense.success
     assert both.sum() >= 6
     changed, all_changed = groups(sparse.adversarials - x), groups(dense.adversarials - x)
@@ -98,7 +98,7 @@ def test_without_the_group_term_it_is_nearly_minimal_on_a_linear_model() -> None
     model = linear(3 * 64, classes=3, seed=1)
     x = images(6, side=8)
     labels = predictions(model, x)
-    result = StrAttack(steps=200, searches=8, tau=0.0, refine_rounds=6, refine_steps=100)(model, x, labels)
+    result = StrAttack(steps=60, searches=6, tau=0.0, refine_rounds=5, refine_steps=50)(model, x, labels)
     weight, logits = model.layer.weight.detach(), model(x).detach()
     slopes = (weight[:, None] - weight[None]).norm(dim=2)
     rows = torch.arange(len(x))
@@ -112,8 +112,8 @@ def test_refinement_leaves_frozen_entries_alone_and_shortens() -> None:
     model = convolutional()
     x = images(8)
     labels = predictions(model, x)
-    found = StrAttack(steps=100, searches=4, refine_rounds=0)(model, x, labels)
-    refined = StrAttack(steps=100, searches=4, refine_rounds=4, refine_steps=60)(model, x, labels)
+    found = StrAttack(steps=40, searches=3, refine_rounds=0)(model, x, labels)
+    refined = StrAttack(steps=40, searches=3, refine_rounds=3, refine_steps=30)(model, x, labels)
     frozen = ~_largest(found.adversarials - x)
     assert (found.success == refined.success).all()
     assert frozen.any()
@@ -137,8 +137,21 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
     model = convolutional()
     x = images(6)
     labels = predictions(model, x)
-    attack = StrAttack(steps=30, searches=3, refine_rounds=2, refine_steps=10)
+    attack = StrAttack(steps=20, searches=2, refine_rounds=2, refine_steps=10)
     together = attack(model, x, labels)
     for row in (0, 4):
         alone = attack(model, x[row : row + 1], labels[row : row + 1])
         assert torch.equal(alone.adversarials[0], together.adversarials[row])
+
+
+def test_groups_need_images() -> None:
+    model = linear(10)
+    x = torch.rand(2, 10, generator=generator())
+    with pytest.raises(ValueError, match=r"strattack groups pixels.*got shape \(batch, 10\)"):
+        StrAttack(steps=1)(model, x, predictions(model, x))
+
+
+def test_presets() -> None:
+    preset = StrAttack.paper()
+    assert (preset.rho, preset.alpha, preset.tau, preset.gamma) == (15, 5, 3, 2)
+    assert (preset.c, preset.refine_c, preset.more_steps) == (1, 5, 1000)

@@ -23,17 +23,17 @@ class Ledger:
         self.spent = torch.ones_like(self.forwards)
 
     def solvent(self, rows: Tensor | None) -> Tensor | None:
-        """Return which of the rows (None is all of them) can afford one more propagation.
+        """Return which of the rows (None is all of them) can afford one more propagation, perhaps none.
 
         Raises:
-            BudgetSpentError: when none can.
+            BudgetSpentError: when no sample at all can.
         """
         if self._budget is None:
             return rows
         able = (self.spent if rows is None else self.spent[rows]) < self._budget
         if able.all() and len(able):
             return rows
-        if not able.any():
+        if not able.any() and (self.spent >= self._budget).all():
             raise BudgetSpentError
         return torch.nonzero(able).flatten() if rows is None else rows[able]
 

@@ -133,8 +133,7 @@ class Oracle:
 
         Args:
             x: (batch, ...) like `originals`.
-            live: (batch,) bool, the samples to look at, at least one; the others leave the batch and cost
-                nothing. Never changed in place: the oracle knows a mask again and gathers its rows once.
+            live: (batch,) bool, the samples to look at; the others leave the batch and cost nothing. Never changed in place: the oracle knows a mask again and gathers its rows once.
             distance_gradient: also compute the gradient of the distance.
         """
         remembered, self._clean = self._clean, None
@@ -148,9 +147,11 @@ class Oracle:
         distance, slope = self._measure(x, part, distance_gradient)
         self._ledger.forward(None if part is None else part.rows)
         leaf = (x if part is None else part.gather(x)).detach().requires_grad_()
-        logits = self._model(leaf.clone())
-        if part is not None:
-            logits = part.scatter(logits, self._clean_logits)
+        logits = self._clean_logits
+        if part is None:
+            logits = self._model(leaf.clone())
+        elif len(part.rows):
+            logits = part.scatter(self._model(leaf.clone()), logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         self._non_finite |= ~margin.isfinite()
         adversarial = (margin < 0) & self._counts(x)
@@ -177,6 +178,8 @@ class Oracle:
         """
         rows = None if probe.part is None else probe.part.rows
         payers = self._ledger.solvent(rows if live is None else self._rows_of(live))
+        if payers is not None and not len(payers):
+            return torch.zeros_like(probe.x)
         self._ledger.backward(payers)
         found = None
         if values.requires_grad:

@@ -15,6 +15,7 @@ class Card:
         attack: the class's name.
         about: what it is, in one line, with its source.
         distances: families it can minimise (without options); None is any differentiable distance.
+        usual: the distance it minimises unless told otherwise.
         targeted: whether it can be asked for a class.
         classes: fewest classes, with its own defaults.
         gradients: whether it needs the model's gradient.
@@ -24,6 +25,7 @@ class Card:
     attack: str
     about: str
     distances: tuple[str, ...] | None
+    usual: str = "l2"
     targeted: bool = True
     classes: int = 2
     gradients: bool = True
@@ -40,10 +42,12 @@ REGISTRY: dict[str, Card] = {
     "fmn": Card("FMN", "fast minimum norm, adaptive radius (Pintor et al., NeurIPS 2021)", LP),
     "fab": Card("FAB", "fast adaptive boundary, and FAB^T (Croce and Hein, ICML 2020)", CONVEX, targeted=False),
     "cw": Card("CW", "penalty with a search for its constant, tanh space (Carlini and Wagner, S&P 2017)", None),
-    "ead": Card("EAD", "elastic net by accelerated proximal gradient (Chen et al., AAAI 2018)", ("l1",)),
+    "ead": Card("EAD", "elastic net by accelerated proximal gradient (Chen et al., AAAI 2018)", ("l1",), "l1"),
     "apgd": Card("APGD", "auto-PGD in a ball of given radius (Croce and Hein, ICML 2020)", CONVEX, classes=3),
-    "minimal_apgd": Card("MinimalAPGD", "APGD, the radius bisected per sample", CONVEX, classes=3, module="apgd"),
-    "percal": Card("PerCAL", "colour distance, alternating losses (Zhao et al., CVPR 2020)", ("ciede2000",)),
+    "minimal_apgd": Card("MinimalAPGD", "APGD, the radius bisected per sample", CONVEX, classes=4, module="apgd"),
+    "percal": Card(
+        "PerCAL", "colour distance, alternating losses (Zhao et al., CVPR 2020)", ("ciede2000",), "ciede2000"
+    ),
     "pdgd": Card("PDGD", "primal-dual gradient descent (Matyasko and Chau, 2021)", ("l2",)),
     "pdpgd": Card("PDPGD", "primal-dual proximal gradient descent (the same)", LP, module="pdgd"),
     "deepfool": Card(
@@ -59,14 +63,14 @@ REGISTRY: dict[str, Card] = {
         targeted=False,
         module="deepfool",
     ),
-    "sigma_zero": Card("SigmaZero", "σ-zero: smooth ℓ0, adaptive threshold (Cinà et al., ICLR 2025)", ("l0",)),
+    "sigma_zero": Card("SigmaZero", "σ-zero: smooth ℓ0, adaptive threshold (Cinà et al., ICLR 2025)", ("l0",), "l0"),
     "trust_region": Card(
         "TrustRegion", "trust region towards one class (Yao et al., CVPR 2019)", ("l2", "linf"), targeted=False
     ),
     "strattack": Card("StrAttack", "group-sparse perturbations by ADMM (Xu et al., ICLR 2019)", ("l2",)),
     "admm": Card("ADMM", "distance and penalty split by ADMM (Zhao et al., ACM MM 2018)", LP),
-    "lpa": Card("LPA", "Lagrangian perceptual attack, bound bisected (Laidlaw et al., ICLR 2021)", ("lpips",)),
-    "pqp": Card("PQP", "black-box, guided by SSIM (Gragnaniello et al., PRL 2021)", ("ssim",), gradients=False),
+    "lpa": Card("LPA", "Lagrangian perceptual attack, bound bisected (Laidlaw et al., ICLR 2021)", ("lpips",), "lpips"),
+    "pqp": Card("PQP", "black-box, guided by SSIM (Gragnaniello et al., PRL 2021)", ("ssim",), "ssim", gradients=False),
 }
 
 

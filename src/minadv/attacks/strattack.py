@@ -85,7 +85,16 @@ class StrAttack(Attack):
             require(argument, getattr(self, argument), getattr(self, argument) >= 0, "≥ 0")
 
     def search(self, oracle: Oracle) -> None:
-        """Run section 12 of attacks.md."""
+        """Run section 12 of attacks.md.
+
+        Raises:
+            ValueError: for inputs that are no images: pixels are grouped.
+        """
+        if oracle.originals.ndim != 4:
+            shape = ", ".join(map(str, oracle.originals.shape[1:]))
+            raise ValueError(
+                f"strattack groups pixels of images (batch, channels, height, width), got shape (batch, {shape})"
+            )
         c = Constant.starting_at(self.c, oracle.best_distance, GROWTH)
         for search in oracle.rounds(self.searches):
             c = c.after(self._run(oracle, c.value, search))

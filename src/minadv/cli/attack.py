@@ -39,12 +39,14 @@ def attack(
     ] = None,
     attack: Annotated[str, typer.Option(help="See [b]minadv list attacks[/].", rich_help_panel=ATTACK)] = "alma",
     distance: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What to minimise, as NAME or NAME:key=value,…; see [b]minadv list distances[/].",
+            help="What to minimise, as NAME or NAME:key=value,…; see [b]minadv list distances[/]. "
+            "[dim]default: the attack's own, l2 for most[/]",
+            show_default=False,
             rich_help_panel=ATTACK,
         ),
-    ] = "l2",
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -125,7 +127,7 @@ def attack(
 ) -> None:
     """Find the smallest perturbations that change a model's answers; write them to a folder with a report."""
     with one_line_errors(debug), plain_warnings():
-        from minadv.cli import running
+        from minadv.cli import running, settings
 
         running.run(
             running.Request(
@@ -134,7 +136,7 @@ def attack(
                 samples=DEMO_SAMPLES if samples is None and data == "demo" else samples,
                 target=target,
                 attack=attack,
-                distance=distance,
+                distance=distance or settings.usual_distance(attack),
                 options={
                     "steps": steps,
                     "levels": levels,

@@ -83,6 +83,12 @@ def parse(cls: type[Attack], key: str, text: str) -> Any:
         raise ValueError(f"-p {key} needs {needed}, got {text!r}") from error
 
 
+def usual_distance(attack: str) -> str:
+    """Return the distance that an attack minimises when none is asked for."""
+    card = attacks.REGISTRY.get(attack)
+    return "l2" if card is None else card.usual
+
+
 def distance_for(distance: str, model: str) -> str:
     """Return the distance to use with this model: LPIPS on the demo takes the demo's own features."""
     return "lpips:trunk=demo" if distance == "lpips" and model.partition("@")[0] == "demo" else distance
