@@ -99,7 +99,8 @@ CASES = [
     Case("admm", "l0", steps(10, outer=2, searches=3), lambda f, b: (f, b) == (120, 60)),
     Case("admm", "l1", steps(10, outer=2, searches=3), lambda f, b: (f, b) == (120, 60), ({}, 1.6)),
     Case("admm", "l2", steps(10, outer=2, searches=3), lambda f, b: (f, b) == (120, 60), ({}, 0.1), binary=False),
-    Case("admm", "linf", steps(10, outer=2, searches=3), lambda f, b: (f, b) == (120, 60), ({}, 0.3), binary=False),
+    Case("admm", "linf", steps(10, outer=2, searches=3),
+         lambda f, b: (f, b) == (120, 60), ({}, 0.3), binary=False),
     Case("lpa", "lpips:trunk=demo", steps(5, bisections=4), lambda f, b: f - b == 4, asr=0.7),
     Case("pqp", "ssim", steps(300, floor=0.2), lambda f, b: b == 0 and f % 2 == 1, asr=0.1, binary=False),
 ]  # fmt: skip
@@ -136,7 +137,9 @@ def test_every_attack_and_distance_has_a_case() -> None:
         assert card.distances is None or tried == set(card.distances)
 
 
-def check_answers(result: Result, case: Case, model: nn.Module, x: Tensor, wrong: Callable[[Tensor], Tensor]) -> None:
+def check_answers(
+    result: Result, case: Case, model: nn.Module, x: Tensor, wrong: Callable[[Tensor], Tensor]
+) -> None:
     a, z = result.adversarials, model(result.adversarials)
     assert a.shape == x.shape
     assert ((a >= 0) & (a <= 1)).all()

@@ -125,7 +125,9 @@ class Oracle:
         """Nearest image that counts: clipped to [0, 1], and on the grid of `levels` when that is set."""
         return quantise(x.clamp(0, 1), self._settings.levels)
 
-    def probe(self, x: Tensor, live: Tensor | None = None, distance_gradient: bool = False) -> Probe:
+    def probe(
+        self, x: Tensor, live: Tensor | None = None, distance_gradient: bool = False, answers: bool = True
+    ) -> Probe:
         """Classify `x` (one forward) and remember each sample's best adversarial.
 
         The clean images themselves were already seen, and cost nothing again while that pass is remembered
@@ -133,8 +135,10 @@ class Oracle:
 
         Args:
             x: (batch, ...) like `originals`.
-            live: (batch,) bool, the samples to look at; the others leave the batch and cost nothing. Never changed in place: the oracle knows a mask again and gathers its rows once.
+            live: (batch,) bool, the samples to look at; the others leave the batch and cost nothing. Never changed
+                in place: the oracle knows a mask again and gathers its rows once.
             distance_gradient: also compute the gradient of the distance.
+            answers: whether these points may be answers; an attack may look at others on the way.
         """
         remembered, self._clean = self._clean, None
         if x is self.originals and live is None and remembered is not None:
@@ -155,7 +159,8 @@ class Oracle:
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         self._non_finite |= ~margin.isfinite()
         adversarial = (margin < 0) & self._counts(x)
-        self._keep_best(x, distance, adversarial)
+        if answers:
+            self._keep_best(x, distance, adversarial)
         self._record(distance)
         return Probe(x, logits, adversarial, distance, slope, leaf, part)
 

@@ -41,7 +41,7 @@ REGISTRY: dict[str, Card] = {
     "ddn": Card("DDN", "decoupled direction and norm (Rony et al., CVPR 2019)", ("l2",)),
     "fmn": Card("FMN", "fast minimum norm, adaptive radius (Pintor et al., NeurIPS 2021)", LP),
     "fab": Card("FAB", "fast adaptive boundary, and FAB^T (Croce and Hein, ICML 2020)", CONVEX, targeted=False),
-    "cw": Card("CW", "penalty with a search for its constant, tanh space (Carlini and Wagner, S&P 2017)", None),
+    "cw": Card("CW", "weighted penalty, the weight searched (Carlini and Wagner, S&P 2017)", None),
     "ead": Card("EAD", "elastic net by accelerated proximal gradient (Chen et al., AAAI 2018)", ("l1",), "l1"),
     "apgd": Card("APGD", "auto-PGD in a ball of given radius (Croce and Hein, ICML 2020)", CONVEX, classes=3),
     "minimal_apgd": Card("MinimalAPGD", "APGD, the radius bisected per sample", CONVEX, classes=4, module="apgd"),
@@ -63,14 +63,16 @@ REGISTRY: dict[str, Card] = {
         targeted=False,
         module="deepfool",
     ),
-    "sigma_zero": Card("SigmaZero", "σ-zero: smooth ℓ0, adaptive threshold (Cinà et al., ICLR 2025)", ("l0",), "l0"),
+    "sigma_zero": Card("SigmaZero", "σ-zero, smooth ℓ0 and a threshold (Cinà et al., ICLR 2025)", ("l0",), "l0"),
     "trust_region": Card(
         "TrustRegion", "trust region towards one class (Yao et al., CVPR 2019)", ("l2", "linf"), targeted=False
     ),
     "strattack": Card("StrAttack", "group-sparse perturbations by ADMM (Xu et al., ICLR 2019)", ("l2",)),
     "admm": Card("ADMM", "distance and penalty split by ADMM (Zhao et al., ACM MM 2018)", LP),
-    "lpa": Card("LPA", "Lagrangian perceptual attack, bound bisected (Laidlaw et al., ICLR 2021)", ("lpips",), "lpips"),
-    "pqp": Card("PQP", "black-box, guided by SSIM (Gragnaniello et al., PRL 2021)", ("ssim",), "ssim", gradients=False),
+    "lpa": Card("LPA", "Lagrangian perceptual attack, bisected (Laidlaw et al., ICLR 2021)", ("lpips",), "lpips"),
+    "pqp": Card(
+        "PQP", "black box, led by SSIM (Gragnaniello et al., PRL 2021)", ("ssim",), "ssim", gradients=False
+    ),
 }
 
 

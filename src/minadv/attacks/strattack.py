@@ -117,7 +117,8 @@ class StrAttack(Attack):
             delta = rho / (rho + 2 * self.gamma) * (z - u)
             w = (z - s).clamp(-x0, 1 - x0)
             y = proximal.groups(z - v, weight, self.group)
-            probe = _look(oracle, oracle.project(x0 + z) if k else x0)
+            # no answer even where it is adversarial: its groups are not sparse
+            probe = oracle.probe(oracle.project(x0 + z) if k else x0, answers=False)
             g = self._hinge(oracle, probe, c)
             eta = self.alpha * math.sqrt(k + 1)
             pull = rho * (double * (delta + u) + (w + s) + (y + v))
@@ -144,14 +145,6 @@ class StrAttack(Attack):
         """Gradient of c·max(0, margin + confidence)."""
         hinge = oracle.goal.margin(probe.logits, self.confidence)
         return oracle.gradient(probe, hinge, c * (hinge.detach() > 0), live)
-
-
-def _look(oracle: Oracle, x: Tensor) -> Probe:
-    """Probe the model's variable z, which is no answer even where it is adversarial: its groups are not sparse."""
-    oracle.rank_by(lambda x: torch.full_like(x.flatten(1)[:, 0], torch.inf))
-    probe = oracle.probe(x)
-    oracle.rank_by(oracle.distance)
-    return probe
 
 
 def _largest(delta: Tensor) -> Tensor:
