@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.distances import Anchored, Distance, anchor
-from minadv.distances.base import per_sample
+from minadv.distances import Distance, anchor
+from minadv.distances.base import Selectable, per_sample
 from minadv.goals import Goal
 from minadv.ledger import Ledger
-from minadv.probe import Part, Probe, Step
-from minadv.result import Result, Trace
+from minadv.parts import Parts
+from minadv.probe import Probe, Step
+from minadv.result import Result, assemble
 from minadv.validation import check_logits, check_range
 from minadv.verification import Outcome, Settings, quantise, verify
 
@@ -65,7 +66,10 @@ class Oracle:
         self.goal = goal.select(self._rows)
         self.distance = anchor(distance, self.originals)
         # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
-        self.surrogate: Anchored = getattr(self.distance, "surrogate", self.distance)
+        self.surrogate: Selectable = getattr(self.distance, "surrogate", self.distance)
+        self._parts = Parts(
+            self.distance, self.surrogate, lambda rows: settings.fill(rows.to(inputs.device), inputs)
+        )
         self._clean = Probe(
             x=self.originals,
             logits=logits if untouched else logits[self._rows],
@@ -77,9 +81,6 @@ class Oracle:
         )
         self._clean_logits = self._clean.logits.detach()
         self._ledger = Ledger(len(self._rows), settings.budget)
-        self._mask: Tensor | None = None
-        self._mask_rows: Tensor | None = None
-        self._part: Part | None = None
         self._round = (0, 1)
         self._best = self.originals.clone()
         self._best_distance = self._best_rank = torch.full_like(self._clean.distance, torch.inf)
@@ -146,10 +147,11 @@ class Oracle:
             self._record(remembered.distance)
             return remembered
         del remembered  # frees the clean pass's graph before the next one is built
-        part = self._select(live)
+        rows = self._ledger.solvent(self._parts.rows(live))
+        part = None if rows is None else self._parts.of(rows)
         # the distance first: its own intermediates are gone before the model's graph takes memory
-        distance, slope = self._measure(x, part, distance_gradient)
-        self._ledger.forward(None if part is None else part.rows)
+        distance, slope = self._parts.measure(x, part, distance_gradient)
+        self._ledger.forward(rows)
         leaf = (x if part is None else part.gather(x)).detach().requires_grad_()
         logits = self._clean_logits
         if part is None:
@@ -182,7 +184,7 @@ class Oracle:
             ValueError: when the model's logits do not depend differentiably on its inputs.
         """
         rows = None if probe.part is None else probe.part.rows
-        payers = self._ledger.solvent(rows if live is None else self._rows_of(live))
+        payers = self._ledger.solvent(rows if live is None else self._parts.rows(live))
         if payers is not None and not len(payers):
             return torch.zeros_like(probe.x)
         self._ledger.backward(payers)
@@ -226,49 +228,13 @@ class Oracle:
             clean_predictions=self.clean_logits.argmax(dim=1),
             distance=self._distance.name,
             confidence=self._settings.confidence,
-            trace=self._traces(),
+            trace=assemble(self._trace, self._rows, len(self._inputs)) if self._settings.trace else None,
         )
 
     def _scatter(self, whole: Tensor, attacked: Tensor) -> Tensor:
         """Put the attacked rows back among all rows of the batch."""
         whole[self._rows] = attacked
         return whole
-
-    def _select(self, live: Tensor | None) -> Part | None:
-        """Return the rows that are live and can pay for a forward; None is all of them."""
-        rows = self._ledger.solvent(None if live is None else self._rows_of(live))
-        if rows is None:
-            return None
-        if self._part is None or not torch.equal(self._part.rows, rows):
-            index = self._settings.fill(rows.to(self.originals.device), self.originals)
-            near, surrogate = (_select(distance, index) for distance in (self.distance, self.surrogate))
-            self._part = Part(rows, index, near, surrogate)
-        return self._part
-
-    def _rows_of(self, live: Tensor) -> Tensor | None:
-        """Row numbers of a mask, on the CPU; None is all. A mask seen again costs no transfer."""
-        if live is not self._mask:
-            rows = torch.nonzero(live).flatten().cpu()
-            self._mask, self._mask_rows = live, rows if len(rows) < len(live) else None
-        return self._mask_rows
-
-    def _measure(self, x: Tensor, part: Part | None, gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """Distance of the rows of `part` (0 elsewhere), and its gradient where it is asked for."""
-        near, surrogate = self.distance, self.surrogate
-        selected = part is not None and part.distance is not None and part.surrogate is not None
-        if part is not None and part.distance is not None and part.surrogate is not None:
-            x, near, surrogate = part.gather(x), part.distance, part.surrogate
-        slope = None
-        if gradient:
-            distance, slope = surrogate.value_and_gradient(x)
-            distance = distance if self.surrogate is self.distance else near(x)
-        else:
-            with torch.no_grad():
-                distance = near(x)
-        if part is not None and selected:
-            distance = part.scatter(distance, torch.zeros_like(self._best_distance))
-            slope = None if slope is None else part.scatter(slope, torch.zeros_like(self.originals))
-        return distance, slope
 
     def _counts(self, x: Tensor) -> Tensor:
         """Whether each image is one that `project` returns: an attack may probe others, to differentiate there."""
@@ -288,21 +254,3 @@ class Oracle:
     def _record(self, distance: Tensor) -> None:
         if self._settings.trace:
             self._trace.append((self._ledger.spent.to(distance.device, copy=True), self._best_distance.clone()))
-
-    def _traces(self) -> Trace | None:
-        """Traces over the whole batch: already adversarial samples are at 0 from the first query on."""
-        if not self._settings.trace:
-            return None
-        shape = (max(len(self._trace), 1), len(self._inputs))
-        spent = torch.ones(shape, dtype=torch.int64, device=self._inputs.device)
-        distances = torch.zeros(shape, dtype=self._best_distance.dtype, device=self._inputs.device)
-        if self._trace:
-            spent[:, self._rows] = torch.stack([spent for spent, _ in self._trace])
-            distances[:, self._rows] = torch.stack([best for _, best in self._trace])
-        return Trace(spent, distances)
-
-
-def _select(anchored: Anchored, rows: Tensor) -> Anchored | None:
-    """Return the distance to some of the originals; None when it cannot tell them apart (a user's own class)."""
-    select = getattr(anchored, "select", None)
-    return None if select is None else select(rows)

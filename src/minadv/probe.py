@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances import Anchored
+from minadv.parts import Part
 
 
 @dataclass(frozen=True)
@@ -15,30 +15,6 @@ class Step:
     index: int
     steps: int
     distances: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Some of the attacked rows, gathered for the model and scattered back for the attack.
-
-    Attributes:
-        rows: indices on the CPU, for the books.
-        index: the same on the device, filled up with copies of the last to a batch size that rounds alike.
-        distance, surrogate: to the originals of `index`; None where the distance cannot select rows.
-    """
-
-    rows: Tensor
-    index: Tensor
-    distance: Anchored | None
-    surrogate: Anchored | None
-
-    def gather(self, whole: Tensor) -> Tensor:
-        """Rows of a tensor that holds all attacked samples."""
-        return whole[self.index]
-
-    def scatter(self, part: Tensor, whole: Tensor) -> Tensor:
-        """Copy of `whole` with this part's rows replaced; copies that fill up are dropped."""
-        return whole.index_copy(0, self.index[: len(self.rows)], part[: len(self.rows)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,6 +91,20 @@ class Result:
         return replace(self, trace=trace, **tensors)
 
 
+def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, samples: int) -> Trace | None:
+    """Trace of a batch from (spent, best distance) of its attacked rows at every query.
+
+    Samples that were adversarial from the start are at 0 from the first query on.
+    """
+    if not records:
+        return Trace(torch.ones(1, samples, dtype=torch.int64), torch.zeros(1, samples))
+    spent, best = (torch.stack(column) for column in zip(*records, strict=True))
+    propagations = spent.new_ones(len(records), samples)
+    distances = best.new_zeros(len(records), samples)
+    propagations[:, rows], distances[:, rows] = spent, best
+    return Trace(propagations, distances)
+
+
 def concatenate(results: Sequence[Result]) -> Result:
     """Join the results of several batches; shorter traces go on with their last row."""
     first = results[0]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minadv import proximal
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive
 from minadv.attacks.constant import Constant
 from minadv.attacks.directions import inner
 from minadv.attacks.tanh import TanhSpace
@@ -62,12 +62,9 @@ class ADMM(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for argument in ("outer", "searches", "steps"):
-            steps_at_least(getattr(self, argument), argument=argument)
-        require("c", self.c, self.c > 0, "> 0")
-        for argument in ("rho", "rate"):
-            value = getattr(self, argument)
-            require(argument, value, value is None or value > 0, "None or > 0")
+        counts(self, "outer", "searches", "steps")
+        positive(self, "c")
+        positive(self, "rho", "rate", or_none=True)
 
     @classmethod
     def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "ADMM":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minadv import distances, penalties
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.bisection import bisect, bracket
 from minadv.attacks.directions import nonzero
 from minadv.distances import Distance
@@ -80,17 +80,13 @@ class ALMA(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps_at_least(self.steps)
-        steps_at_least(self.check_every, argument="check_every")
+        counts(self, "steps", "check_every")
         require("constraint", self.constraint, self.constraint in ("dlr", "margin"), "'dlr' or 'margin'")
         for argument in ("alpha", "alpha_rms", "momentum"):
             value = getattr(self, argument)
             require(argument, value, value is None or 0 <= value < 1, "None or in [0, 1)")
-        for argument in ("mu", "rho", "improvement", "rho_growth", "final_step"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
-        for argument in ("first_distance", "first_step_limit"):
-            value = getattr(self, argument)
-            require(argument, value, value is None or value > 0, "None or > 0")
+        positive(self, "mu", "rho", "improvement", "rho_growth", "final_step")
+        positive(self, "first_distance", "first_step_limit", or_none=True)
         if isinstance(self.penalty, str):
             penalties.get(self.penalty)
         else:

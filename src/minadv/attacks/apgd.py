@@ -14,7 +14,7 @@ from torch import Tensor
 
 from minadv import losses, random
 from minadv.attacks.ascent import Ascent, Ball
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.boundary import labels_of, others_by_logit
 from minadv.attacks.directions import farthest
 from minadv.distances import Distance
@@ -51,10 +51,9 @@ class Ascending:
 
     def check(self) -> None:
         """Raise ValueError for a hyper-parameter out of its range."""
-        for argument in ("steps", "restarts"):
-            steps_at_least(getattr(self, argument), argument=argument)
+        counts(self, "steps", "restarts")
         if self.n_targets is not None:
-            steps_at_least(self.n_targets, argument="n_targets")
+            counts(self, "n_targets")
         require("loss", self.loss, self.loss in ("dlr", "cross-entropy"), "'dlr' or 'cross-entropy'")
         known = self.target_loss in ("label", "target")
         require("target_loss", self.target_loss, known, "'label' or 'target'")
@@ -108,7 +107,7 @@ class APGD(Ascending, Attack):
     def __post_init__(self) -> None:
         Attack.__post_init__(self)
         self.check()
-        require("radius", self.radius, self.radius is None or self.radius > 0, "None or > 0")
+        positive(self, "radius", or_none=True)
 
     def search(self, oracle: Oracle) -> None:
         """Run section 9 of attacks.md at one radius."""
@@ -138,8 +137,8 @@ class MinimalAPGD(Ascending, Attack):
     def __post_init__(self) -> None:
         Attack.__post_init__(self)
         self.check()
-        steps_at_least(self.bisections, argument="bisections")
-        require("largest", self.largest, self.largest is None or self.largest > 0, "None or > 0")
+        counts(self, "bisections")
+        positive(self, "largest", or_none=True)
 
     @classmethod
     def paper(

@@ -136,9 +136,19 @@ class Attack(ABC):
         """Look for adversarials by probing the oracle, which keeps the best."""
 
 
-def steps_at_least(value: object, least: int = 1, argument: str = "steps") -> None:
-    """Raise ValueError unless a number of steps is a whole number of at least `least`."""
-    require(argument, value, whole(value) and cast("int", value) >= least, f"a whole number ≥ {least}")
+def counts(settings: object, *arguments: str, least: int = 1) -> None:
+    """Raise ValueError unless the named hyper-parameters are whole numbers of at least `least`."""
+    for argument in arguments:
+        value = getattr(settings, argument)
+        require(argument, value, whole(value) and value >= least, f"a whole number ≥ {least}")
+
+
+def positive(settings: object, *arguments: str, or_none: bool = False) -> None:
+    """Raise ValueError unless the named hyper-parameters are above 0 (or None)."""
+    for argument in arguments:
+        value = getattr(settings, argument)
+        satisfied = or_none if value is None else value > 0
+        require(argument, value, satisfied, "None or > 0" if or_none else "> 0")
 
 
 def whole(value: object) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.abort import Compat, Progress
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.constant import Constant
 from minadv.attacks.tanh import TanhSpace
 from minadv.distances.base import per_sample
@@ -50,11 +50,8 @@ class CW(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps_at_least(self.steps)
-        for argument in ("searches", "patience"):
-            steps_at_least(getattr(self, argument), argument=argument)
-        for argument in ("c", "rate"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        counts(self, "steps", "searches", "patience")
+        positive(self, "c", "rate")
         require("compat", self.compat, self.compat in ("sample", "batch"), "'sample' or 'batch'")
 
     def search(self, oracle: Oracle) -> None:

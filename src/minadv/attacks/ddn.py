@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.directions import TINY, farthest, norm, unit
 from minadv.attacks.schedules import cosine
 from minadv.distances.base import per_sample
@@ -40,10 +40,9 @@ class DDN(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps_at_least(self.steps)
+        counts(self, "steps")
         require("gamma", self.gamma, 0 < self.gamma < 1, "in (0, 1)")
-        for argument in ("radius", "step", "final_step"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        positive(self, "radius", "step", "final_step")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 6 of attacks.md."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.bisection import bisect
 from minadv.attacks.boundary import Boundary, labels_of, nearest, towards
 from minadv.attacks.directions import TINY, dual, inner, norm
@@ -66,7 +66,7 @@ class DeepFool(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps_at_least(self.steps)
+        counts(self, "steps")
         require("overshoot", self.overshoot, self.overshoot >= 0, "≥ 0")
 
     def search(self, oracle: Oracle) -> None:
@@ -104,9 +104,8 @@ class SuperDeepFool(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for argument in ("steps", "deepfool_steps"):
-            steps_at_least(getattr(self, argument), argument=argument)
-        steps_at_least(self.searches, 0, "searches")
+        counts(self, "steps", "deepfool_steps")
+        counts(self, "searches", least=0)
         require("overshoot", self.overshoot, self.overshoot >= 0, "≥ 0")
 
     def search(self, oracle: Oracle) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from minadv.attacks.abort import Compat, Progress
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.constant import Constant
 from minadv.attacks.directions import inner, norm
 from minadv.distances import Distance
@@ -53,11 +53,8 @@ class EAD(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps_at_least(self.steps)
-        for argument in ("searches", "patience"):
-            steps_at_least(getattr(self, argument), argument=argument)
-        for argument in ("c", "rate", "beta"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        counts(self, "steps", "searches", "patience")
+        positive(self, "c", "rate", "beta")
         require("rule", self.rule, self.rule in ("l1", "en"), "'l1' or 'en'")
         require("compat", self.compat, self.compat in ("sample", "batch"), "'sample' or 'batch'")
 

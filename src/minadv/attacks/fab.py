@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
 from minadv.attacks.directions import dual, norm
 from minadv.distances.base import per_sample
@@ -47,10 +47,9 @@ class FAB(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for argument in ("steps", "restarts"):
-            steps_at_least(getattr(self, argument), argument=argument)
+        counts(self, "steps", "restarts")
         if self.n_targets is not None:
-            steps_at_least(self.n_targets, argument="n_targets")
+            counts(self, "n_targets")
         for argument in ("alpha_max", "back"):
             require(argument, getattr(self, argument), 0 < getattr(self, argument) <= 1, "in (0, 1]")
         require("overshoot", self.overshoot, self.overshoot >= 1, "≥ 1")

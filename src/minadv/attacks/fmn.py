@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minadv import projections
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.directions import TINY, dual, farthest, norm, unit
 from minadv.attacks.schedules import cosine
 from minadv.oracle import Oracle
@@ -47,8 +47,9 @@ class FMN(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps_at_least(self.steps)
-        require("step", self.step, self.step is None or self.step > 0, "None or > 0")
+        counts(self, "steps")
+        positive(self, "final_step")
+        positive(self, "step", or_none=True)
         require("overshoot", self.overshoot, self.overshoot >= 1, "≥ 1")
         for argument in ("gamma", "final_gamma"):
             value = getattr(self, argument)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive
 from minadv.attacks.bisection import bisect
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric
@@ -63,10 +63,8 @@ class LPA(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for argument in ("steps", "bisections"):
-            steps_at_least(getattr(self, argument), argument=argument)
-        for argument in ("largest", "probing", "cap"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        counts(self, "steps", "bisections")
+        positive(self, "largest", "probing", "cap")
 
     @classmethod
     def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "LPA":

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from minadv import proximal
 from minadv.attacks.adam import Adam
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric, linear
 from minadv.distances.base import per_sample
@@ -71,9 +71,8 @@ class PrimalDual:
 
     def check(self) -> None:
         """Raise ValueError for a hyper-parameter out of its range."""
-        steps_at_least(self.steps)
-        for argument in ("rate", "dual_rate"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        counts(self, "steps")
+        positive(self, "rate", "dual_rate")
         for argument in ("final_rate", "final_dual_rate", "first_ratio", "least_ratio"):
             require(argument, getattr(self, argument), 0 < getattr(self, argument) <= 1, "in (0, 1]")
         require("smoothing", self.smoothing, 0 <= self.smoothing < 1, "in [0, 1)")

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive
 from minadv.attacks.directions import TINY, norm, unit
 from minadv.attacks.schedules import cosine
 from minadv.distances import Distance
@@ -41,9 +41,8 @@ class PerCAL(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps_at_least(self.steps)
-        for argument in ("step", "colour_step"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        counts(self, "steps")
+        positive(self, "step", "colour_step")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 10 of attacks.md."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, require
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
@@ -51,8 +51,7 @@ class PQP(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for argument in ("steps", "pixels", "draws"):
-            steps_at_least(getattr(self, argument), argument=argument)
+        counts(self, "steps", "pixels", "draws")
         for argument in ("delta", "share"):
             require(argument, getattr(self, argument), 0 < getattr(self, argument) <= 1, "in (0, 1]")
         require("floor", self.floor, self.floor < 1, "< 1")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.adam import Adam
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import cosine
 from minadv.distances import Distance
@@ -46,9 +46,8 @@ class SigmaZero(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        steps_at_least(self.steps)
-        for argument in ("rate", "final_rate", "sigma", "threshold_rate"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        counts(self, "steps")
+        positive(self, "rate", "final_rate", "sigma", "threshold_rate")
         require("threshold", self.threshold, 0 <= self.threshold <= 1, "in [0, 1]")
 
     def search(self, oracle: Oracle) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minadv import proximal
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.constant import Constant
 from minadv.oracle import Oracle
 from minadv.probe import Probe
@@ -75,12 +75,9 @@ class StrAttack(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for argument in ("steps", "searches", "group", "refine_steps"):
-            steps_at_least(getattr(self, argument), argument=argument)
-        for argument in ("more_steps", "refine_rounds"):
-            steps_at_least(getattr(self, argument), 0, argument)
-        for argument in ("c", "rho", "alpha", "refine_c"):
-            require(argument, getattr(self, argument), getattr(self, argument) > 0, "> 0")
+        counts(self, "steps", "searches", "group", "refine_steps")
+        counts(self, "more_steps", "refine_rounds", least=0)
+        positive(self, "c", "rho", "alpha", "refine_c")
         for argument in ("tau", "gamma"):
             require(argument, getattr(self, argument), getattr(self, argument) >= 0, "≥ 0")
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from minadv.attacks.base import Attack, require, steps_at_least
+from minadv.attacks.base import Attack, counts, positive, require
 from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
 from minadv.attacks.deepfool import cross
 from minadv.attacks.directions import dual
@@ -43,9 +43,8 @@ class TrustRegion(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for argument in ("steps", "n_classes"):
-            steps_at_least(getattr(self, argument), argument=argument)
-        require("radius", self.radius, self.radius > 0, "> 0")
+        counts(self, "steps", "n_classes")
+        positive(self, "radius")
         require("overshoot", self.overshoot, self.overshoot >= 0, "≥ 0")
 
     def search(self, oracle: Oracle) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from minadv.distances.base import Anchored, ByAutograd, Custom, Distance, Rows
+from minadv.distances.base import Anchored, Custom, Distance, Reanchored, Selectable
 from minadv.distances.ciede2000 import CIEDE2000
 from minadv.distances.lp import Lp
 from minadv.distances.lpips import LPIPS
@@ -79,16 +79,10 @@ def _named(name: str) -> Distance:
     return get(name)
 
 
-def anchor(distance: Distance, x0: Tensor) -> Anchored:
-    """Return the distance to `x0`, with a gradient by autograd where it does not bring its own."""
+def anchor(distance: Distance, x0: Tensor) -> Selectable:
+    """Return the distance to `x0`, with a gradient and a choice of rows where it does not bring its own."""
     anchored = distance.anchored(x0)
-    if hasattr(anchored, "value_and_gradient"):
-        return anchored
-
-    def value(x: Tensor, rows: Rows) -> Tensor:
-        return (anchored if isinstance(rows, slice) else distance.anchored(x0[rows]))(x)
-
-    return ByAutograd(value)
+    return anchored if isinstance(anchored, Selectable) else Reanchored(anchored, distance, x0)
 
 
 def as_published(distance: Any) -> Any:

@@ -27,6 +27,15 @@ class Anchored(Protocol):
 
 
 @runtime_checkable
+class Selectable(Anchored, Protocol):
+    """Anchored distance that can leave originals out."""
+
+    def select(self, rows: Tensor) -> "Selectable":
+        """Return the distance to the originals of the given rows (indices)."""
+        ...
+
+
+@runtime_checkable
 class Distance(Protocol):
     """A distance between images (batch, ...) in [0, 1]; `name` labels it in every output."""
 
@@ -79,6 +88,28 @@ class ByAutograd:
             value = self.value(leaf, rows)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Reanchored:
+    """A user's anchored distance, with what it lacks: a gradient by autograd, and anchoring again to select."""
+
+    anchored: Callable[[Batch], PerSample]
+    distance: Distance
+    x0: Tensor
+
+    def __call__(self, x: Batch) -> PerSample:
+        """Distance of each row of `x` to its original."""
+        return self.anchored(x)
+
+    def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
+        """Return the distances and their gradients."""
+        own = getattr(self.anchored, "value_and_gradient", None)
+        return own(x) if own else ByAutograd(lambda x, _rows: self.anchored(x)).value_and_gradient(x)
+
+    def select(self, rows: Tensor) -> "Reanchored":
+        """Return the distance to the originals of the given rows."""
+        return Reanchored(self.distance.anchored(self.x0[rows]), self.distance, self.x0[rows])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,51 @@
+"""The attacks of the ALMA paper's tables 4 to 15, by the names and with the settings of their rows."""
+
+from typing import Any, Literal
+
+from minadv.attacks.base import Attack
+
+Data = Literal["mnist", "cifar10", "imagenet"]
+
+# per distance: name of the row's attack, its name here, and its steps (one row each)
+_ROWS: dict[str, tuple[tuple[str, str, tuple[int, ...]], ...]] = {
+    "l1": (("EAD 9×{}", "ead", (100, 1000)), ("FAB ℓ1 {}", "fab", (100, 1000)), ("FMN ℓ1 {}", "fmn", (100, 1000))),
+    "l2": (
+        ("C&W ℓ2 9×{}", "cw", (1000, 10000)),
+        ("DDN {}", "ddn", (100, 1000)),
+        ("FAB ℓ2 {}", "fab", (100, 1000)),
+        ("FMN ℓ2 {}", "fmn", (100, 1000)),
+        ("APGD^T ℓ2", "minimal_apgd", (100,)),
+    ),
+    "ssim": (),
+    "ciede2000": (("C&W CIEDE2000 9×{}", "cw", (1000,)), ("PerC-AL {}", "percal", (100, 1000))),
+    "lpips": (("C&W LPIPS 9×{}", "cw", (1000,)), ("LPA", "lpa", (40,))),
+}
+_SYMBOLS = {"l1": "ℓ1", "l2": "ℓ2", "ssim": "SSIM", "ciede2000": "CIEDE2000", "lpips": "LPIPS"}
+
+
+def rows(distance: str, data: Data = "cifar10", **others: Any) -> dict[str, Attack]:
+    """Return the attacks of the table for a distance and a data set, by row.
+
+    Args:
+        distance: "l1", "l2", "ssim", "ciede2000" or "lpips"; options may follow ("lpips:trunk=demo"). Without
+            options, CIEDE2000 is on the paper's scale and LPIPS without learned weights.
+        data: whose radii APGD^T searches, and whether FAB is FAB^T ("imagenet").
+        **others: further hyper-parameters of all of them, e.g. budget or seed.
+
+    Raises:
+        ValueError: for a distance that has no table.
+    """
+    from minadv import attacks
+
+    family = distance.partition(":")[0]
+    if family not in _ROWS:
+        raise ValueError(f"the paper has tables for {', '.join(_ROWS)}, got {distance!r}")
+    found: dict[str, Attack] = {}
+    for label, name, all_steps in (*_ROWS[family], (f"ALMA {_SYMBOLS[family]} {{}}", "alma", (100, 1000))):
+        settings: dict[str, Any] = {"data": data} if name == "minimal_apgd" else {}
+        row = label
+        if name == "fab" and data == "imagenet":
+            row, settings = label.replace("FAB", "FAB^T"), {"n_targets": 9}
+        for steps in all_steps:
+            found[row.format(steps)] = attacks.find(name).paper(distance, steps, **settings, **others)
+    return found

@@ -1,0 +1,79 @@
+"""Some of the attacked samples: those still searched are gathered for the model and scattered back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minadv.distances.base import Selectable
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of the attacked rows.
+
+    Attributes:
+        rows: indices on the CPU, for the books.
+        index: the same on the device, filled up with copies of the last to a batch size that rounds alike.
+        distance, surrogate: to the originals of `index`.
+    """
+
+    rows: Tensor
+    index: Tensor
+    distance: Selectable
+    surrogate: Selectable
+
+    def gather(self, whole: Tensor) -> Tensor:
+        """Rows of a tensor that holds all attacked samples."""
+        return whole[self.index]
+
+    def scatter(self, part: Tensor, whole: Tensor) -> Tensor:
+        """Copy of `whole` with this part's rows replaced; copies that fill up are dropped."""
+        return whole.index_copy(0, self.index[: len(self.rows)], part[: len(self.rows)])
+
+
+class Parts:
+    """The parts that a search asks for. The last one is remembered: most steps ask for it again."""
+
+    def __init__(self, distance: Selectable, surrogate: Selectable, fill: Callable[[Tensor], Tensor]) -> None:
+        """`fill` turns row numbers into those of a batch size that rounds alike, on the device."""
+        self._distance, self._surrogate, self._fill = distance, surrogate, fill
+        self._mask: Tensor | None = None
+        self._rows: Tensor | None = None
+        self._last: Part | None = None
+
+    def rows(self, live: Tensor | None) -> Tensor | None:
+        """Row numbers of a mask, on the CPU; None is all. A mask seen again costs no transfer."""
+        if live is not self._mask:
+            rows = None if live is None else torch.nonzero(live).flatten().cpu()
+            self._mask, self._rows = live, None if rows is None or live is None or len(rows) == len(live) else rows
+        return self._rows
+
+    def of(self, rows: Tensor) -> Part:
+        """Return the part of the given rows."""
+        if self._last is None or not torch.equal(self._last.rows, rows):
+            index = self._fill(rows)
+            self._last = Part(rows, index, self._distance.select(index), self._surrogate.select(index))
+        return self._last
+
+    def measure(self, x: Tensor, part: Part | None, gradient: bool) -> tuple[Tensor, Tensor | None]:
+        """Distances of the rows of `part` (None is all), 0 elsewhere, and their gradients where asked for."""
+        if part is None:
+            return _measure(x, self._distance, self._surrogate, gradient)
+        zeros = torch.zeros_like(x.flatten(1)[:, 0])
+        if not len(part.rows):
+            return zeros, torch.zeros_like(x) if gradient else None
+        distance, slope = _measure(part.gather(x), part.distance, part.surrogate, gradient)
+        whole = None if slope is None else part.scatter(slope, torch.zeros_like(x))
+        return part.scatter(distance, zeros), whole
+
+
+def _measure(
+    x: Tensor, distance: Selectable, surrogate: Selectable, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    if not gradient:
+        with torch.no_grad():
+            return distance(x), None
+    value, slope = surrogate.value_and_gradient(x)
+    return value if surrogate is distance else distance(x), slope
