@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -320,3 +321,10 @@ def test_published_settings_and_bad_ones(name: str) -> None:
     assert type(paper) is cls
     with pytest.raises(ValueError, match="steps must be a whole number ≥ 1, got 0"):
         attacks.get(name, distance=distance, steps=0)
+
+
+def test_readme_shows_what_is_declared() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for name, card in REGISTRY.items():
+        able_to = "every one below, and your own" if card.distances is None else ", ".join(card.distances)
+        assert f"| `{name}` | {card.about} | {able_to} | {'yes' if card.targeted else 'no'} |" in readme

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from minadv.attacks.abort import Compat, Progress
 from minadv.attacks.base import Attack, counts, positive, require
@@ -57,6 +56,8 @@ class CW(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run sections 2, 3 and 4 of attacks.md."""
         S, M, x0 = self.searches, self.steps, oracle.originals
+        # ℓ0 is descended through its surrogate ℓ1, whose own square this is not
+        squared = self.squared and oracle.surrogate is oracle.distance
         everyone = torch.ones_like(oracle.best_distance, dtype=torch.bool)
         c = Constant.starting_at(self.c, oracle.best_distance)
         for search in oracle.rounds(S):
@@ -70,18 +71,13 @@ class CW(Attack):
                 hinge = oracle.goal.margin(probe.logits, self.confidence)
                 if self.abort_early and i % max(M // 10, 1) == 0:
                     D = probe.distance
-                    loss = (D * D if self.squared else D) + c.value * hinge.detach().clamp_min(0)
+                    loss = (D * D if squared else D) + c.value * hinge.detach().clamp_min(0)
                     progress = progress.after(loss)
                     live = live & ~progress.stalled(self.patience)
                     if not live.any():
                         break
                 h = oracle.gradient(probe, hinge, c.value * (hinge.detach() > 0), live)
-                h = self._add_distance(h, probe.distance, probe.distance_gradient)
+                if probe.distance_gradient is not None:  # ∇D² = 2D·∇D, which is 0 at the original
+                    h += (per_sample(2 * probe.distance, h) if squared else 1) * probe.distance_gradient
                 images.descend(h, self.rate)
             c = c.after(success)
-
-    def _add_distance(self, h: Tensor, distance: Tensor, slope: Tensor | None) -> Tensor:
-        """Gradient of the whole loss: ∇D² = 2D·∇D, which is 0 at the original."""
-        if slope is None:
-            return h
-        return h + (per_sample(2 * distance, slope) if self.squared else 1) * slope

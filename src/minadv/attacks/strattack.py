@@ -40,7 +40,8 @@ class StrAttack(Attack):
         alpha: first proximal weight of the linearised penalty, an inverse step size; it grows with √(k + 1).
         tau: weight of the group term.
         gamma: weight of ‖δ‖₂².
-        group: side of the square patches, in pixels, and their stride (authors: 2 up to 32 pixels, 13 above).
+        group: side of the square patches, in pixels, and their stride; None is the authors' choice: 2 for images
+            up to 32 pixels wide, 13 for larger ones.
         refine_rounds: searches of the refinement, which freezes zeros and the smallest entries of the answer.
         refine_steps: of one such search; each costs a forward and a backward.
         refine_c: its first c.
@@ -56,7 +57,7 @@ class StrAttack(Attack):
     alpha: float = 5.0
     tau: float = 2.0
     gamma: float = 1.0
-    group: int = 2
+    group: int | None = None
     refine_rounds: int = 8
     refine_steps: int = 400
     refine_c: float = 1.0
@@ -75,7 +76,9 @@ class StrAttack(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts(self, "steps", "searches", "group", "refine_steps")
+        counts(self, "steps", "searches", "refine_steps")
+        if self.group is not None:
+            counts(self, "group")
         counts(self, "more_steps", "refine_rounds", least=0)
         positive(self, "c", "rho", "alpha", "refine_c")
         for argument in ("tau", "gamma"):
@@ -107,13 +110,14 @@ class StrAttack(Attack):
         """Search with one c per sample; return where it succeeded."""
         rho, x0 = self.rho, oracle.originals
         weight = torch.full_like(c, self.tau / rho)
+        group = self.group or (2 if max(x0.shape[-2:]) <= 32 else 13)
         double = 1 if self.derived else 2
         success = torch.zeros_like(c, dtype=torch.bool)
         z = u = v = s = torch.zeros_like(x0)
         for k in oracle.steps(self.steps + search * self.more_steps):
             delta = rho / (rho + 2 * self.gamma) * (z - u)
             w = (z - s).clamp(-x0, 1 - x0)
-            y = proximal.groups(z - v, weight, self.group)
+            y = proximal.groups(z - v, weight, group)
             # no answer even where it is adversarial: its groups are not sparse
             probe = oracle.probe(oracle.project(x0 + z) if k else x0, answers=False)
             g = self._hinge(oracle, probe, c)
