@@ -200,7 +200,7 @@ def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(ValueError, match="unknown distance 'l3'; did you mean 'l"):
         ALMA(distance="l3")
     assert attacks.get("alma", steps=10) == ALMA(steps=10)
-    assert attacks.names() == ("alma",)
+    assert attacks.names()[0] == "alma"
 
 
 HYPER_PARAMETERS = {
