@@ -111,8 +111,8 @@ def rows(quick: bool = False) -> Iterator[Row]:
         yield row(CIFAR, "ALMA", theirs, "our own defaults", distance=d, steps=n)
     for rule in ("l1", "en"):
         theirs = foolbox("EADAttack", binary_search_steps=searches, steps=n, decision_rule=rule.upper())
-        yield row(CIFAR, "EAD", theirs, searches=searches, steps=n, rule=rule, compat="batch")
-        yield row(CIFAR, "EAD", theirs, "aborts by sample", searches=searches, steps=n, rule=rule)
+        yield row(CIFAR, "EAD.paper", theirs, searches=searches, steps=n, rule=rule)
+        yield row(CIFAR, "EAD", theirs, "more patient, aborts by sample", searches=searches, steps=n, rule=rule)
     for steps in (n, m):
         theirs = adv_lib("perc_al", num_classes=10, max_iterations=steps)
         yield row(CIFAR, "PerCAL", theirs, distance="ciede2000", steps=steps)

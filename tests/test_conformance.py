@@ -89,7 +89,7 @@ CASES = [
     Case("pdpgd", "linf", steps(), linear=(steps(500), 0.05)),
     Case("deepfool", "l2", {}, lambda f, b: b == (f - 1) * (K - 1), ({}, 0.06)),
     Case("deepfool", "linf", {}, lambda f, b: b == (f - 1) * (K - 1), ({}, 0.06)),
-    Case("superdeepfool", "l2", {}, lambda f, b: b % (K - 1) <= (f - 11) // 4, ({}, 0.06)),
+    Case("superdeepfool", "l2", {}, lambda f, b: (4 * f - b - 44) % 11 == 0, ({}, 0.06)),
     Case("sigma_zero", "l0", steps(), linear=(steps(300), 0.3)),
     Case("trust_region", "l2", {"adaptive": False, "radius": 0.05, "n_classes": 2},
          lambda f, b: b == 3 + (f - 1) // 2 and f % 2 == 1, ({"radius": 0.05}, 0.2)),
@@ -249,6 +249,68 @@ def test_two_classes_where_the_method_allows(case: Case) -> None:
             case.attack()(model, x, labels)
         return
     assert case.attack()(model, x, labels).asr >= min(case.asr, 0.7)
+
+
+# colours take powers, which do round by place at such sizes; the others need larger images
+ODD = [case for case in CASES if not case.distance.startswith(("ciede2000", "lpips", "ssim"))]
+
+
+@pytest.mark.parametrize("case", ODD, ids=str)
+def test_odd_sizes_round_alike(case: Case) -> None:
+    """Vectorised kernels round some functions by an entry's place in a tensor: 105 is no multiple of anything."""
+    weight = linear(3 * 7 * 5, classes=CLASSES, seed=1).layer.weight.detach()
+
+    def model(inputs: Tensor) -> Tensor:
+        """A linear layer whose own rounding does not depend on the batch: matrix products do, at this width."""
+        return ((inputs.flatten(1) - 0.5)[:, None] * weight).sum(dim=2)
+
+    x = torch.rand(7, 3, 7, 5, generator=generator(2))
+    labels = model(x).argmax(dim=1)
+    together = case.attack()(model, x, labels)
+    for i in (0, 5):
+        alone = case.attack()(model, x[i : i + 1], labels[i : i + 1])
+        assert torch.equal(alone.adversarials[0], together.adversarials[i])
+
+
+@everywhere
+def test_a_model_that_says_nan_once(case: Case, model: nn.Module) -> None:
+    """One bad answer costs a step, not the sample's search, and no NaN is ever shown to the model."""
+    x, labels = batch(model, 4)
+    calls: list[bool] = []
+
+    def once(inputs: Tensor) -> Tensor:
+        calls.append(bool(inputs.isfinite().all()))
+        logits = model(inputs)
+        return logits * torch.nan if len(calls) == 2 else logits
+
+    result = case.attack()(once, x, labels)
+    assert all(calls)
+    assert result.asr >= min(case.asr, 0.7)
+
+
+@everywhere
+def test_progress_never_turns_back(case: Case, model: nn.Module) -> None:
+    shares: list[float] = []
+    case.attack()(model, *batch(model, 4), on_step=lambda step: shares.append(step.index / step.steps))
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] < 1
+
+
+@everywhere
+def test_callers_in_inference_mode(case: Case, model: nn.Module, results: dict[str, Result]) -> None:
+    with torch.inference_mode():
+        result = case.attack()(model, *batch(model))
+    assert torch.equal(result.adversarials, untargeted(case, model, results).adversarials)
+
+
+def test_batch_wide_aborts_leave_the_copies_out(model: nn.Module) -> None:
+    """A batch of 5 is filled up to 8 with copies of its last sample, which must not count in its sums."""
+    x, labels = batch(model, 5)
+    for name in ("ead", "cw"):
+        attack = attacks.get(name, distance=REGISTRY[name].usual, steps=100, searches=4, c=0.01, compat="batch")
+        filled, bare = (attack(model, x, labels, fill_up=fill_up) for fill_up in (True, False))
+        assert torch.equal(filled.backwards, bare.backwards)
+        assert len(set(filled.backwards.tolist())) == 1
 
 
 @everywhere

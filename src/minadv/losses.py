@@ -45,7 +45,7 @@ def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSamp
     Raises:
         ValueError: with fewer than three classes; the margin loss is the way out.
     """
-    _need_classes("dlr_plus", logits, 3, remedy="use the margin instead (constraint='margin')")
+    _need_classes("dlr_plus", logits, 3, remedy="use constraint='margin' (alma) or loss='cross-entropy' (apgd)")
     top = logits.topk(3, dim=1).values
     return margin(logits, labels, tolerance) / (top[:, 0] - top[:, 2] + _DENOMINATOR_GUARD)
 
@@ -79,7 +79,12 @@ def cross_entropy(logits: Logits, labels: Classes) -> PerSample:
 
 
 def _targeted_spread(loss: str, logits: Tensor) -> Tensor:
-    _need_classes(loss, logits, 4, remedy="use the margin or cross-entropy instead, where the attack has them")
+    _need_classes(
+        loss,
+        logits,
+        4,
+        remedy="use constraint='margin' (alma), or loss='cross-entropy' or n_targets=None (apgd, minimal_apgd)",
+    )
     top = logits.topk(4, dim=1).values
     return top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _DENOMINATOR_GUARD
 

@@ -72,7 +72,7 @@ class Oracle:
         )
         self._clean = Probe(
             x=self.originals,
-            logits=logits if untouched else logits[self._rows],
+            logits=_or_else(logits if untouched else logits[self._rows], None),
             adversarial=self._already[self._rows],
             distance=torch.zeros_like(self.originals.flatten(1)[:, 0]),
             distance_gradient=None,
@@ -81,7 +81,7 @@ class Oracle:
         )
         self._clean_logits = self._clean.logits.detach()
         self._ledger = Ledger(len(self._rows), settings.budget)
-        self._round = (0, 1)
+        self._round, self._shown = (0, 1), (0, 1)
         self._best = self.originals.clone()
         self._best_distance = self._best_rank = torch.full_like(self._clean.distance, torch.inf)
         self._rank: Callable[[Tensor], Tensor] | None = None
@@ -99,6 +99,11 @@ class Oracle:
         return self._best_distance
 
     @property
+    def copies(self) -> Tensor:
+        """(batch,) which rows are copies that fill up the batch, for what sums over it."""
+        return self._copies
+
+    @property
     def best(self) -> Tensor:
         """(batch, ...) best adversarial so far, the original where there is none."""
         return self._best
@@ -112,7 +117,11 @@ class Oracle:
         done, rounds = self._round
         for index in range(count):
             if self._on_step is not None:
-                self._on_step(Step(done * count + index, rounds * count, self._best_distance))
+                # runs that are repeated within a round don't turn progress back
+                self._shown = max(
+                    self._shown, (done * count + index, rounds * count), key=lambda at: at[0] / at[1]
+                )
+                self._on_step(Step(*self._shown, self._best_distance))
             yield index
 
     def rounds(self, count: int) -> Iterator[int]:
@@ -160,6 +169,8 @@ class Oracle:
             logits = part.scatter(self._model(leaf.clone()), logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         self._non_finite |= ~margin.isfinite()
+        # one bad answer of the model must not poison a search for good
+        logits = _or_else(logits, self._clean_logits)
         adversarial = (margin < 0) & self._counts(x)
         if answers:
             self._keep_best(x, distance, adversarial)
@@ -176,9 +187,9 @@ class Oracle:
     ) -> Tensor:
         """Gradient of Σ weights·values, functions of `probe.logits`, with respect to `probe.x` (one backward).
 
-        Rows with a non-finite gradient come back as zeros, so that a sample's other steps survive; so do rows
-        that the probe left out, that are not `live` any more, or that cannot afford it. `again` keeps the graph
-        for further gradients.
+        Rows with non-finite logits or a non-finite gradient come back as zeros, so that a sample's other steps
+        survive; so do rows that the probe left out, that are not `live` any more, or that cannot afford it.
+        `again` keeps the graph for further gradients.
 
         Raises:
             ValueError: when the model's logits do not depend differentiably on its inputs.
@@ -254,3 +265,9 @@ class Oracle:
     def _record(self, distance: Tensor) -> None:
         if self._settings.trace:
             self._trace.append((self._ledger.spent.to(distance.device, copy=True), self._best_distance.clone()))
+
+
+def _or_else(logits: Tensor, others: Tensor | None) -> Tensor:
+    """Replace rows that hold NaN or +∞ by the rows of `others`, or by zeros (no class wins)."""
+    usable = (logits.detach() < torch.inf).all(dim=1, keepdim=True)
+    return torch.where(usable, logits, torch.zeros_like(logits) if others is None else others)

@@ -22,8 +22,8 @@ class Status(StrEnum):
 class Trace:
     """Best distance so far against propagations spent, one row per query (one forward of each sample).
 
-    `propagations` counts forwards plus backwards before the query's own backward; `distances` is inf until
-    a sample's first success.
+    `propagations` counts what the budget does before the query's own backward: forwards, backwards, and the look
+    at the clean images whether or not the attack used it; `distances` is inf until a sample's first success.
     """
 
     propagations: Int64[Tensor, "queries batch"]

@@ -21,7 +21,8 @@ from minadv.result import Status
 ROUNDING_SLACK = 5e-5
 # CPU kernels round a sample's logits differently in batches of 1, 2, 3, 5, … than in large ones, and a search
 # amplifies that: measured, distances moved by more than 100 %. Batches that are multiples of this agree to the
-# last bit on every network we tried, so batches are filled up with copies of their last sample.
+# last bit on every image network that we tried (one of ten features did not), so batches are filled up with copies
+# of their last sample.
 CPU_BATCH_MULTIPLE = 4
 # Copies of large images (entries per sample) would cost more than equal rounding is worth.
 LARGEST_FILLED = 2**15

@@ -37,6 +37,8 @@ USUAL = {0: (20.0, 0.3), 1: (20.0, 0.1), 2: (5.0, 0.03), math.inf: (0.3, 0.03)}
 class ADMM(Attack):
     """Minimise D(δ) + c·max(0, margin(x + z) + confidence) under δ = z, in turns; D is ‖δ‖₂², or ‖δ‖_p for p ≠ 2.
 
+    Candidates are x + z; for ℓ0, and here for ℓ1 too, without the entries that the proximal step would set to 0.
+
     Args:
         distance: "l0", "l1", "l2" or "linf".
         outer: turns T: a proximal step for δ, a search for z, a step of the multiplier.

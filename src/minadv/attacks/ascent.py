@@ -162,8 +162,10 @@ class Ascent:
         """Look `steps` + 1 times; return which samples were adversarial inside their ball."""
         if ball.p != 1:
             return self._run(ball, start, Halving(ball, steps), steps)[1]
+        if steps < len(LARGE_RADII):
+            return self._run(ball, start, Sparser(ball, steps), steps)[1]
         # the starts of the three runs are looks too
-        total, broken, x = max(steps - len(LARGE_RADII) + 1, 0), ~self.live, start
+        total, broken, x = steps - len(LARGE_RADII) + 1, ~self.live, start
         shares = [int(share * total) for share, _ in LARGE_RADII[:-1]]
         shares += [total - sum(shares)]
         for share, (_, factor) in zip(shares, LARGE_RADII, strict=True):

@@ -1,5 +1,6 @@
 """The shape of every attack: hyper-parameters, and one method that searches through an oracle."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -83,7 +84,7 @@ class Attack(ABC):
         labels = check_classes("labels", labels, inputs)
         goal, classes = cast("Goal", Untargeted(labels)), {"labels": labels}
         if targets is not None:
-            self._check_targeted()
+            self.check_targeted()
             targets = check_classes("targets", targets, inputs)
             check_targets(targets, labels)
             goal, classes = Targeted(targets), classes | {"targets": targets}
@@ -123,11 +124,12 @@ class Attack(ABC):
                 f"{family} are {able(lambda other: other.minimises(family))}"
             )
 
-    def _check_targeted(self) -> None:
+    def check_targeted(self) -> None:
+        """Raise ValueError, naming attacks that can, unless the attack can be asked for a class."""
         card = REGISTRY.get(getattr(self, "name", ""))
         if card is not None and not card.targeted:
             raise ValueError(
-                f"{self.name} cannot be targeted: leave targets out, or use one of the attacks that can: "
+                f"{self.name} cannot be targeted: leave targets (--target) out, or use an attack that can: "
                 f"{able(lambda other: other.targeted)}"
             )
 
@@ -144,10 +146,11 @@ def counts(settings: object, *arguments: str, least: int = 1) -> None:
 
 
 def positive(settings: object, *arguments: str, or_none: bool = False) -> None:
-    """Raise ValueError unless the named hyper-parameters are above 0 (or None)."""
+    """Raise ValueError unless the named hyper-parameters are finite numbers above 0 (or None)."""
     for argument in arguments:
         value = getattr(settings, argument)
-        satisfied = or_none if value is None else value > 0
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        satisfied = or_none if value is None else number and value > 0
         require(argument, value, satisfied, "None or > 0" if or_none else "> 0")
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# where nothing succeeds, weights stop growing before they overflow
+LARGEST = 1e10
+
 
 @dataclass(frozen=True, eq=False)
 class Constant:
@@ -24,7 +27,7 @@ class Constant:
         """Halve the bracket; before the first success, grow by the factor."""
         high = torch.where(success, torch.minimum(self.high, self.value), self.high)
         low = torch.where(success, self.low, torch.maximum(self.low, self.value))
-        value = torch.where(high < torch.inf, (low + high) / 2, self.value * self.growth)
+        value = torch.where(high < torch.inf, (low + high) / 2, (self.value * self.growth).clamp_max(LARGEST))
         return Constant(value, low, high, self.growth)
 
     def best(self) -> "Constant":

@@ -63,13 +63,14 @@ class EAD(Attack):
         S, M, x0 = self.searches, self.steps, oracle.originals
         if self.rule == "en":
             oracle.rank_by(lambda x: self.beta * norm(x - x0, 1) + inner(x - x0, x - x0))
+        together = self.compat == "batch"
         everyone = ~oracle.probe(x0).adversarial
         c = Constant.starting_at(self.c, oracle.best_distance)
         for search in oracle.rounds(S):
             c = c.best() if search == S - 1 and S >= 10 else c
             u = v = x0
             live, success = everyone, ~everyone
-            progress = Progress.start(c.value, "sum" if self.compat == "batch" else "each")
+            progress = Progress.start(c.value, "sum" if together else "each")
             for i in oracle.steps(M):
                 probe = oracle.probe(v, live)
                 hinge = oracle.goal.margin(probe.logits, self.confidence)
@@ -79,7 +80,7 @@ class EAD(Attack):
                 last, u = u, self._shrink(v - self.rate * math.sqrt(1 - i / M) * (h + 2 * delta), x0)
                 v = u + i / (i + 3) * (u - last)
                 if self.abort_early and i % math.ceil(M / 10) == 0:
-                    progress = progress.after(loss)
+                    progress = progress.after(loss.masked_fill(oracle.copies, 0) if together else loss)
                     live = live & ~progress.stalled(self.patience)
                     if not live.any():
                         break

@@ -32,7 +32,7 @@ class StrAttack(Attack):
 
     Args:
         distance: "l2".
-        steps: of one search; each costs two forwards and a backward.
+        steps: of one search; each costs two forwards and a backward. The refinement has its own.
         more_steps: added for each further search (the authors' code: 1000).
         searches: runs, each with another c, found per sample; a run starts from zero, as the authors' code does.
         c: first weight of the penalty.

@@ -32,7 +32,8 @@ class TanhSpace:
     @classmethod
     def around(cls, x0: Tensor) -> "TanhSpace":
         """Start at the originals."""
-        a = torch.atanh((2 * x0 - 1) * SATURATION)
+        u = (2 * x0 - 1) * SATURATION
+        a = (torch.log1p(u) - torch.log1p(-u)) / 2  # atanh, which rounds by an entry's place in the tensor
         return cls(a, torch.zeros_like(x0), torch.tanh(a), x0, Adam.like(x0))
 
     def descend(self, gradient: Tensor, rate: float) -> None:

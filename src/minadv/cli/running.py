@@ -59,6 +59,8 @@ def run(request: Request) -> None:
     device = usable_device(request.device)
     distance = settings.distance_for(request.distance, request.model)
     attack = settings.build_attack(request.attack, distance, request.options, request.assignments, request.paper)
+    if request.target is not None:
+        attack.check_targeted()
     data = minadv.data.load(request.data)
     target = None if request.target is None else class_number(request.target, data.classes)
     samples, left_out = choose(data.labels, request.samples, target)

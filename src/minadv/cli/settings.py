@@ -1,8 +1,9 @@
 """From words on a command line to an attack: pure functions, no output."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from inspect import signature
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -33,6 +34,8 @@ def build_attack(
     """
     cls = attacks.find(name)
     known = [field.name for field in fields(cls)]
+    # some presets depend on more, e.g. on the data set
+    extra = [key for key in signature(cls.paper).parameters if key not in (*known, "others")] if paper else []
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
         if key not in known:
@@ -40,17 +43,14 @@ def build_attack(
                 f"the attack {name} has no {key}: leave --{key} out. It has: {', '.join(sorted(known))}"
             )
     for key, value in (split(assignment) for assignment in assignments):
-        if key not in known:
-            raise unknown(f"hyper-parameter of {name}", key, known)
+        if key not in (names := known + extra):
+            raise unknown(f"hyper-parameter of {name}", key, names)
         if key in given or key == "distance":
             raise ValueError(f"{key} is given twice: as -p {key}={value} and as --{key}")
-        given[key] = parse(cls, key, value)
+        given[key] = parse(cls.paper if key in extra else cls, key, value)
     if not paper:
         return cls(distance=distances.resolve(distance), **given)
-    from_paper = getattr(cls, "paper", None)
-    if from_paper is None:
-        raise ValueError(f"the attack {name} has no settings of the paper: leave --paper out")
-    attack = from_paper(distance, **given)
+    attack = cls.paper(distance, **given)
     # resolved once: a distance with a network in it would otherwise be loaded again for every batch
     return replace(attack, distance=distances.resolve(attack.distance))
 
@@ -67,7 +67,7 @@ def split(assignment: str) -> tuple[str, str]:
     return key.strip().replace("-", "_"), value.strip()
 
 
-def parse(cls: type[Attack], key: str, text: str) -> Any:
+def parse(cls: Callable[..., Attack], key: str, text: str) -> Any:
     """Read a value by the type of its field.
 
     Raises:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from inspect import signature
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from minadv.distances.base import Anchored, Custom, Distance, Reanchored, Selectable
@@ -70,7 +71,9 @@ def get(name: str, **options: Any) -> Distance:
     for option in options:
         if option not in known:
             raise unknown(f"option of distance {name}", option, known)
-    return _BUILDERS[name](**options)
+    # a network built in inference mode could not be differentiated ever after, and distances are remembered
+    with torch.inference_mode(False):
+        return _BUILDERS[name](**options)
 
 
 @lru_cache(maxsize=16)
