@@ -118,9 +118,8 @@ class Oracle:
         for index in range(count):
             if self._on_step is not None:
                 # runs that are repeated within a round don't turn progress back
-                self._shown = max(
-                    self._shown, (done * count + index, rounds * count), key=lambda at: at[0] / at[1]
-                )
+                at = (done * count + index, rounds * count)
+                self._shown = max(at, self._shown, key=lambda pair: pair[0] / pair[1])
                 self._on_step(Step(*self._shown, self._best_distance))
             yield index
 
