@@ -51,9 +51,9 @@ def test_paper_settings_are_those_of_the_tables():
 
 
 def test_every_setting_is_plain():
-    plain = settings.as_plain(ALMA(penalty=penalties.P3, mu=float("inf")))
+    plain = settings.as_plain(ALMA(penalty=penalties.P3, confidence=float("inf")))
     assert plain["penalty"] == "P3"
-    assert plain["mu"] == "inf"
+    assert plain["confidence"] == "inf"
     json.dumps(plain, allow_nan=False)
 
 
