@@ -16,6 +16,8 @@ from minadv.distances.base import Batch, PerSample, per_sample
 
 # Entries of a hyperplane's normal below this never move (FAB): their moves could not be told from rounding.
 IMMOBILE = 1e-8
+# torch's grain size: the least work that a thread is given
+UNSPLIT = 2**15
 
 
 def ball(p: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -52,7 +54,7 @@ def l1_ball(delta: Batch, radius: PerSample) -> Batch:
 
 def l2_ball(delta: Batch, radius: PerSample) -> Batch:
     """Scale each row down to the ℓ2 ball, unchanged inside."""
-    norm = total(wide(delta.flatten(1)).square()).sqrt()
+    norm = total(delta.flatten(1).square()).sqrt()
     outside = norm > radius
     scale = torch.where(outside, radius, 1.0) / torch.where(outside, norm, 1.0)
     return (delta * per_sample(scale, delta)).to(delta.dtype)
@@ -141,7 +143,8 @@ def _before(rows: Tensor) -> Tensor:
 
 def total(rows: Tensor) -> Tensor:
     """Sum of each row of (batch, entries), in the same order whatever the batch."""
-    return rows.cumsum(dim=1)[:, -1]
+    # plain sums of fewer entries than this are never split over threads
+    return rows.sum(dim=1) if rows.shape[1] < UNSPLIT else rows.cumsum(dim=1)[:, -1]
 
 
 def wide(values: Tensor) -> Tensor:

@@ -109,6 +109,8 @@ def proximal_step(x: Tensor, x0: Tensor, metric: Tensor, weight: Tensor, shrink:
         change = norm(ahead - q, 2) / norm(q, 2).clamp_min(TINY)
         q = torch.where(per_sample(done, q), q, ahead)
         done = done | (change <= CONVERGED)
+        if done.all():
+            break
     return x0 + q
 
 
