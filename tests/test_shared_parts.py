@@ -1,0 +1,105 @@
+"""Parts that attacks share: schedules and Adam against torch's own, the search for c against a plain loop."""
+
+import math
+
+import pytest
+import torch
+
+from minadv.attacks.abort import Progress
+from minadv.attacks.adam import Adam
+from minadv.attacks.constant import Constant
+from minadv.attacks.schedules import cosine, geometric, linear
+from minadv.attacks.tanh import TanhSpace
+from minadv.rounding import steady
+from tests.networks import generator, images
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 100])
+def test_schedules_are_those_of_torch(steps: int) -> None:
+    def theirs(make: type, **settings: float) -> list[float]:
+        optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+        scheduler, rates = make(optimiser, **settings), []
+        for _ in range(steps):
+            rates.append(scheduler.get_last_lr()[0])
+            optimiser.step()
+            scheduler.step()
+        return rates
+
+    def ours(schedule: object) -> list[float]:
+        return [schedule(i, steps, 2.0, 0.1) for i in range(steps)]  # type: ignore[operator]
+
+    annealing = torch.optim.lr_scheduler.CosineAnnealingLR
+    assert ours(cosine) == pytest.approx(theirs(annealing, T_max=steps, eta_min=0.1), abs=1e-12)
+    assert cosine(steps, steps, 2.0, 0.1) == pytest.approx(0.1)
+    exponential = torch.optim.lr_scheduler.ExponentialLR
+    assert ours(geometric) == pytest.approx(theirs(exponential, gamma=0.05 ** (1 / steps)), abs=1e-12)
+    assert ours(linear) == pytest.approx(torch.linspace(2.0, 0.1, steps, dtype=torch.float64).tolist())
+
+
+def test_adam_is_that_of_torch() -> None:
+    gradients = torch.randn(20, 4, 9, generator=generator(), dtype=torch.float64)
+    theirs = torch.zeros(4, 9, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([theirs], lr=0.03)
+    x = torch.zeros(4, 9, dtype=torch.float64)
+    adam = Adam.like(x)
+    for gradient in gradients:
+        theirs.grad = gradient.clone()
+        optimiser.step()
+        x = x + adam.step(gradient, 0.03)
+        torch.testing.assert_close(x, theirs.detach())
+
+
+@pytest.mark.parametrize("growth", [5.0, 10.0])
+def test_search_for_c_is_a_plain_loop_per_sample(growth: float) -> None:
+    outcomes = torch.rand(12, 30, generator=generator(2)) < torch.linspace(0, 1, 30)
+    c = Constant.starting_at(0.1, torch.zeros(30), growth)
+    plain = [(0.1, 0.0, math.inf)] * 30
+    for success in outcomes:
+        c = c.after(success)
+        for sample, (value, low, high) in enumerate(plain):
+            if success[sample]:
+                high = min(high, value)
+            else:
+                low = max(low, value)
+            plain[sample] = ((low + high) / 2 if high < math.inf else min(growth * value, 1e10), low, high)
+    expected = torch.tensor(plain).T
+    for ours, theirs in zip((c.value, c.low, c.high), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(c.best().value, torch.where(c.high < math.inf, c.high, c.value))
+
+
+def test_progress_by_sample_by_all_and_by_the_sum() -> None:
+    losses = torch.tensor([[4.0, 1.0], [5.0, 0.5], [5.0, 0.4], [5.0, 0.4]])
+    seen: dict[str, list[list[float]]] = {}
+    for scope in ("each", "all", "sum"):
+        progress = Progress.start(losses[0], scope)
+        seen[scope] = []
+        for loss in losses:
+            progress = progress.after(loss)
+            seen[scope].append(progress.idle.tolist())
+    assert seen["each"] == [[0, 0], [1, 0], [2, 0], [3, 1]]
+    assert seen["all"] == [[0, 0], [0, 0], [0, 0], [1, 1]]
+    assert seen["sum"] == [[0, 0], [1, 1], [0, 0], [1, 1]]
+    assert progress.stalled(1).all()
+    assert not progress.stalled(2).any()
+
+
+def test_tanh_space_starts_at_the_originals_and_stays_in_the_box() -> None:
+    x0 = torch.cat((images(2), images(2).round())).double()
+    space = TanhSpace.around(x0)
+    assert space.x is x0
+    torch.testing.assert_close(space.a, torch.atanh((2 * x0 - 1) * (1 - 1e-6)))
+    w = torch.zeros_like(x0, requires_grad=True)
+    ((torch.tanh(space.a + w) + 1) / 2).square().sum().backward()
+    first = space.w - 0.5 * w.grad / (w.grad.abs() + 1e-8)  # type: ignore[union-attr]
+    space.descend(2 * (space.t + 1) / 2, 0.5)
+    torch.testing.assert_close(space.w, first)
+    assert ((space.x >= 0) & (space.x <= 1)).all()
+
+
+def test_rounding_does_not_depend_on_the_place() -> None:
+    values = torch.randn(37, generator=generator(3))
+    whole = steady(torch.sigmoid, values)
+    torch.testing.assert_close(whole, torch.sigmoid(values))
+    for start in (0, 5, 36):
+        assert torch.equal(steady(torch.sigmoid, values[start:]), whole[start:])
