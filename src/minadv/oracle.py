@@ -152,7 +152,7 @@ class Oracle:
         remembered, self._clean = self._clean, None
         if x is self.originals and live is None and remembered is not None:
             self._ledger.use_clean_pass()
-            self._record(remembered.distance)
+            self._record()
             return remembered
         del remembered  # frees the clean pass's graph before the next one is built
         rows = self._ledger.solvent(self._parts.rows(live))
@@ -173,7 +173,7 @@ class Oracle:
         adversarial = (margin < 0) & self._counts(x)
         if answers:
             self._keep_best(x, distance, adversarial)
-        self._record(distance)
+        self._record()
         return Probe(x, logits, adversarial, distance, slope, leaf, part)
 
     def gradient(
@@ -261,9 +261,10 @@ class Oracle:
         self._best_distance = torch.where(better, distance, self._best_distance)
         torch.where(per_sample(better, x), x.detach(), self._best, out=self._best)
 
-    def _record(self, distance: Tensor) -> None:
+    def _record(self) -> None:
         if self._settings.trace:
-            self._trace.append((self._ledger.spent.to(distance.device, copy=True), self._best_distance.clone()))
+            spent = self._ledger.spent.to(self._best_distance.device, copy=True)
+            self._trace.append((spent, self._best_distance.clone()))
 
 
 def _or_else(logits: Tensor, others: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minadv import distances, penalties
-from minadv.attacks.base import Attack, counts, positive, require
+from minadv.attacks.base import Attack, among, counts, positive, require
 from minadv.attacks.bisection import bisect, bracket
 from minadv.attacks.directions import nonzero
 from minadv.distances import Distance
@@ -81,7 +81,7 @@ class ALMA(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps", "check_every")
-        require("constraint", self.constraint, self.constraint in ("dlr", "margin"), "'dlr' or 'margin'")
+        among(self, "constraint", "dlr", "margin")
         for argument in ("alpha", "alpha_rms", "momentum"):
             value = getattr(self, argument)
             require(argument, value, value is None or 0 <= value < 1, "None or in [0, 1)")

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from minadv import losses, random
 from minadv.attacks.ascent import Ascent, Ball
-from minadv.attacks.base import Attack, counts, positive, require
+from minadv.attacks.base import Attack, among, counts, positive, require
+from minadv.attacks.bisection import Bracket
 from minadv.attacks.boundary import labels_of, others_by_logit
 from minadv.attacks.directions import farthest
 from minadv.distances import Distance
@@ -52,11 +53,9 @@ class Ascending:
     def check(self) -> None:
         """Raise ValueError for a hyper-parameter out of its range."""
         counts(self, "steps", "restarts")
-        if self.n_targets is not None:
-            counts(self, "n_targets")
-        require("loss", self.loss, self.loss in ("dlr", "cross-entropy"), "'dlr' or 'cross-entropy'")
-        known = self.target_loss in ("label", "target")
-        require("target_loss", self.target_loss, known, "'label' or 'target'")
+        counts(self, "n_targets", or_none=True)
+        among(self, "loss", "dlr", "cross-entropy")
+        among(self, "target_loss", "label", "target")
 
     def attempt(self, oracle: Oracle, ball: Ball, stream: int) -> Tensor:
         """Run in one ball per sample; return which samples were broken inside theirs."""
@@ -163,15 +162,14 @@ class MinimalAPGD(Ascending, Attack):
 
     def search(self, oracle: Oracle) -> None:
         """Run the minimal wrapper of section 9 of attacks.md."""
-        low = torch.zeros_like(oracle.best_distance)
-        high = farthest(oracle.originals, self.p) if self.largest is None else low + 2 * self.largest
+        zeros = torch.zeros_like(oracle.best_distance)
+        most = farthest(oracle.originals, self.p) if self.largest is None else zeros + 2 * self.largest
+        radii = Bracket(zeros, most)
         for trial in oracle.rounds(self.bisections):
-            radius = (low + high) / 2
-            broken = self.attempt(oracle, Ball(oracle.originals, self.p, radius), stream=trial)
+            broken = self.attempt(oracle, Ball(oracle.originals, self.p, radii.middle), stream=trial)
             confirmed = broken & oracle.probe(oracle.best).adversarial
-            # the answer is often smaller than its ball: nothing above it is of interest
-            high = torch.where(confirmed, torch.minimum(radius, oracle.best_distance), high)
-            low = torch.where(confirmed, low, torch.minimum(radius, high))
+            # the answer is often smaller than its ball
+            radii = radii.after(confirmed).below(oracle.best_distance)
 
 
 def _noise(oracle: Oracle, p: float, stream: int) -> Tensor:

@@ -138,11 +138,25 @@ class Attack(ABC):
         """Look for adversarials by probing the oracle, which keeps the best."""
 
 
-def counts(settings: object, *arguments: str, least: int = 1) -> None:
-    """Raise ValueError unless the named hyper-parameters are whole numbers of at least `least`."""
+def counts(settings: object, *arguments: str, least: int = 1, or_none: bool = False) -> None:
+    """Raise ValueError unless the named hyper-parameters are whole numbers of at least `least` (or None)."""
     for argument in arguments:
         value = getattr(settings, argument)
-        require(argument, value, whole(value) and value >= least, f"a whole number ≥ {least}")
+        satisfied = or_none if value is None else whole(value) and value >= least
+        require(argument, value, satisfied, f"{'None or ' if or_none else ''}a whole number ≥ {least}")
+
+
+def shares(settings: object, *arguments: str) -> None:
+    """Raise ValueError unless the named hyper-parameters are in (0, 1]."""
+    for argument in arguments:
+        value = getattr(settings, argument)
+        require(argument, value, 0 < value <= 1, "in (0, 1]")
+
+
+def among(settings: object, argument: str, *choices: str) -> None:
+    """Raise ValueError unless the named hyper-parameter is one of the choices."""
+    value = getattr(settings, argument)
+    require(argument, value, value in choices, " or ".join(map(repr, choices)))
 
 
 def positive(settings: object, *arguments: str, or_none: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Per-sample bisection: where a monotone condition stops being true."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,10 +26,30 @@ def bracket(below: Condition, start: PerSample, doublings: int = 60) -> tuple[Pe
     return low, high
 
 
+@dataclass(frozen=True, eq=False)
+class Bracket:
+    """[low, high] per sample, halved by what happened at its middle."""
+
+    low: PerSample
+    high: PerSample
+
+    @property
+    def middle(self) -> PerSample:
+        """Point to try next."""
+        return (self.low + self.high) / 2
+
+    def after(self, reached: Bool[Tensor, " batch"]) -> "Bracket":
+        """Keep the lower half where the middle was high enough, the upper half elsewhere."""
+        return Bracket(torch.where(reached, self.low, self.middle), torch.where(reached, self.middle, self.high))
+
+    def below(self, bound: PerSample) -> "Bracket":
+        """Nothing above the bound is of interest."""
+        return Bracket(torch.minimum(self.low, bound), torch.minimum(self.high, bound))
+
+
 def bisect(below: Condition, low: PerSample, high: PerSample, steps: int) -> tuple[PerSample, PerSample]:
     """Halve [low, high] `steps` times, keeping the half at whose ends `below` is true and false."""
+    bracket = Bracket(low, high)
     for _ in range(steps):
-        middle = (low + high) / 2
-        inside = below(middle)
-        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-    return low, high
+        bracket = bracket.after(~below(bracket.middle))
+    return bracket.low, bracket.high

@@ -1,6 +1,7 @@
 """Linearised decision boundaries: the step that FAB, DeepFool and the trust region attack have in common."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -29,8 +30,9 @@ class Boundary:
 
 
 def labels_of(oracle: Oracle) -> Tensor:
-    """Return the true classes; attacks with a boundary per class are untargeted."""
-    assert isinstance(oracle.goal, Untargeted)  # noqa: S101 (the registry says so, and `Attack` checks it)
+    """Return the true classes; attacks with a boundary per class are untargeted (their cards say so)."""
+    if not isinstance(oracle.goal, Untargeted):
+        raise TypeError(f"boundaries are between the true class and others, got {type(oracle.goal).__name__}")
     return oracle.goal.labels
 
 
@@ -71,15 +73,15 @@ def nearest(
         classes = numbers + (numbers >= labels[:, None])
     label = _logit(probe, labels)
     base = 0 if differences else oracle.gradient(probe, label, live=live, again=True)
-    best: Boundary | None = None
-    for j in range(classes.shape[1]):
+    last = classes.shape[1] - 1
+
+    def boundary(j: int) -> Boundary:
         logit = _logit(probe, classes[:, j])
-        last = j == classes.shape[1] - 1
-        slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=not last) - base
-        found = Boundary((logit - label).detach() - confidence, slope, classes[:, j])
-        best = found if best is None else _nearer(best, found, q, farthest)
-    assert best is not None  # noqa: S101 (a classifier has two classes)
-    return best
+        slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=j < last) - base
+        return Boundary((logit - label).detach() - confidence, slope, classes[:, j])
+
+    # one at a time: a thousand gradients would not fit into memory
+    return reduce(lambda one, other: _nearer(one, other, q, farthest), map(boundary, range(last + 1)))
 
 
 def _logit(probe: Probe, classes: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 
 from minadv.attacks.abort import Compat, Progress
-from minadv.attacks.base import Attack, counts, positive, require
+from minadv.attacks.base import Attack, among, counts, positive
 from minadv.attacks.constant import Constant
 from minadv.attacks.tanh import TanhSpace
 from minadv.distances.base import per_sample
@@ -51,7 +51,7 @@ class CW(Attack):
         super().__post_init__()
         counts(self, "steps", "searches", "patience")
         positive(self, "c", "rate")
-        require("compat", self.compat, self.compat in ("sample", "batch"), "'sample' or 'batch'")
+        among(self, "compat", "sample", "batch")
 
     def search(self, oracle: Oracle) -> None:
         """Run sections 2, 3 and 4 of attacks.md."""

@@ -19,7 +19,7 @@ def norm(x: Tensor, p: float) -> Tensor:
 
 
 def dual(p: float) -> float:
-    """Q with 1/p + 1/q = 1."""
+    """Exponent q of the dual norm, 1/p + 1/q = 1."""
     return {1: math.inf, 2: 2, math.inf: 1}[p]
 
 

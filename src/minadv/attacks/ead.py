@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from minadv.attacks.abort import Compat, Progress
-from minadv.attacks.base import Attack, counts, positive, require
+from minadv.attacks.base import Attack, among, counts, positive
 from minadv.attacks.constant import Constant
 from minadv.attacks.directions import inner, norm
 from minadv.distances import Distance
@@ -55,8 +55,8 @@ class EAD(Attack):
         super().__post_init__()
         counts(self, "steps", "searches", "patience")
         positive(self, "c", "rate", "beta")
-        require("rule", self.rule, self.rule in ("l1", "en"), "'l1' or 'en'")
-        require("compat", self.compat, self.compat in ("sample", "batch"), "'sample' or 'batch'")
+        among(self, "rule", "l1", "en")
+        among(self, "compat", "sample", "batch")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 5 of attacks.md."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.base import Attack, counts, require
+from minadv.attacks.base import Attack, counts, require, shares
 from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
 from minadv.attacks.directions import dual, norm
 from minadv.distances.base import per_sample
@@ -48,10 +48,8 @@ class FAB(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps", "restarts")
-        if self.n_targets is not None:
-            counts(self, "n_targets")
-        for argument in ("alpha_max", "back"):
-            require(argument, getattr(self, argument), 0 < getattr(self, argument) <= 1, "in (0, 1]")
+        counts(self, "n_targets", or_none=True)
+        shares(self, "alpha_max", "back")
         require("overshoot", self.overshoot, self.overshoot >= 1, "≥ 1")
 
     def search(self, oracle: Oracle) -> None:

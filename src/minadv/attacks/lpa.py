@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks.base import Attack, counts, positive
-from minadv.attacks.bisection import bisect
+from minadv.attacks.bisection import Bracket, bisect
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric
 from minadv.distances import Distance, resolve
@@ -74,15 +74,14 @@ class LPA(Attack):
 
     def search(self, oracle: Oracle) -> None:
         """Run section 11 of attacks.md."""
-        low = torch.zeros_like(oracle.best_distance)
-        high = torch.full_like(low, self.largest)
+        zeros = torch.zeros_like(oracle.best_distance)
+        bounds = Bracket(zeros, zeros + self.largest)
         for trial in oracle.rounds(self.bisections):
-            bound = (low + high) / 2
+            bound = bounds.middle
             x = self._project(oracle, self._run(oracle, bound, trial), bound)
             oracle.probe(oracle.project(x))
             # success is an adversarial measured within the bound, at whatever step: the last may have lost it
-            low = torch.where(oracle.best_distance <= bound, low, bound)
-            high = torch.minimum(high, oracle.best_distance)
+            bounds = bounds.after(oracle.best_distance <= bound).below(oracle.best_distance)
 
     def _run(self, oracle: Oracle, bound: Tensor, stream: int) -> Tensor:
         """Look for an adversarial within one bound per sample; return the last points."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from minadv import proximal
 from minadv.attacks.adam import Adam
-from minadv.attacks.base import Attack, counts, positive, require
+from minadv.attacks.base import Attack, among, counts, positive, require, shares
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric, linear
 from minadv.distances.base import per_sample
@@ -73,8 +73,7 @@ class PrimalDual:
         """Raise ValueError for a hyper-parameter out of its range."""
         counts(self, "steps")
         positive(self, "rate", "dual_rate")
-        for argument in ("final_rate", "final_dual_rate", "first_ratio", "least_ratio"):
-            require(argument, getattr(self, argument), 0 < getattr(self, argument) <= 1, "in (0, 1]")
+        shares(self, "final_rate", "final_dual_rate", "first_ratio", "least_ratio")
         require("smoothing", self.smoothing, 0 <= self.smoothing < 1, "in [0, 1)")
 
     def play(self, oracle: Oracle, confidence: float, shrink: Prox | None) -> None:
@@ -144,7 +143,7 @@ class PDPGD(PrimalDual, Attack):
     def __post_init__(self) -> None:
         Attack.__post_init__(self)
         self.check()
-        require("l0", self.l0, self.l0 in ("l23", "l0"), "'l23' or 'l0'")
+        among(self, "l0", "l23", "l0")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 15 of attacks.md."""

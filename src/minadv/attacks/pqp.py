@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.base import Attack, counts, require
+from minadv.attacks.base import Attack, counts, require, shares
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
@@ -52,8 +52,7 @@ class PQP(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps", "pixels", "draws")
-        for argument in ("delta", "share"):
-            require(argument, getattr(self, argument), 0 < getattr(self, argument) <= 1, "in (0, 1]")
+        shares(self, "delta", "share")
         require("floor", self.floor, self.floor < 1, "< 1")
 
     def search(self, oracle: Oracle) -> None:

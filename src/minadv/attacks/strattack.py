@@ -77,8 +77,7 @@ class StrAttack(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps", "searches", "refine_steps")
-        if self.group is not None:
-            counts(self, "group")
+        counts(self, "group", or_none=True)
         counts(self, "more_steps", "refine_rounds", least=0)
         positive(self, "c", "rho", "alpha", "refine_c")
         for argument in ("tau", "gamma"):
