@@ -69,30 +69,26 @@ class Point:
 class Rule(Protocol):
     """How one run chooses its steps, and when a sample goes back to its best point."""
 
-    def begin(self, start: Point) -> None:
-        """Take in the first point."""
-        ...
-
     def step(self, gradient: Tensor) -> Tensor:
         """Displacement for a gradient."""
         ...
 
-    def restart(self, now: Point, last: Point, best: Point) -> Tensor:
-        """(batch,) which samples go back to their best point, after a step from `last` to `now`."""
+    def restart(self, now: Point, best: Point) -> Tensor:
+        """(batch,) which samples go back to their best point, after a step to `now`."""
         ...
 
 
 class Halving:
     """ℓ2 and ℓ∞: the step size is halved at checkpoints where the loss rose too rarely or not at all."""
 
-    def __init__(self, ball: Ball, steps: int) -> None:
+    def __init__(self, ball: Ball, steps: int, start: Point) -> None:
+        """Nothing has risen yet; the published flag "halved at the last checkpoint" starts true."""
         self._p, self._size = ball.p, 2 * ball.radius
         self._period, self._since = max(int(0.22 * steps), 1), 0
         self._shorter, self._shortest = max(int(0.03 * steps), 1), max(int(0.06 * steps), 1)
 
-    def begin(self, start: Point) -> None:
-        """Nothing has risen yet; the published flag "halved at the last checkpoint" starts true."""
-        self._rises = torch.zeros_like(start.loss)
+        # rises are counted from step to step as they happened, also after going back to the best point
+        self._rises, self._last = torch.zeros_like(start.loss), start.loss
         self._checked, self._halved = start.loss, torch.ones_like(start.loss, dtype=torch.bool)
 
     def step(self, gradient: Tensor) -> Tensor:
@@ -102,9 +98,10 @@ class Halving:
             direction = gradient / per_sample(norm(gradient, 2).clamp_min(TINY), gradient)
         return per_sample(self._size, gradient) * direction
 
-    def restart(self, now: Point, last: Point, best: Point) -> Tensor:
+    def restart(self, now: Point, best: Point) -> Tensor:
         """At checkpoints, who halves the step size goes back."""
-        self._rises, self._since = self._rises + (now.loss > last.loss), self._since + 1
+        self._rises, self._since = self._rises + (now.loss > self._last), self._since + 1
+        self._last = now.loss
         if self._since < self._period:
             return torch.zeros_like(self._halved)
         halve = (self._rises <= RHO * self._period) | (~self._halved & (best.loss <= self._checked))
@@ -119,14 +116,12 @@ class Sparser:
     """ℓ1: sign steps in the largest entries; how many follows the sparsity of the best point."""
 
     def __init__(self, ball: Ball, steps: int) -> None:
+        """Start with a fifth of the entries and steps as long as the radius."""
         self._ball, self._period, self._since = ball, max(int(0.04 * steps), 1), 0
         self._entries = ball.x0[0].numel()
         self._share = torch.full_like(ball.radius, 0.2)
         self._size = ball.radius
         self._nonzeros = torch.full_like(ball.radius, self._entries)
-
-    def begin(self, start: Point) -> None:
-        """Nothing depends on the first point."""
 
     def step(self, gradient: Tensor) -> Tensor:
         """Signs of the largest entries, with ℓ1 norm of the step size."""
@@ -136,7 +131,7 @@ class Sparser:
         signs = gradient.sign() * (gradient.abs() >= per_sample(smallest, gradient))
         return signs * per_sample(self._size / norm(signs, 1).clamp_min(1), signs)
 
-    def restart(self, now: Point, last: Point, best: Point) -> Tensor:  # noqa: ARG002
+    def restart(self, now: Point, best: Point) -> Tensor:
         """At checks, who became sparser goes back, with the first step size again."""
         self._since += 1
         if self._since < self._period:
@@ -160,17 +155,15 @@ class Ascent:
 
     def run(self, ball: Ball, start: Tensor, steps: int) -> Tensor:
         """Look `steps` + 1 times; return which samples were adversarial inside their ball."""
-        if ball.p != 1:
-            return self._run(ball, start, Halving(ball, steps), steps)[1]
-        if steps < len(LARGE_RADII):
-            return self._run(ball, start, Sparser(ball, steps), steps)[1]
+        if ball.p != 1 or steps < len(LARGE_RADII):
+            return self._run(ball, start, steps)[1]
         # the starts of the three runs are looks too
         total, broken, x = steps - len(LARGE_RADII) + 1, ~self.live, start
         shares = [int(share * total) for share, _ in LARGE_RADII[:-1]]
         shares += [total - sum(shares)]
         for share, (_, factor) in zip(shares, LARGE_RADII, strict=True):
             larger = replace(ball, radius=factor * ball.radius)
-            x, broken = self._run(larger, larger.project(x), Sparser(larger, share), share)
+            x, broken = self._run(larger, larger.project(x), share)
         return broken
 
     def _look(self, x: Tensor, ball: Ball) -> tuple[Point, Tensor]:
@@ -179,18 +172,18 @@ class Ascent:
         point = Point(x, loss.detach(), self.oracle.gradient(probe, loss))
         return point, probe.adversarial & ball.holds(x)
 
-    def _run(self, ball: Ball, start: Tensor, rule: "Rule", steps: int) -> tuple[Tensor, Tensor]:
-        """One run: steps whose size and direction `rule` gives; returns the best point and who is broken."""
+    def _run(self, ball: Ball, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """One run; returns the best point and who is broken."""
         now, broken = self._look(start, ball)
         best, before = now, now.x
-        rule.begin(now)
+        rule: Rule = Sparser(ball, steps) if ball.p == 1 else Halving(ball, steps, now)
         for i in self.oracle.steps(steps):
             ahead = ball.project(now.x + rule.step(now.gradient))
             if ball.p != 1 and i > 0:  # momentum
                 ahead = ball.project(now.x + 0.75 * (ahead - now.x) + 0.25 * (now.x - before))
-            before, last = now.x, now
+            before = now.x
             now, found = self._look(self.oracle.project(ahead), ball)
             broken = broken | found
             best = now.where(now.loss > best.loss, best)
-            now = best.where(rule.restart(now, last, best), now)
+            now = best.where(rule.restart(now, best), now)
         return best.x, broken
