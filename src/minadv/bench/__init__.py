@@ -1,0 +1,1 @@
+"""The benchmark: suites of models × attacks × data, finished shards that are never lost, and how to read them."""

@@ -1,0 +1,189 @@
+"""What a benchmark folder holds, as data: cells, per-sample rows, failures and the plan. See docs/benchmark.md.
+
+A *cell* is one attack on one model. Its samples are computed in *shards*; each finished shard is an immutable
+folder of rows (Parquet) and adversarials (safetensors).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, JsonValue
+from torch import Tensor
+
+from minadv.runs import Environment
+
+FORMAT = 1
+ERROR = "error"  # status of the samples of a shard that failed; the others are those of `minadv.result.Status`
+
+Population = Literal["all", "correct"]
+PaperData = Literal["mnist", "cifar10", "imagenet"]
+
+# Distances that are measured whatever was minimised; null where one is not defined for the samples.
+MEASURED = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "ciede2000_paper", "lpips")
+
+ROWS: dict[str, type[pl.DataType]] = {
+    "cell": pl.String,
+    "shard": pl.String,
+    "data": pl.String,
+    "model": pl.String,
+    "attack": pl.String,
+    "minimises": pl.String,
+    "sample": pl.Int64,
+    "content": pl.String,
+    "label": pl.Int64,
+    "clean_prediction": pl.Int64,
+    "adversarial_prediction": pl.Int64,
+    "status": pl.String,
+    "success": pl.Boolean,
+    "distance": pl.Float64,
+    **dict.fromkeys(MEASURED, pl.Float64),
+    "forwards": pl.Int64,
+    "backwards": pl.Int64,
+    "margin": pl.Float64,
+    "survives_8bit": pl.Boolean,
+    "seconds": pl.Float64,
+}
+
+
+class Record(BaseModel):
+    """Immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cell(Record):
+    """One attack on one model.
+
+    Attributes:
+        id: hash of everything that decides a sample's numbers: the model's weights, the attack's class,
+            hyper-parameters and code, and the goal. Names are not part of it.
+        model, attack: what tables call them, e.g. "RN-50" and "ALMA ℓ2 100".
+        model_spec, model_hash: as given to `minadv.models.load`, and the content's SHA-256.
+        family: the attack's name in the registry, e.g. "alma".
+        settings: every hyper-parameter.
+        minimises: label of the minimised distance, e.g. "l2" or "ciede2000[paper]".
+        column: the column of `ROWS` by which this cell is compared with others: one of `MEASURED`, or
+            "distance" for a distance that is not among them.
+        goal: "untargeted" or "target N".
+        data: data spec.
+        classes: a name per label.
+        paper: the data set of the paper whose tables this cell belongs to, or None.
+        population: whether statistics are over all samples or over those classified correctly.
+    """
+
+    id: str
+    model: str
+    attack: str
+    model_spec: str
+    model_hash: str
+    family: str
+    settings: dict[str, JsonValue]
+    minimises: str
+    column: str
+    goal: str
+    data: str
+    classes: tuple[str, ...]
+    paper: PaperData | None
+    population: Population
+
+    def class_name(self, label: int) -> str:
+        """Name of a class; its number where the data set has no name for it."""
+        return self.classes[label] if 0 <= label < len(self.classes) else f"class {label}"
+
+
+class Planned(Record):
+    """A cell that was asked for: its samples, or the reason why it cannot be computed here.
+
+    Attributes:
+        cell: None when the model, the data or the distance is not available.
+        samples: numbers of the samples in the data set.
+        unavailable: why there is no cell.
+        optional: whether being unavailable is no failure.
+    """
+
+    model: str
+    attack: str
+    cell: Cell | None
+    samples: tuple[int, ...]
+    unavailable: str | None = None
+    optional: bool = False
+
+
+class Plan(Record):
+    """What was asked of a folder, over all calls: `plan.json`."""
+
+    format: Literal[1] = FORMAT
+    title: str
+    planned: tuple[Planned, ...]
+
+
+class Failure(Record):
+    """A shard that raised: `failures/SHARD.json`. It is tried again by the next run."""
+
+    format: Literal[1] = FORMAT
+    shard: str
+    cell: Cell
+    samples: tuple[int, ...]
+    error: str
+    traceback: str
+    when: str
+
+
+class Finding(Record):
+    """Something about a model, or about how attacks fare on it, that makes results doubtful.
+
+    Attributes:
+        check: name of the check, e.g. "probabilities".
+        severity: "problem" when results can be wrong, "warning" when they may be, "note" otherwise.
+        model: what it was found on.
+        seen, matters, remedy: what was observed (with numbers), why it matters, what to do.
+    """
+
+    check: str
+    severity: Literal["problem", "warning", "note"]
+    model: str
+    seen: str
+    matters: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Tensors of some samples of one cell: (n, ...) each."""
+
+    originals: Tensor
+    adversarials: Tensor
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A benchmark folder, read: pure functions make tables, curves and pages of it.
+
+    Attributes:
+        title: of the last suite.
+        planned: what was asked for, in the order of the tables.
+        rows: `ROWS`, one row per (cell, sample) of finished shards. `cell` is the cell's id.
+        failures: shards that raised and were not computed since.
+        findings: of the models' diagnoses.
+        notes: what a reader should know about the folder: damaged files, results of earlier settings left out.
+        environments: where the shards were computed.
+        pictures: (cell id, sample numbers) → originals and adversarials.
+        traces: cell id → (propagations, distances), (queries, samples) each, or None when no trace was kept.
+    """
+
+    title: str
+    planned: tuple[Planned, ...]
+    rows: pl.DataFrame
+    failures: tuple[Failure, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    environments: tuple[Environment, ...]
+    pictures: Callable[[str, Sequence[int]], Pictures]
+    traces: Callable[[str], tuple[Tensor, Tensor] | None]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells that could be computed, in the order of the tables."""
+        return tuple(planned.cell for planned in self.planned if planned.cell is not None)
