@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from minadv import ALMA, penalties
-from minadv.cli import measure, running, settings
+from minadv import ALMA, measurement, penalties, settings
+from minadv.cli import running
 
 
 def test_assignments_are_read_by_the_type_of_their_field():
@@ -81,7 +81,7 @@ def test_choosing_samples():
 
 
 def test_distances_apply_where_they_are_defined():
-    assert measure.applicable(torch.zeros(2, 3, 11, 11)) == ("l0", "l1", "l2", "linf", "ssim", "ciede2000")
-    assert measure.applicable(torch.zeros(2, 1, 28, 28)) == ("l0", "l1", "l2", "linf", "ssim")
-    assert measure.applicable(torch.zeros(2, 3, 8, 8)) == ("l0", "l1", "l2", "linf", "ciede2000")
-    assert measure.applicable(torch.zeros(2, 7)) == ("l0", "l1", "l2", "linf")
+    assert measurement.applicable(torch.zeros(2, 3, 11, 11)) == ("l0", "l1", "l2", "linf", "ssim", "ciede2000")
+    assert measurement.applicable(torch.zeros(2, 1, 28, 28)) == ("l0", "l1", "l2", "linf", "ssim")
+    assert measurement.applicable(torch.zeros(2, 3, 8, 8)) == ("l0", "l1", "l2", "linf", "ciede2000")
+    assert measurement.applicable(torch.zeros(2, 7)) == ("l0", "l1", "l2", "linf")

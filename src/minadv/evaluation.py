@@ -43,6 +43,7 @@ def evaluate(
     progress: bool = True,
     trace: bool = False,
     on_batch: Callable[[Sequence[int], Result], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Attack every sample of a data set and return one verified result, on the CPU, in the data's order.
 
@@ -59,6 +60,7 @@ def evaluate(
         progress: show a bar with ASR and median so far.
         trace: keep the best distance against propagations.
         on_batch: called with (sample numbers, result) after each batch.
+        on_progress: called before every step with the number of samples done, in fractions of a batch.
 
     Raises:
         ValueError: for no samples, or labels and targets that do not fit.
@@ -71,7 +73,7 @@ def evaluate(
     size = batch_size or _first_batch_size(take(data, range(1))[0])
     results: list[Result] = []
     done, fill_up = 0, True
-    with _on_device(model, device) as where, _Bar(total, enabled=progress) as bar:
+    with _on_device(model, device) as where, _Bar(total, progress, on_progress) as bar:
         while done < total:
             numbers = range(done, min(done + size, total))
             inputs, labels = take(data, numbers)
@@ -161,7 +163,7 @@ def _on_device(model: Model, device: torch.device | str | None) -> Generator[tor
 class _Bar:
     """Progress bar over samples, moving within a batch, with ASR and median so far."""
 
-    def __init__(self, total: int, enabled: bool) -> None:
+    def __init__(self, total: int, enabled: bool, on_progress: Callable[[float], None] | None) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -172,6 +174,7 @@ class _Bar:
         self._progress = Progress(*columns, disable=not enabled)
         self._task: TaskID = self._progress.add_task("attacking", total=total, so_far="")
         self._done = 0
+        self._on_progress = on_progress
 
     def __enter__(self) -> "_Bar":
         self._progress.start()
@@ -182,9 +185,14 @@ class _Bar:
 
     def on_step(self, batch: int) -> Callable[[Step], None]:
         """Return a callback that moves the bar within a batch."""
-        return lambda step: self._progress.update(
-            self._task, completed=self._done + batch * step.index / step.steps
-        )
+
+        def update(step: Step) -> None:
+            done = self._done + batch * step.index / step.steps
+            self._progress.update(self._task, completed=done)
+            if self._on_progress is not None:
+                self._on_progress(done)
+
+        return update
 
     def finished(self, results: list[Result]) -> None:
         """Show what is known after a batch."""

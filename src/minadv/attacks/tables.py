@@ -1,5 +1,7 @@
 """The attacks of the ALMA paper's tables 4 to 15, by the names and with the settings of their rows."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from minadv.attacks.base import Attack
@@ -23,29 +25,57 @@ _ROWS: dict[str, tuple[tuple[str, str, tuple[int, ...]], ...]] = {
 _SYMBOLS = {"l1": "ℓ1", "l2": "ℓ2", "ssim": "SSIM", "ciede2000": "CIEDE2000", "lpips": "LPIPS"}
 
 
-def rows(distance: str, data: Data = "cifar10", **others: Any) -> dict[str, Attack]:
-    """Return the attacks of the table for a distance and a data set, by row.
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: its name, and what the attack's `paper` is called with."""
+
+    label: str
+    attack: str
+    distance: str
+    steps: int
+    settings: Mapping[str, Any]
+
+    def build(self, **others: Any) -> Attack:
+        """Return the attack.
+
+        Args:
+            **others: further hyper-parameters, e.g. budget or seed.
+        """
+        from minadv import attacks
+
+        return attacks.find(self.attack).paper(self.distance, self.steps, **{**self.settings, **others})
+
+
+def table(distance: str, data: Data = "cifar10") -> tuple[Row, ...]:
+    """Return the rows of the table for a distance and a data set, without building any attack.
 
     Args:
         distance: "l1", "l2", "ssim", "ciede2000" or "lpips"; options may follow ("lpips:trunk=demo"). Without
             options, CIEDE2000 is on the paper's scale and LPIPS without learned weights.
         data: whose radii APGD^T searches, and whether FAB is FAB^T ("imagenet").
-        **others: further hyper-parameters of all of them, e.g. budget or seed.
 
     Raises:
         ValueError: for a distance that has no table.
     """
-    from minadv import attacks
-
     family = distance.partition(":")[0]
     if family not in _ROWS:
         raise ValueError(f"the paper has tables for {', '.join(_ROWS)}, got {distance!r}")
-    found: dict[str, Attack] = {}
+    found: list[Row] = []
     for label, name, all_steps in (*_ROWS[family], (f"ALMA {_SYMBOLS[family]} {{}}", "alma", (100, 1000))):
         settings: dict[str, Any] = {"data": data} if name == "minimal_apgd" else {}
         row = label
         if name == "fab" and data == "imagenet":
             row, settings = label.replace("FAB", "FAB^T"), {"n_targets": 9}
-        for steps in all_steps:
-            found[row.format(steps)] = attacks.find(name).paper(distance, steps, **settings, **others)
-    return found
+        found += [Row(row.format(steps), name, distance, steps, settings) for steps in all_steps]
+    return tuple(found)
+
+
+def rows(distance: str, data: Data = "cifar10", **others: Any) -> dict[str, Attack]:
+    """Return the attacks of the table for a distance and a data set, by row: see `table`.
+
+    Args:
+        distance: of the table.
+        data: of the table.
+        **others: further hyper-parameters of all of them, e.g. budget or seed.
+    """
+    return {row.label: row.build(**others) for row in table(distance, data)}

@@ -4,6 +4,8 @@ A *cell* is one attack on one model. Its samples are computed in *shards*; each 
 folder of rows (Parquet) and adversarials (safetensors).
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -147,6 +149,54 @@ class Finding(Record):
     seen: str
     matters: str
     remedy: str
+
+
+class File(Record):
+    """A file of a shard: its SHA-256 and size."""
+
+    sha256: str
+    size: int
+
+
+class ShardRecord(Record):
+    """`shard.json`.
+
+    Attributes:
+        cell: its cell's id.
+        samples: (number in the data set, hash of the image, label) of each.
+        checksum: SHA-256 of everything else in it.
+    """
+
+    format: Literal[1] = FORMAT
+    id: str
+    cell: str
+    samples: tuple[tuple[int, str, int], ...]
+    files: dict[str, File]
+    seconds: float
+    started: str
+    warnings: tuple[str, ...]
+    environment: Environment
+    checksum: str = ""
+
+    def sealed(self) -> "ShardRecord":
+        """Return it with its checksum."""
+        return self.model_copy(update={"checksum": self._digest()})
+
+    def intact(self) -> bool:
+        """Whether the checksum is that of the content."""
+        return self.checksum == self._digest()
+
+    def _digest(self) -> str:
+        content = self.model_dump(mode="json", exclude={"checksum"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Diagnosis(Record):
+    """`diagnoses/MODEL.json`."""
+
+    format: Literal[1] = FORMAT
+    model_hash: str
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ def attack(
 ) -> None:
     """Find the smallest perturbations that change a model's answers; write them to a folder with a report."""
     with one_line_errors(debug), plain_warnings():
-        from minadv.cli import running, settings
+        from minadv import settings
+        from minadv.cli import running
 
         running.run(
             running.Request(

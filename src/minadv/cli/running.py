@@ -13,10 +13,10 @@ from rich.text import Text
 from torch import Tensor
 
 import minadv
-from minadv import runs
+from minadv import measurement, runs, settings
 from minadv.attacks.base import Attack
-from minadv.cli import console, measure, settings
-from minadv.cli.environment import environment, usable_device
+from minadv.cli import console
+from minadv.environment import environment, usable_device
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
 
@@ -83,7 +83,7 @@ def run(request: Request) -> None:
         trace=request.trace,
     )
     seconds = time.perf_counter() - clock
-    survives = measure.survive_8_bits(model, result.adversarials, labels, target, device)
+    survives = measurement.survive_8_bits(model, result.adversarials, labels, target, device)
     configuration = runs.Configuration(
         version=minadv.__version__,
         model=request.model,
@@ -104,7 +104,7 @@ def run(request: Request) -> None:
     )
     stored = runs.Run(
         configuration,
-        measure.table(result, samples, labels, originals, survives),
+        measurement.table(result, samples, labels, originals, survives),
         result.adversarials,
         originals,
         result.trace,

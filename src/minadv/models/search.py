@@ -1,6 +1,7 @@
 """Where weight files are looked for. Importing this does not import torch."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from minadv.models.zoo import Entry
@@ -19,9 +20,9 @@ def file_names(name: str, entry: Entry) -> tuple[str, ...]:
     return tuple(dict.fromkeys((f"{name}.safetensors", *entry.files)))
 
 
-def find(name: str, entry: Entry) -> Path | None:
-    """Find the weights of a zoo entry, None when no folder has them."""
-    candidates = (folder / file for folder in folders() for file in file_names(name, entry))
+def find(name: str, entry: Entry, first: Sequence[Path] = ()) -> Path | None:
+    """Find the weights of a zoo entry, in the folders given first; None when no folder has them."""
+    candidates = (folder / file for folder in (*first, *folders()) for file in file_names(name, entry))
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 

@@ -4,29 +4,10 @@ import math
 
 import numpy as np
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
-from numpy.typing import NDArray
 
+from minadv.metrics import Numbers, robust_accuracy
 from minadv.report import svg
 from minadv.result import Trace
-
-Numbers = NDArray[np.float64]
-
-
-def robust_accuracy(distances: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the exact robust accuracy as a right-continuous step function.
-
-    It is the fraction of samples whose minimal distance is greater than ε: failures (inf) stay robust at
-    every ε, samples that were adversarial from the start (0) are robust at none.
-
-    Args:
-        distances: (samples,) ≥ 0, inf where the attack failed.
-
-    Returns:
-        0 and every finite distance, ascending and without repetition, and the value from there to the next.
-    """
-    at = np.unique(np.append(distances[np.isfinite(distances)], 0.0))
-    at_most = np.searchsorted(np.sort(distances), at, side="right")
-    return at, 1 - at_most / len(distances)
 
 
 def robust_accuracy_svg(distances: Numbers, name: str) -> str:

@@ -67,14 +67,14 @@ def split(assignment: str) -> tuple[str, str]:
     return key.strip().replace("-", "_"), value.strip()
 
 
-def parse(cls: Callable[..., Attack], key: str, text: str) -> Any:
-    """Read a value by the type of its field.
+def parse(cls: Callable[..., Attack], key: str, text: object) -> Any:
+    """Read a value, written out or of a type that TOML has, by the type of its field.
 
     Raises:
         ValueError: when it does not fit.
     """
     hint = get_type_hints(cls)[key]
-    if text.lower() in NOTHING and NoneType in get_args(hint):
+    if isinstance(text, str) and text.lower() in NOTHING and NoneType in get_args(hint):
         return None
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(text)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from minadv import distances
+from minadv.distances import Distance
 from minadv.distances.ssim import WINDOW
 from minadv.goals import Targeted, Untargeted
 from minadv.guard import Model, guarded
@@ -51,15 +52,16 @@ def table(result: Result, samples: list[int], labels: Tensor, originals: Tensor,
 
 def other_distances(result: Result, originals: Tensor) -> dict[str, Tensor]:
     """Every distance that needs no weights and applies, in float64; inf where the attack failed."""
-    return {
-        name: torch.cat(
-            [
-                distances.get(name)(result.adversarials[rows].double(), originals[rows].double())
-                for rows in _chunks(len(result))
-            ]
-        ).masked_fill(~result.success, torch.inf)
-        for name in applicable(originals)
-    }
+    return {name: measured(distances.get(name), result, originals) for name in applicable(originals)}
+
+
+def measured(distance: Distance, result: Result, originals: Tensor) -> Tensor:
+    """(batch,) distances of the stored images, in float64; inf where the attack failed."""
+    parts = [
+        distance(result.adversarials[rows].double(), originals[rows].double()).double()
+        for rows in _chunks(len(result))
+    ]
+    return torch.cat(parts).masked_fill(~result.success, torch.inf)
 
 
 def applicable(images: Tensor) -> tuple[str, ...]:

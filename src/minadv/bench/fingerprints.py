@@ -1,0 +1,133 @@
+"""Hashes of everything that decides a sample's numbers: weights, images, settings and code."""
+
+import ast
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LENGTH = 32  # hexadecimal digits: 128 bits
+# Code that decides no attack's numbers: lists of what there is, and loaders of what is hashed by its content.
+NO_NUMBERS = ("minadv.attacks.registry.", "minadv.errors.", "minadv.models.", "minadv.data.")
+
+
+def digest(*parts: bytes | str) -> str:
+    """Hash parts in order, each with its length, so that no two sequences look alike."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        sha.update(f"{len(data)}:".encode())
+        sha.update(data)
+    return sha.hexdigest()[:LENGTH]
+
+
+def of_json(value: Any) -> str:
+    """Hash a value that JSON has, whatever the order of its keys."""
+    return digest(json.dumps(value, sort_keys=True, ensure_ascii=False))
+
+
+def of_samples(images: Tensor) -> list[str]:
+    """Hash each image (batch, ...): shape, type and every bit."""
+    array = images.detach().cpu().contiguous().numpy()
+    return [digest(f"{image.dtype}{image.shape}", image.tobytes()) for image in array]
+
+
+def of_module(module: nn.Module) -> str:
+    """Hash a network: its tree of modules, their options and code, every parameter and buffer."""
+    parts: list[bytes | str] = []
+    for name, part in module.named_modules():
+        # function objects show their address
+        parts.append(f"{name}:{type(part).__qualname__}:{re.sub(r' at 0x[0-9a-f]+', '', part.extra_repr())}")
+    own = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
+    functions = [value for part in module.modules() for value in vars(part).values() if inspect.isfunction(value)]
+    parts += sorted(_source(thing) for thing in (*own, *functions))
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        kept = tensor.detach().cpu().contiguous()
+        parts += [f"{name}:{kept.dtype}{tuple(kept.shape)}", kept.reshape(-1).view(torch.uint8).numpy().tobytes()]
+    return digest(*parts)
+
+
+def of_attack(attack: object) -> str:
+    """Hash an attack: its class, every hyper-parameter (networks inside a distance by their weights), its code."""
+    return digest(_value(attack), of_code(type(attack).__module__, "minadv.bench.rows"))
+
+
+def _value(value: Any) -> str:
+    """Write a hyper-parameter out so that equal ones, and no others, look alike."""
+    if isinstance(value, nn.Module):
+        return of_module(value)
+    if isinstance(value, Tensor):
+        return digest(*of_samples(value.unsqueeze(0)))
+    if is_dataclass(value) and not isinstance(value, type):
+        inside = ",".join(f"{field.name}={_value(getattr(value, field.name))}" for field in fields(value))
+        return f"{type(value).__module__}.{type(value).__qualname__}({inside})"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_value(key)}:{_value(item)}" for key, item in value.items()) + "}"  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, tuple | list):
+        return "(" + ",".join(_value(item) for item in value) + ")"  # pyright: ignore[reportUnknownVariableType]
+    return f"{value.__module__}.{value.__qualname__}:{_source(value)}" if inspect.isroutine(value) else repr(value)
+
+
+def _source(thing: Any) -> str:
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):  # made in an interpreter, or compiled: its name has to do
+        return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+
+
+@lru_cache
+def of_code(*modules: str) -> str:
+    """Hash the source of modules and of everything of this package that they import, directly or not.
+
+    An attack's results are its code's: when that changes, and only then, they are computed again. Modules of
+    other packages count by their own text alone.
+    """
+    found = sorted(name for name in _closure(modules) if not f"{name}.".startswith(NO_NUMBERS))
+    return digest(*(f"{name}\n{_text(name)}" for name in found))
+
+
+def _closure(modules: Iterable[str]) -> set[str]:
+    known: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in known:
+            known.add(name)
+            waiting += _imports(name)
+    return known
+
+
+def _imports(module: str) -> list[str]:
+    """Names of this package's modules that a module imports, anywhere in its text."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(_text(module))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name for name in inner if _path(name) is not None] + [node.module]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    # the package itself only names its parts
+    return [name for name in found if name.startswith("minadv.") and _path(name) is not None]
+
+
+def _text(module: str) -> str:
+    path = _path(module)
+    return path.read_text(encoding="utf-8") if path is not None else ""
+
+
+@lru_cache(maxsize=1024)
+def _path(module: str) -> Path | None:
+    try:
+        spec = find_spec(module)
+    except (ModuleNotFoundError, ValueError, AttributeError):  # a name in a module, not a module; __main__
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None

@@ -1,0 +1,47 @@
+"""Where a suite's models and data are on this machine: in a folder that was given, or where weights are looked for."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from minadv.models import search, zoo
+
+NPZ, PT = "npz", "pt"
+SOURCES = {
+    "imagenet_1000_random.pth": zoo.ZENODO,
+    "mnist_test.npz": zoo.SHARED,
+    "cifar10_test_1000.npz": zoo.SHARED,
+}
+
+
+def model_spec(spec: str, files: Sequence[Path]) -> str:
+    """Return the spec of a zoo model with its weight file, when one of the folders has it; any other as it is."""
+    kind, _, name = spec.partition(":")
+    if kind == "robustbench":
+        kind, name = "zoo", zoo.ROBUSTBENCH.get(name, name)
+    if kind != "zoo" or name not in zoo.ENTRIES:
+        return spec
+    found = search.find(name, zoo.ENTRIES[name], files)
+    return spec if found is None else f"zoo:{name}@{found}"
+
+
+def data_spec(spec: str, files: Sequence[Path]) -> str:
+    """Return the spec of a data file with its folder, when the suite names none.
+
+    Raises:
+        FileNotFoundError: no folder has it; the message says what to get and where to put it.
+    """
+    kind, _, name = spec.partition(":")
+    if kind not in (NPZ, PT) or Path(name).name != name or Path(name).is_file():
+        return spec
+    variable = os.environ.get("MINADV_DATA")
+    folders = (*files, *((Path(variable).expanduser(),) if variable else ()), *search.folders())
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None:
+        source = f" from {SOURCES[name]}" if name in SOURCES else ""
+        places = ", ".join(str(folder.absolute()) for folder in folders)
+        raise FileNotFoundError(
+            f"the data file {name} was not found: get it{source}; looked in {places}. Put it there, give its folder "
+            "as --files, or set MINADV_DATA"
+        )
+    return f"{kind}:{found}"

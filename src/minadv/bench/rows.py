@@ -1,0 +1,88 @@
+"""What a finished shard says about each of its samples."""
+
+from functools import lru_cache
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from minadv import distances, measurement
+from minadv.bench.records import MEASURED, ROWS, Cell
+from minadv.distances import Distance
+from minadv.guard import Model
+from minadv.result import Result
+
+# Label of a minimised distance → the column that measures the same for every attack.
+COLUMN_OF = {
+    **{name: name for name in ("l0", "l1", "l2", "linf", "ssim", "ciede2000")},
+    "ciede2000[paper]": "ciede2000_paper",
+    "lpips[alex]": "lpips",
+}
+
+
+def column(minimises: str) -> str:
+    """Return the column by which attacks that minimise this are compared: a measured one where there is one."""
+    return COLUMN_OF.get(minimises, "distance")
+
+
+def of(
+    result: Result,
+    model: Model,
+    originals: Tensor,
+    labels: Tensor,
+    *,
+    cell: Cell,
+    samples: list[int],
+    contents: list[str],
+    target: int | None,
+    seconds: float,
+) -> pl.DataFrame:
+    """Return one row of `ROWS` per sample, without the shard's id.
+
+    Args:
+        result: of the attack, on the CPU.
+        model: on the CPU or another device; classifies the rounded images once more.
+        originals, labels: (batch, ...) in [0, 1] and (batch,).
+        cell: what the rows belong to.
+        samples, contents: numbers in the data set, and hashes, of the originals.
+        target: class to reach, or None.
+        seconds: of the whole shard; each sample's share is that of its propagations.
+    """
+    parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
+    device = parameter.device if parameter is not None else torch.device("cpu")
+    survives = measurement.survive_8_bits(model, result.adversarials, labels, target, device)
+    measured = measurement.table(result, samples, labels, originals, survives)
+    spent = (result.forwards + result.backwards).double() + 1
+    names = {"cell": cell.id, "data": cell.data, "model": cell.model, "attack": cell.attack}
+    more = _more_distances(result, originals)
+    return measured.with_columns(
+        *(pl.lit(value).alias(name) for name, value in {**names, "minimises": cell.minimises}.items()),
+        pl.Series("content", contents),
+        pl.Series("seconds", (seconds * spent / spent.sum()).tolist()),
+        *(pl.Series(name, values.tolist()) for name, values in more.items()),
+        *(
+            pl.lit(None, pl.Float64).alias(name)
+            for name in MEASURED
+            if name not in measured.columns and name not in more
+        ),
+    ).select(pl.col(name).cast(dtype) for name, dtype in ROWS.items() if name != "shard")
+
+
+def _more_distances(result: Result, originals: Tensor) -> dict[str, Tensor]:
+    """Distances beyond those of every run: colour on the paper's scale, and LPIPS where its weights are."""
+    wanted: dict[str, Distance] = {}
+    if "ciede2000" in measurement.applicable(originals):
+        wanted["ciede2000_paper"] = distances.get("ciede2000", scale="paper")
+    perceptual = official_lpips() if originals.ndim == 4 else None
+    if perceptual is not None:
+        wanted["lpips"] = perceptual
+    return {name: measurement.measured(distance, result, originals) for name, distance in wanted.items()}
+
+
+@lru_cache(maxsize=1)
+def official_lpips() -> Distance | None:
+    """Return LPIPS on AlexNet with its learned weights; None where they are not on this machine."""
+    try:
+        return distances.get("lpips")
+    except (OSError, ImportError):
+        return None

@@ -1,0 +1,192 @@
+"""Run what is missing of a suite, and lose nothing of it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol, runtime_checkable
+
+import polars as pl
+import torch
+
+from minadv.bench import reading
+from minadv.bench.executor import Executor, Failed, Finished
+from minadv.bench.planning import Job, Planning, Sample, Shard, shards
+from minadv.bench.records import Failure, ShardRecord
+from minadv.bench.store import TENSORS_FILE, TRACE_FILE, Claim, DamagedError, Store
+from minadv.environment import environment
+
+WAIT = 0.5  # seconds between looks at what another process computes
+
+
+@runtime_checkable
+class View(Protocol):
+    """Who watches a run."""
+
+    def begin(self, job: Job, finished: pl.DataFrame) -> None:
+        """Show a cell, and the rows that it has already."""
+        ...
+
+    def finished(self, job: Job, rows: pl.DataFrame) -> None:
+        """Take note of a shard's rows, computed here or by another process."""
+        ...
+
+    def failed(self, failed: Failed) -> None:
+        """Take note of a shard that raised."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say something."""
+        ...
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run ended: shards computed here, failed, found finished, and whether it was asked to stop."""
+
+    computed: int
+    failed: int
+    before: int
+    stopped: bool
+
+
+@dataclass
+class Run:
+    """One process working on a suite in a folder.
+
+    Attributes:
+        stop: asked before each shard whether to leave the rest for another time.
+    """
+
+    planning: Planning
+    store: Store
+    executor: Executor
+    view: View
+    stop: Callable[[], bool] = lambda: False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    _claims: dict[str, Claim] = field(default_factory=dict[str, Claim])
+    _busy: list[Shard] = field(default_factory=list[Shard])
+    _counts: Counter[str] = field(default_factory=Counter[str])
+
+    def __call__(self) -> Report:
+        """Compute what is missing.
+
+        Raises:
+            OSError: when the folder cannot be written to; what is finished stays.
+        """
+        done = self._finished()
+        for job in self.planning.jobs:
+            self.store.write_cell(job.cell)
+        self.store.write_plan(self.planning.plan)
+        try:
+            self._work(self._missing(done))
+            while self._busy and not self.stop():
+                waiting, self._busy = self._busy, []
+                self._work(iter(waiting))
+                if self._busy:
+                    time.sleep(WAIT)
+        finally:
+            for claim in self._claims.values():
+                claim.release()
+        counts = self._counts
+        return Report(counts["computed"], counts["failed"], counts["before"], self.stop())
+
+    def _finished(self) -> dict[str, frozenset[Sample]]:
+        """Samples of each cell that are finished, after reading every byte of what this run builds on."""
+        found, damaged = reading.records(self.store)
+        size, jobs = self.planning.shard_size, {job.cell.id: job for job in self.planning.jobs}
+        planned = {shard.id for job in jobs.values() for shard in shards(job, size)}
+        rows: dict[str, list[pl.DataFrame]] = {cell: [] for cell in jobs}
+        samples: dict[str, set[Sample]] = {cell: set() for cell in jobs}
+        for record in found:
+            if record.cell not in jobs or (jobs[record.cell].trace and TRACE_FILE not in record.files):
+                continue
+            try:
+                self.store.verify(record.id)
+                rows[record.cell].append(reading.rows_of(self.store, record))
+                samples[record.cell] |= set(record.samples)
+                self._counts["before"] += record.id in planned
+            except DamagedError as error:
+                damaged.append((record.id, str(error)))
+        for shard, why in damaged:
+            if shard in planned:
+                self.store.remove(shard)
+            self.view.note(f"{why}: " + ("it is computed again" if shard in planned else "it is left out"))
+        for cell, job in jobs.items():
+            asked = [number for number, _, _ in job.samples]
+            self.view.begin(job, reading.joined(rows[cell]).filter(pl.col("sample").is_in(asked)))
+        return {cell: frozenset(of) for cell, of in samples.items()}
+
+    def _missing(self, done: dict[str, frozenset[Sample]]) -> Iterator[Shard]:
+        for job in self.planning.jobs:
+            yield from shards(job, self.planning.shard_size, done[job.cell.id])
+
+    def _work(self, wanted: Iterator[Shard]) -> None:
+        for outcome in self.executor.run(self._claimed(wanted)):
+            if isinstance(outcome, Finished):
+                self._store(outcome)
+            else:
+                self._record(outcome)
+            self._claims.pop(outcome.shard.id).release()
+
+    def _claimed(self, wanted: Iterator[Shard]) -> Iterator[Shard]:
+        """Yield the shards that this process is the one to compute."""
+        for shard in wanted:
+            if self.stop():
+                return
+            claim = self.store.claim(shard.id)
+            if claim is None:
+                self._busy.append(shard)
+            elif self.store.has(shard.id):  # finished by another process since we looked
+                claim.release()
+                self._counts["before"] += 1
+                self.view.finished(shard.job, reading.rows_of(self.store, self.store.record(shard.id)))
+            else:
+                self._claims[shard.id] = claim
+                yield shard
+
+    def _store(self, finished: Finished) -> None:
+        shard = finished.shard
+        record = ShardRecord(
+            id=shard.id,
+            cell=shard.job.cell.id,
+            samples=shard.samples,
+            files={},
+            seconds=finished.seconds,
+            started=finished.started,
+            warnings=finished.warnings,
+            environment=environment(self.device),
+        )
+        numbers = torch.tensor([number for number, _, _ in shard.samples])
+        tensors = {
+            TENSORS_FILE: {
+                "originals": finished.originals,
+                "adversarials": finished.adversarials,
+                "samples": numbers,
+            }
+        }
+        if finished.trace is not None:
+            tensors[TRACE_FILE] = {
+                "propagations": finished.trace.propagations,
+                "distances": finished.trace.distances,
+                "samples": numbers,
+            }
+        rows = finished.rows.with_columns(pl.lit(shard.id).alias("shard"))
+        self.store.write_shard(record, reading.ordered(rows), tensors)
+        self._counts["computed"] += 1
+        self.view.finished(shard.job, rows)
+
+    def _record(self, failed: Failed) -> None:
+        job = failed.shard.job
+        failure = Failure(
+            shard=failed.shard.id,
+            cell=job.cell,
+            samples=tuple(number for number, _, _ in failed.shard.samples),
+            error=failed.error,
+            traceback=failed.traceback,
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self.store.write_failure(failure)
+        self._counts["failed"] += 1
+        self.view.failed(failed)

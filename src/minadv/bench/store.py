@@ -1,0 +1,252 @@
+"""Where finished shards live. Nothing that is finished is ever written to again, and nothing half-written counts.
+
+    plan.json                      what was asked for
+    cells/CELL.json                what an attack on a model was, exactly
+    shards/SHARD/rows.parquet      a row per sample
+                 adversarials.safetensors   originals, adversarials, sample numbers
+                 trace.safetensors          best distance against propagations, when it was kept
+                 shard.json                 which cell and samples, checksums of the files and of itself
+    failures/SHARD.json            a shard that raised, with its traceback
+    diagnoses/MODEL.json           findings about a model
+    claims/SHARD.lock              held by the process that computes the shard
+
+A shard is written to a folder beside its place and moved there in one step. Names are hashes of contents, so that
+folders of different machines can be copied together.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from filelock import FileLock, Timeout
+from safetensors.torch import save
+from torch import Tensor
+
+from minadv.bench import files
+from minadv.bench.records import Cell, Diagnosis, Failure, File, Plan, ShardRecord
+
+ROWS_FILE, TENSORS_FILE, TRACE_FILE, RECORD = (
+    "rows.parquet",
+    "adversarials.safetensors",
+    "trace.safetensors",
+    "shard.json",
+)
+SHARDS, CELLS, FAILURES, DIAGNOSES, CLAIMS, PLAN = (
+    "shards",
+    "cells",
+    "failures",
+    "diagnoses",
+    "claims",
+    "plan.json",
+)
+AT_ONCE = 2**24  # bytes hashed at a time
+
+
+class DamagedError(ValueError):
+    """A shard whose files are not what was written."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A shard that this process computes."""
+
+    lock: FileLock
+
+    def release(self) -> None:
+        """Let go, after the shard is stored or given up."""
+        # removed while it is held: who opened it before finds the shard finished, or its place taken
+        with suppress(OSError):
+            Path(self.lock.lock_file).unlink()
+        self.lock.release()
+
+
+@dataclass(frozen=True)
+class Store:
+    """A benchmark folder, by what is written to it and found in it."""
+
+    folder: Path
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            OSError: when it cannot be written to.
+        """
+        for part in (SHARDS, CELLS, FAILURES, DIAGNOSES, CLAIMS):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+
+    def exists(self) -> bool:
+        """Whether this is a benchmark's folder."""
+        return (self.folder / SHARDS).is_dir()
+
+    def claim(self, shard: str) -> "Claim | None":
+        """Take a shard to compute it; None while another process holds it. A killed process lets go of its own."""
+        lock = FileLock(self.folder / CLAIMS / f"{shard}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        # what a killed process left of it
+        for half in (self.folder / SHARDS).glob(f".{shard}.*"):
+            shutil.rmtree(half, ignore_errors=True)
+        return Claim(lock)
+
+    def write_cell(self, cell: Cell) -> None:
+        """Say what a cell is."""
+        files.write_text(self.folder / CELLS / f"{cell.id}.json", cell.model_dump_json(indent=1))
+
+    def write_shard(
+        self, record: ShardRecord, rows: pl.DataFrame, tensors: Mapping[str, Mapping[str, Tensor]]
+    ) -> None:
+        """Put a finished shard into its place, all of it or nothing.
+
+        Args:
+            record: without files and checksum.
+            rows: of the samples.
+            tensors: file name → tensors by name.
+
+        Raises:
+            OSError: when it cannot be written (a full disk, say); nothing is left behind.
+        """
+        table = io.BytesIO()
+        rows.write_parquet(table)
+        contents = {ROWS_FILE: table.getvalue()}
+        contents |= {
+            name: save({key: value.contiguous() for key, value in of.items()}) for name, of in tensors.items()
+        }
+        described = {name: File(sha256=files.sha256(data), size=len(data)) for name, data in contents.items()}
+        sealed = record.model_copy(update={"files": described}).sealed()
+        contents[RECORD] = sealed.model_dump_json().encode()
+        place = self.folder / SHARDS / record.id
+        half = place.with_name(f".{record.id}.{os.getpid()}")
+        try:
+            half.mkdir(parents=True, exist_ok=True)
+            for name, data in contents.items():
+                files.write(half / name, data)
+            if not self._intact(record.id):
+                shutil.rmtree(place, ignore_errors=True)
+                half.rename(place)
+                files.sync(place.parent)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+        (self.folder / FAILURES / f"{record.id}.json").unlink(missing_ok=True)
+
+    def write_failure(self, failure: Failure) -> None:
+        """Record what a shard raised."""
+        files.write_text(self.folder / FAILURES / f"{failure.shard}.json", failure.model_dump_json(indent=1))
+
+    def write_diagnosis(self, diagnosis: Diagnosis) -> None:
+        """Record what was found about a model."""
+        files.write_text(
+            self.folder / DIAGNOSES / f"{diagnosis.model_hash}.json", diagnosis.model_dump_json(indent=1)
+        )
+
+    def write_plan(self, plan: Plan) -> None:
+        """Add to what was asked for: cells of the same model, attack and data are replaced, others stay."""
+        with FileLock(self.folder / CLAIMS / "plan.lock"):
+            before, _ = self.plan()
+            asked = {(planned.model, planned.attack) for planned in plan.planned}
+            data = {planned.cell.data for planned in plan.planned if planned.cell is not None}
+            kept = [
+                planned
+                for planned in (before.planned if before else ())
+                if (planned.model, planned.attack) not in asked or (planned.cell and planned.cell.data not in data)
+            ]
+            merged = plan.model_copy(update={"planned": (*kept, *plan.planned)})
+            files.write_text(self.folder / PLAN, merged.model_dump_json())
+
+    def plan(self) -> tuple[Plan | None, str | None]:
+        """Read what was asked for; None, and why, when there is no plan that can be read."""
+        return files.read(Plan, self.folder / PLAN)
+
+    def cells(self) -> Iterator[tuple[Path, Cell | None]]:
+        """Read what the cells are, None for a damaged file."""
+        for path in sorted((self.folder / CELLS).glob("*.json")):
+            yield path, files.read(Cell, path)[0]
+
+    def failures(self) -> Iterator[Failure]:
+        """Read the failures of shards that are not finished."""
+        for path in sorted((self.folder / FAILURES).glob("*.json")):
+            failure, _ = files.read(Failure, path)
+            if failure is not None and not self.has(failure.shard):
+                yield failure
+
+    def diagnosis(self, model_hash: str) -> Diagnosis | None:
+        """Read what was found about a model; None when it was not looked at, or the file is damaged."""
+        return files.read(Diagnosis, self.folder / DIAGNOSES / f"{model_hash}.json")[0]
+
+    def has(self, shard: str) -> bool:
+        """Whether a shard is in its place (intact or not)."""
+        return (self.folder / SHARDS / shard).is_dir()
+
+    def shard_names(self) -> list[str]:
+        """Names of the shards in their places."""
+        if not self.exists():
+            return []
+        return sorted(entry.name for entry in os.scandir(self.folder / SHARDS) if not entry.name.startswith("."))
+
+    def record(self, shard: str) -> ShardRecord:
+        """Read what a shard is.
+
+        Raises:
+            DamagedError: when `shard.json` is missing or altered, or a file is missing or has another size.
+        """
+        folder = self.folder / SHARDS / shard
+        record, why = files.read(ShardRecord, folder / RECORD)
+        if record is None:
+            raise DamagedError(f"{folder}: {why}")
+        if record.id != shard or not record.intact():
+            raise DamagedError(f"{folder}: {RECORD} was altered")
+        for name, file in record.files.items():
+            size = (folder / name).stat().st_size if (folder / name).is_file() else None
+            if size != file.size:
+                what = "is missing" if size is None else f"has {size} bytes instead of {file.size}"
+                raise DamagedError(f"{folder}: {name} {what}")
+        return record
+
+    def bytes_of(self, record: ShardRecord, name: str) -> bytes:
+        """Read a file of a shard.
+
+        Raises:
+            DamagedError: when it is not what was written.
+        """
+        path = self.folder / SHARDS / record.id / name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DamagedError(f"{path} cannot be read: {error}") from error
+        if files.sha256(data) != record.files[name].sha256:
+            raise DamagedError(f"{path} was altered")
+        return data
+
+    def verify(self, shard: str) -> ShardRecord:
+        """Read every byte of a shard.
+
+        Raises:
+            DamagedError: when anything is not what was written.
+        """
+        record = self.record(shard)
+        for name, file in record.files.items():
+            with (self.folder / SHARDS / shard / name).open("rb") as stream:
+                sha = hashlib.sha256()
+                while part := stream.read(AT_ONCE):
+                    sha.update(part)
+            if sha.hexdigest() != file.sha256:
+                raise DamagedError(f"{self.folder / SHARDS / shard / name} was altered")
+        return record
+
+    def remove(self, shard: str) -> None:
+        """Remove a damaged shard, so that it is computed again."""
+        shutil.rmtree(self.folder / SHARDS / shard, ignore_errors=True)
+
+    def _intact(self, shard: str) -> bool:
+        try:
+            return self.has(shard) and bool(self.verify(shard))
+        except DamagedError:
+            return False

@@ -1,0 +1,127 @@
+"""Signs of gradient masking in per-sample distances: pure functions, for a diagnosis and for stored results alike.
+
+All take (samples,) distances of the same samples in the same order: inf where an attack found nothing, 0 where the
+sample was misclassified from the start (those are not compared), NaN where there is no result.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from minadv.bench.records import Finding
+
+# minimal distances that were searched differently agree to less than this where nothing is wrong
+BY = 0.01
+# share of samples that a search without gradients may win by luck, in a local minimum of the other
+BEATEN_SHARE = 0.1
+# longer searches end in other local minima: on ordinarily trained models 10–23 % of samples become worse by > 1 %
+WORSE_SHARE = 0.25
+# fewer samples say nothing about shares and medians
+FEWEST_SAMPLES = 8
+
+PerSample = Float[Tensor, " samples"]
+Mask = Bool[Tensor, " samples"]
+
+
+def compared(one: PerSample, other: PerSample) -> Mask:
+    """Which samples both attacks have a result for, that were not misclassified from the start."""
+    return (one > 0) & (other > 0)
+
+
+def beaten(white_box: PerSample, other: PerSample, by: float = BY) -> Mask:
+    """Where `other` is smaller than `white_box` by more than a share of it."""
+    return compared(white_box, other) & (other < (1 - by) * white_box)
+
+
+@dataclass(frozen=True, eq=False)
+class MoreSteps:
+    """What more steps of the same attack did.
+
+    Attributes:
+        compared: which samples count.
+        worse, better: where the longer search's distance is larger, smaller by more than `BY`.
+        few, many: medians over the compared samples (the lower middle), inf below an ASR of 50 %.
+    """
+
+    compared: Mask
+    worse: Mask
+    better: Mask
+    few: float
+    many: float
+
+    @property
+    def count(self) -> int:
+        """How many samples are compared."""
+        return int(self.compared.sum())
+
+    @property
+    def larger_median(self) -> bool:
+        """Whether the median is larger after more steps, by more than `BY`."""
+        return self.count >= FEWEST_SAMPLES and self.many > (1 + BY) * self.few
+
+    @property
+    def often_worse(self) -> bool:
+        """Whether more than `WORSE_SHARE` of the samples become worse."""
+        return self.count >= FEWEST_SAMPLES and int(self.worse.sum()) > WORSE_SHARE * self.count
+
+
+def worse_with_more_steps(few: PerSample, many: PerSample) -> MoreSteps:
+    """Compare the distances of one attack at few and at many steps."""
+    both = compared(few, many)
+    medians = [values[both].median().item() if both.any() else 0.0 for values in (few, many)]
+    return MoreSteps(both, beaten(many, few), beaten(few, many), *medians)
+
+
+def beaten_findings(
+    check: str, model: str, white_box: tuple[str, PerSample], other: tuple[str, PerSample], remedy: str
+) -> tuple[Finding, ...]:
+    """Say so when an attack without this model's gradients finds smaller perturbations than one with them.
+
+    Args:
+        check, model: of the finding.
+        white_box, other: what each is called in a sentence, and its distances.
+        remedy: what to do.
+    """
+    rows = beaten(white_box[1], other[1])
+    count, total = int(rows.sum()), int(compared(white_box[1], other[1]).sum())
+    if not count:
+        return ()
+    missed = int((rows & white_box[1].isinf()).sum())
+    ratio = (other[1] / white_box[1])[rows].median().item()
+    return (
+        Finding(
+            check=check,
+            severity="problem" if count > BEATEN_SHARE * total else "warning",
+            model=model,
+            seen=f"{other[0]} finds a smaller perturbation than {white_box[0]} on {count} of {total} samples "
+            + (f"({missed} of them the white-box attack does not fool at all)" if missed == count
+               else f"(median ratio {ratio:.2f}; {missed} of them the white-box attack does not fool at all)"),
+            matters="Whoever sees the gradients should never do worse than who does not: the gradients mislead "
+            "(masking), or the white-box search has not converged, and its distances are too large.",
+            remedy=remedy,
+        ),
+    )
+
+
+def more_steps_findings(
+    model: str, few: tuple[str, PerSample], many: tuple[str, PerSample]
+) -> tuple[Finding, ...]:
+    """Say so when an attack finds larger perturbations with more steps; `few`, `many`: (label, distances)."""
+    seen = worse_with_more_steps(few[1], many[1])
+    if not (seen.larger_median or seen.often_worse):
+        return ()
+    return (
+        Finding(
+            check="more steps",
+            severity="problem" if seen.larger_median else "warning",
+            model=model,
+            seen=f"from {few[0]} to {many[0]} the median distance goes from {seen.few:.4g} to {seen.many:.4g}; "
+            f"{int(seen.worse.sum())} of {seen.count} samples become worse by more than {100 * BY:g} %, "
+            f"{int(seen.better.sum())} better",
+            matters="A longer search should find smaller perturbations. Where it does not, the loss surface is "
+            "rugged or flat and results depend on where a search happens to end: any one of them is too large.",
+            remedy="Take the best of several attacks, step counts and step sizes per sample, and say so; do not read "
+            "small differences between attacks or models as progress.",
+        ),
+    )

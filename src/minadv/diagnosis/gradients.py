@@ -1,0 +1,134 @@
+"""Checks of what gradient attacks follow: finite logits, and a gradient of the margin that leads somewhere."""
+
+import torch
+from torch import Tensor
+
+from minadv.attacks.directions import farthest, norm
+from minadv.bench.records import Finding
+from minadv.diagnosis.subject import Subject
+
+
+def gradients(subject: Subject) -> tuple[Finding, ...]:
+    """Non-finite logits, and input gradients of the logit margin that are absent, non-finite, zero or tiny."""
+    found = _non_finite_logits(subject)
+    samples = subject.select(subject.finite)
+    if not len(samples):
+        return found
+    gradient = _gradient(samples)
+    if isinstance(gradient, str):
+        return (*found, _none(samples, gradient))
+    return (*found, *_broken(samples, gradient), *_zero(samples, gradient), *_vanishing(samples, gradient))
+
+
+def _gradient(samples: Subject) -> Tensor | str:
+    """Return the margin's gradient to each input, or why there is none."""
+    leaf = samples.inputs.clone().requires_grad_()
+    absent = "the logits do not depend on the inputs by a graph"
+    try:
+        margin = samples.goal.margin(samples.logits(leaf.clone()))
+        if not margin.requires_grad:
+            return absent
+        (gradient,) = torch.autograd.grad(margin.sum(), leaf, allow_unused=True)
+    except RuntimeError as error:  # the same pass works without a gradient: what torch says is about the gradient
+        return f"with inputs that need a gradient the model raises: {error}"
+    return absent if gradient is None else gradient
+
+
+def _non_finite_logits(subject: Subject) -> tuple[Finding, ...]:
+    broken = [row for row in range(len(subject)) if not subject.finite[row]]
+    if not broken:
+        return ()
+    return (
+        _finding(
+            subject,
+            "problem",
+            f"the logits of {len(broken)} of {len(subject)} samples are NaN or infinite (samples {_some(broken)})",
+            "Such a sample has no prediction: attacks refuse it, and a benchmark that counts it as robust or as "
+            "broken is wrong either way.",
+            "Look for a division, logarithm, square root or overflow in forward that these images reach.",
+        ),
+    )
+
+
+def _none(samples: Subject, why: str) -> Finding:
+    return _finding(
+        samples,
+        "problem",
+        f"the logits of all {len(samples)} samples have no gradient to the inputs: {why}",
+        "Attacks by gradients cannot run at all; that says nothing about how robust the model is.",
+        "Look for .detach(), .data, .numpy(), argmax or torch.no_grad() in forward; where an operation has no "
+        "gradient by nature, give attacks a differentiable stand-in for it.",
+    )
+
+
+def _broken(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
+    rows = torch.nonzero(~gradient.flatten(1).isfinite().all(dim=1)).flatten().tolist()
+    if not rows:
+        return ()
+    return (
+        _finding(
+            samples,
+            "problem",
+            f"the gradient of the logit margin is NaN or infinite for {len(rows)} of {len(samples)} samples with "
+            f"finite logits (samples {_some(rows)})",
+            "Attacks here take such a gradient for zero; others become NaN and report a robust sample.",
+            "Look for sqrt, norm, log or division at 0 in forward, and for torch.where around them, which does not "
+            "stop a NaN gradient.",
+        ),
+    )
+
+
+def _zero(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
+    rows = torch.nonzero((gradient == 0).flatten(1).all(dim=1)).flatten().tolist()
+    if not rows:
+        return ()
+    return (
+        _finding(
+            samples,
+            "problem",
+            f"the gradient of the logit margin is exactly 0 for {len(rows)} of {len(samples)} samples "
+            f"(samples {_some(rows)})",
+            "A gradient attack can only guess here, and what it misses looks like robustness.",
+            "Look for rounding, quantisation, thresholds, a saturated softmax or sigmoid, or dead units; attack "
+            "through a differentiable stand-in, and compare with an attack that needs no gradient.",
+        ),
+    )
+
+
+def _vanishing(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
+    """To first order the boundary is margin/‖gradient‖ away: outside the box, the gradient leads nowhere."""
+    usable = samples.correct & gradient.flatten(1).isfinite().all(dim=1)
+    length = norm(gradient.nan_to_num(), 2)
+    tiny = usable & (length > 0) & (samples.goal.margin(samples.clean) > length * farthest(samples.inputs, 2))
+    if not tiny.any():
+        return ()
+    return (
+        _finding(
+            samples,
+            "warning",
+            f"for {int(tiny.sum())} of {int(usable.sum())} correctly classified samples the gradient of the logit "
+            f"margin is so small (median ℓ2 norm {length[tiny].median():.1g}) that, followed in a straight line, no "
+            "image in [0, 1] would be misclassified",
+            "Such gradients come from saturated units more often than from robustness: an attack starts on a "
+            "plateau, and its first steps are in no particular direction.",
+            "Compare with a gradient-free attack, more restarts and transfer; remove squashing functions and "
+            "temperatures while attacking.",
+        ),
+    )
+
+
+def _finding(subject: Subject, severity: str, seen: str, matters: str, remedy: str) -> Finding:
+    return Finding.model_validate(
+        {
+            "check": "gradients",
+            "severity": severity,
+            "model": subject.name,
+            "seen": seen,
+            "matters": matters,
+            "remedy": remedy,
+        }
+    )
+
+
+def _some(rows: list[int]) -> str:
+    return ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")

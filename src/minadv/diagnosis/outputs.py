@@ -1,0 +1,91 @@
+"""Checks of a model's outputs: probabilities in place of logits, and a loss that saturates."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from minadv.bench.records import Finding
+from minadv.diagnosis.subject import Subject
+
+# how far the outputs of a softmax computed in half precision sum from 1
+SUM_TOLERANCE = 1e-3
+# fewer rows than this can sum to 1 by chance
+FEWEST_ROWS = 2
+
+
+def probabilities(subject: Subject) -> tuple[Finding, ...]:
+    """Outputs that are probabilities, or log-probabilities, in place of logits."""
+    outputs = subject.clean[subject.finite]
+    if len(outputs) < FEWEST_ROWS:
+        return ()
+    inside = ((outputs >= -SUM_TOLERANCE) & (outputs <= 1 + SUM_TOLERANCE)).all()
+    if inside and ((outputs.sum(dim=1) - 1).abs() < SUM_TOLERANCE).all():
+        certain = int((outputs.amax(dim=1) == 1).sum())
+        return (
+            Finding(
+                check="probabilities",
+                severity="problem",
+                model=subject.name,
+                seen=f"the outputs of all {len(outputs)} samples lie in [0, 1] and sum to 1, and {certain} of them "
+                "have an output of exactly 1: they are probabilities, not logits",
+                matters="A softmax saturates: where the model is sure, its gradient vanishes and attacks stand "
+                "still, so that the model looks more robust than it is. Margins in logits are not what they say.",
+                remedy="Take the softmax out of the model, or return log-probabilities.",
+            ),
+        )
+    if (outputs.logsumexp(dim=1).abs() < SUM_TOLERANCE).all():
+        return (
+            Finding(
+                check="probabilities",
+                severity="note",
+                model=subject.name,
+                seen=f"the outputs of all {len(outputs)} samples are log-probabilities (their exponentials sum to 1)",
+                matters="Differences of log-probabilities are those of logits, so that margins, losses and attacks "
+                "are right, unless the model takes the logarithm of a rounded softmax.",
+                remedy="Nothing, if the model ends in log_softmax.",
+            ),
+        )
+    return ()
+
+
+def saturation(subject: Subject) -> tuple[Finding, ...]:
+    """Cross-entropy that is exactly 0, or has a gradient of exactly 0, where the margin still has one."""
+    samples = subject.select(subject.correct)
+    if not len(samples):
+        return ()
+    leaf = samples.inputs.clone().requires_grad_()
+    logits = samples.logits(leaf)
+    if not logits.requires_grad:
+        return ()  # the check of gradients speaks
+    moving = _moves(samples.goal.margin(logits), leaf)
+    losses = samples.goal.ascent(logits)
+    still = moving & ~_moves(losses, leaf, last=True)
+    sure = moving & (losses.detach() == 0)
+    if not (still | sure).any():
+        return ()
+    margin = samples.goal.margin(samples.clean).median().item()
+    certain = functional.softmax(samples.clean, dim=1).amax(dim=1) == 1
+    return (
+        Finding(
+            check="saturation",
+            severity="problem" if still.any() else "warning",
+            model=subject.name,
+            seen=f"of {len(samples)} correctly classified samples, {int((moving & certain).sum())} have a softmax of "
+            f"exactly 1, {int(sure.sum())} a cross-entropy of exactly 0 and {int(still.sum())} a cross-entropy "
+            f"without gradient, while the logit margin has one; the median margin is {margin:.3g} logits",
+            matters="Attacks that follow the cross-entropy (DDN, APGD, PGD, most of the literature's) do not move "
+            "on these samples or cannot tell better from worse, and overstate the robustness.",
+            remedy="Use attacks on the margin or DLR⁺ (ALMA, FMN with its default loss, APGD with loss='dlr'), or "
+            "divide the logits by a constant, which changes no prediction.",
+        ),
+    )
+
+
+def _moves(values: Tensor, leaf: Tensor, last: bool = False) -> Tensor:
+    """Whether each sample's value has a finite gradient that is not exactly 0."""
+    if not values.requires_grad:
+        return torch.zeros(len(leaf), dtype=torch.bool, device=leaf.device)
+    (gradient,) = torch.autograd.grad(values.sum(), leaf, retain_graph=not last, allow_unused=True)
+    if gradient is None:
+        return torch.zeros(len(leaf), dtype=torch.bool, device=leaf.device)
+    return gradient.isfinite().flatten(1).all(dim=1) & (gradient != 0).flatten(1).any(dim=1)

@@ -1,0 +1,75 @@
+"""Checks that a sample's answer is its own: no randomness, no influence of the batch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.bench.records import Finding
+from minadv.diagnosis.subject import Subject, changes
+
+# a random model differs from itself; only larger differences come from the batch
+BEYOND_RANDOMNESS = 10
+
+
+def randomness(subject: Subject) -> tuple[Finding, ...]:
+    """Two forward passes of the same batch that differ."""
+    difference, changed = changes(subject.clean, subject.forward(subject.inputs), subject.rounding)
+    if difference.max() <= subject.rounding:
+        return ()
+    return (
+        Finding(
+            check="randomness",
+            severity="problem" if changed.any() else "warning",
+            model=subject.name,
+            seen=f"two forward passes of the same {len(subject)} samples change {int(changed.sum())} predictions and "
+            f"the logits of {int((difference > subject.rounding).sum())} samples, by up to {difference.max():.3g} "
+            f"(rounding explains {subject.rounding:.1g})",
+            matters="A minimal perturbation lies on the decision boundary, where chance then decides whether it "
+            "counts: results cannot be repeated, and a gradient of one draw says little about the next.",
+            remedy="Switch the randomness off (dropout, noise, random resizing), fix its seed inside forward, or "
+            "average the logits over many draws inside the model.",
+        ),
+    )
+
+
+def batch_dependence(subject: Subject) -> tuple[Finding, ...]:
+    """Logits of a sample that change with its company or its place in the batch."""
+    x, clean = subject.inputs, subject.clean
+    noise = random.uniform(random.keys(x, seed=0), x[0].numel()).reshape(x.shape).to(x.dtype)
+    again, _ = changes(clean, subject.forward(x), 0.0)
+    finite = again[again.isfinite()]
+    allowed = subject.rounding
+    if len(finite) and finite.max() > allowed:
+        allowed = BEYOND_RANDOMNESS * finite.max().item()
+    companies: dict[str, Callable[[], Tensor]] = {
+        "alone": lambda: torch.cat([subject.forward(row) for row in x.split(1)]),
+        "in reverse order": lambda: subject.forward(x.flip(0)).flip(0),
+        "among noise": lambda: subject.forward(torch.cat((x, noise)))[: len(x)],
+    }
+    seen: list[str] = []
+    any_changed = False
+    for company, answer in companies.items():
+        difference, changed = changes(clean, answer(), allowed)
+        if difference.max() > allowed:
+            any_changed |= bool(changed.any())
+            seen.append(
+                f"{company}, {int(changed.sum())} of {len(x)} predictions change and the logits of "
+                f"{int((difference > allowed).sum())} samples, by up to {difference.max():.3g}"
+            )
+    if not seen:
+        return ()
+    return (
+        Finding(
+            check="batch dependence",
+            severity="problem" if any_changed else "warning",
+            model=subject.name,
+            seen=f"compared with the batch of {len(x)}: {'; '.join(seen)} (allowed for rounding: {allowed:.1g})",
+            matters="An adversarial example that was found in one batch may be none in another or alone, and one "
+            "sample's perturbation changes the answers for others: per-sample distances mean nothing.",
+            remedy="Use running statistics in batch normalisation (track_running_stats, model.eval()), and look for "
+            "means, maxima or sorting over the first axis in forward. If the differences are small, look for "
+            "half precision inside the model.",
+        ),
+    )

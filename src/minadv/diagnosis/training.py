@@ -1,0 +1,37 @@
+"""Check that a model was handed over in evaluation mode."""
+
+from collections import Counter
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]  (their common base)
+from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
+
+from minadv.bench.records import Finding
+from minadv.guard import Model
+
+# what computes something else in training mode; batch norm without running statistics does so in either mode
+TWO_FACED = (_DropoutNd, _NormBase, nn.RReLU, nn.RNNBase, nn.MultiheadAttention)
+
+
+def training_mode(model: Model, name: str) -> tuple[Finding, ...]:
+    """Modules in training mode; to be asked before the model is guarded, which puts all in evaluation mode."""
+    modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
+    training = {path: module for path, module in modules.items() if module.training}
+    if not training:
+        return ()
+    affected = {path: module for path, module in training.items() if isinstance(module, TWO_FACED)}
+    kinds = Counter(type(module).__name__ for module in affected.values())
+    which = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    where = ", ".join(list(affected)[:3]) + (", …" if len(affected) > 3 else "")
+    return (
+        Finding(
+            check="training mode",
+            severity="warning" if affected else "note",
+            model=name,
+            seen=f"{len(training)} of {len(modules)} modules are in training mode, "
+            + (f"among them {which} ({where})" if affected else "none of them of a kind that behaves differently"),
+            matters="Attacks and these checks put the model in evaluation mode and restore it afterwards: predictions "
+            "of yours in training mode are those of another model, with random dropout and batch statistics.",
+            remedy="Call model.eval() before attacking or evaluating.",
+        ),
+    )

@@ -1,0 +1,100 @@
+"""The numbers of one line of a table: an attack on a model."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from minadv import metrics
+from minadv.bench.records import Stored
+from minadv.report.bench.groups import Entry
+from minadv.result import Status
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Statistics of one cell over the samples of the population.
+
+    Attributes:
+        done, errors: samples that are stored, and that raised, of `entry.samples` that were asked for.
+        counted: samples in the population.
+        distances: (counted,) ascending, inf for failures, 0 where already adversarial.
+        asr: in [0, 1].
+        median: lower median, inf when fewer than half were found.
+        mean: over samples that were attacked and found.
+        forwards, backwards: means over attacked samples.
+        spent: largest forwards plus backwards of a sample.
+        survives: share of found samples that are adversarial after rounding to 8 bits.
+        optimality: local optimality against the best known distances; nan where it is undefined.
+
+    Numbers of nothing are nan.
+    """
+
+    entry: Entry
+    done: int
+    errors: int
+    counted: int
+    distances: Numbers
+    asr: float
+    median: float
+    mean: float
+    forwards: float
+    backwards: float
+    spent: float
+    survives: float
+    optimality: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample that was asked for is stored."""
+        return self.done == self.entry.samples
+
+    @property
+    def propagations(self) -> float:
+        """Forwards plus backwards, the mean over attacked samples."""
+        return self.forwards + self.backwards
+
+
+def of(stored: Stored, rows: pl.DataFrame, entries: Sequence[Entry]) -> dict[int, Line]:
+    """Return the line of every entry, by its number. `rows` are those of `scored.rows`."""
+    failed = Counter[tuple[str, str]]()
+    for failure in stored.failures:
+        failed[failure.cell.id, failure.cell.data] += len(failure.samples)
+    parts = {int(part["entry"][0]): part for part in rows.partition_by("entry")}
+    return {
+        entry.number: _line(entry, parts.get(entry.number, rows.clear()), failed[entry.cell.id, entry.cell.data])
+        for entry in entries
+    }
+
+
+def _line(entry: Entry, rows: pl.DataFrame, errors: int) -> Line:
+    counted = rows.filter("counted")
+    attacked = counted.filter("attacked")
+    found = attacked.filter(pl.col("status") == Status.FOUND.value)
+    distances = counted["value"].to_numpy()
+    forwards, backwards = attacked["forwards"].to_numpy(), attacked["backwards"].to_numpy()
+    return Line(
+        entry=entry,
+        done=len(rows),
+        errors=errors,
+        counted=len(counted),
+        distances=np.sort(distances),
+        asr=metrics.asr(distances),
+        median=metrics.lower_median(distances),
+        mean=metrics.mean_found(attacked["value"].to_numpy()),
+        forwards=_mean(forwards),
+        backwards=_mean(backwards),
+        spent=float((forwards + backwards).max()) if forwards.size else math.nan,
+        survives=_mean(found["survives_8bit"].drop_nulls().to_numpy()),
+        optimality=metrics.local_optimality(distances, counted["best"].to_numpy()),
+    )
+
+
+def _mean(values: NDArray[np.generic]) -> float:
+    return float(values.astype(np.float64).mean()) if values.size else math.nan

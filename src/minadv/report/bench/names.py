@@ -1,0 +1,82 @@
+"""What things are called in tables, figures and file names."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+
+from minadv.bench.records import Cell
+
+DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "imagenet": "ImageNet"}
+SYMBOLS = {
+    "l0": "ℓ0",
+    "l1": "ℓ1",
+    "l2": "ℓ2",
+    "linf": "ℓ∞",
+    "ssim": "1 − SSIM",
+    "ciede2000": "CIEDE2000",
+    "ciede2000_paper": "CIEDE2000 (paper's scale)",
+    "ciede2000[paper]": "CIEDE2000 (paper's scale)",
+    "lpips": "LPIPS",
+}
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def compared_by(cell: Cell) -> str:
+    """Return the label of the distance by which a cell is compared with others."""
+    return cell.minimises if cell.column == "distance" else cell.column
+
+
+def symbol(distance: str) -> str:
+    """Return how a distance is written, e.g. ℓ2; labels that have no symbol are their own."""
+    return SYMBOLS.get(distance, distance)
+
+
+def family(distance: str) -> str:
+    """Return the distance without its options and scale: "ciede2000" of "ciede2000[paper]"."""
+    return distance.partition("[")[0].removesuffix("_paper")
+
+
+def exponent(distance: str, paper: str | None) -> int:
+    """Return the power of ten in which a distance is printed, as in the paper: 1 − SSIM is tiny."""
+    if family(distance) == "ssim":
+        return -5 if paper == "imagenet" else -4
+    return -2 if family(distance) == "lpips" else 0
+
+
+def power(exponent: int) -> str:
+    """Return e.g. "×10⁻²", nothing for 0."""
+    return f"×10{str(exponent).translate(SUPERSCRIPTS)}" if exponent else ""
+
+
+def titles(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return a short title for every data spec: the paper's name, or a path without its folders.
+
+    Two specs never share a title.
+    """
+    papers = {cell.data: cell.paper for cell in cells}
+    short = {data: DATA[paper] if paper else _short(data) for data, paper in papers.items()}
+    taken = list(short.values())
+    return {data: title if taken.count(title) == 1 else data for data, title in short.items()}
+
+
+def _short(data: str) -> str:
+    kind, colon, path = data.partition(":")
+    return PurePath(path).name or data if colon and "/" in path else f"{kind}{colon}{path}"
+
+
+def slugs(names: Iterable[str]) -> list[str]:
+    """Return names of files and anchors: lower-case ASCII, each different from those before."""
+    made: list[str] = []
+    for name in names:
+        plain = name.lower().translate(str.maketrans({"ℓ": "l", "∞": "inf"}))
+        stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "unnamed"
+        made.append(next(tried for tried in _numbered(stem) if tried not in made))
+    return made
+
+
+def _numbered(stem: str) -> Iterable[str]:
+    yield stem
+    number = 2
+    while True:
+        yield f"{stem}-{number}"
+        number += 1

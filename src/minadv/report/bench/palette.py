@@ -1,0 +1,66 @@
+"""Colours and dashes of attacks: the same on the page, in print, and for every model."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minadv.bench.records import Cell
+from minadv.report.bench.groups import Entry, Group
+
+# Told apart by the colour-blind too (after Okabe and Ito, and Tol): on white, and on black.
+LIGHT = (
+    "#0072b2", "#d55e00", "#009e73", "#b8418c", "#e09b00", "#4db4e6", "#3a3a3a", "#6a4bc4", "#8c7a00", "#8a3b12",
+)  # fmt: skip
+DARK = (
+    "#4aa3e0", "#f0803c", "#25c297", "#e58ac0", "#f4b942", "#9ad8f8", "#e2e2e2", "#a892f5", "#c7bb45", "#c98a63",
+)  # fmt: skip
+FULL = ("solid", "dash", "dashdot")  # where there are more attacks than colours
+REDUCED = "dot"
+
+
+@dataclass(frozen=True)
+class Style:
+    """Number of a colour in the palettes, and a dash: "dot" for a budget that is not the attack's largest."""
+
+    colour: int
+    dash: str
+
+
+def styles(groups: Sequence[Group]) -> dict[int, Style]:
+    """Return the style of every entry, by its number.
+
+    An attack has one colour wherever it occurs. Variants of it that are compared with one another (names that
+    differ in more than the final number of steps) have colours of their own.
+    """
+    slots: dict[tuple[str, int], int] = {}
+    found: dict[int, Style] = {}
+    for group in groups:
+        stems: dict[str, list[str]] = {}
+        for entry in group.entries:
+            variants = stems.setdefault(entry.cell.family, [])
+            if stem(entry.cell) not in variants:
+                variants.append(stem(entry.cell))
+        for entry in group.entries:
+            variant = stems[entry.cell.family].index(stem(entry.cell))
+            slot = slots.setdefault((entry.cell.family, variant), len(slots))
+            dash = REDUCED if reduced(entry, group) else FULL[slot // len(LIGHT) % len(FULL)]
+            found[entry.number] = Style(slot % len(LIGHT), dash)
+    return found
+
+
+def stem(cell: Cell) -> str:
+    """Return an attack's name without its number of steps."""
+    return re.sub(r"[\s×x]*\d+$", "", cell.attack)
+
+
+def steps(cell: Cell) -> float:
+    """Return an attack's number of steps; 0 where it has none."""
+    found = cell.settings.get("steps")
+    return float(found) if isinstance(found, int | float) else 0.0
+
+
+def reduced(entry: Entry, group: Group) -> bool:
+    """Whether the same attack was run with more steps in this group."""
+    mine = (entry.cell.family, stem(entry.cell))
+    others = [other.cell for other in group.entries if (other.cell.family, stem(other.cell)) == mine]
+    return steps(entry.cell) < max(map(steps, others))

@@ -1,0 +1,144 @@
+"""Tables 4 to 15 of the paper: attacks on the models of one data set, under one distance."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from minadv import paper
+from minadv.report.bench import names
+from minadv.report.bench.groups import Group
+from minadv.report.bench.lines import Line
+from minadv.report.bench.tables import INCOMPLETE, Block, Column, Table, Value, decimals, grouped, number, pair
+
+ABOUT = {
+    "asr": "attack success rate: samples with an adversarial, those misclassified from the start included",
+    "median": "lower median of the smallest distance found; failures are infinite, – is a median of ∞",
+    "counts": "propagations through the model, the mean over attacked samples",
+    "optimality": "1: the best known distance on every sample, 0: nothing better than the worst of these",
+    "mean": "mean distance over samples that were attacked and found",
+    "bits": "found adversarials that stay adversarial when rounded to 8 bits, in per cent",
+    "samples": "samples that the statistics are over, or done of asked for where some are missing",
+}
+NOTE_INCOMPLETE = f"{INCOMPLETE} Not all samples are done: the numbers are of those that are, and will change."
+
+
+def table(group: Group, lines: Mapping[int, Line]) -> Table:
+    """Return the table of a group."""
+    ours = [lines[entry.number] for entry in group.entries]
+    printed = {line.entry.number: published(line) for line in ours}
+    beside = any(printed.values())
+    places = digits(group, ours)
+    blocks = [
+        Block(
+            model, _rows(group, [line for line in ours if line.entry.cell.model == model], printed, places, beside)
+        )
+        for model in group.models
+    ]
+    numbers = sorted({row.table for row in printed.values() if row})
+    notes = [NOTE_INCOMPLETE] if not all(line.complete for line in ours) else []
+    if beside:
+        which = " and ".join(str(each) for each in numbers)
+        notes.insert(0, f"Paper: as printed in table {which} of Rony et al., ICCV 2021.")
+        notes += dict.fromkeys(row.note for row in printed.values() if row and row.note)
+    return Table(group.title, group.slug, columns(group, beside), tuple(blocks), tuple(notes))
+
+
+def columns(group: Group, beside: bool) -> tuple[Column, ...]:
+    """Return the heads; the paper's columns only where it has numbers."""
+    median, counts = f"Median {group.unit}", "forwards / backwards"
+    if not beside:
+        first = (
+            Column("", "ASR (%)", about=ABOUT["asr"]),
+            Column("", median, about=ABOUT["median"]),
+            Column("", counts, about=ABOUT["counts"]),
+        )
+    else:
+        first = (
+            Column("ASR (%)", "ours", about=ABOUT["asr"]),
+            Column("ASR (%)", "paper", about=ABOUT["asr"]),
+            Column(median, "ours", about=ABOUT["median"]),
+            Column(median, "paper", about=ABOUT["median"]),
+            Column(median, "ratio", about="our median divided by the paper's"),
+            Column(counts, "ours", about=ABOUT["counts"]),
+            Column(counts, "paper", about=ABOUT["counts"]),
+        )
+    return (
+        Column("", "Attack", number=False),
+        *first,
+        Column("", "Optimality", about=ABOUT["optimality"]),
+        Column("", "Mean found", about=ABOUT["mean"]),
+        Column("", "8-bit (%)", about=ABOUT["bits"]),
+        Column("", "Samples", about=ABOUT["samples"]),
+    )
+
+
+def published(line: Line) -> paper.Row | None:
+    """Return what the paper prints for the same attack on the same model under the same distance."""
+    cell = line.entry.cell
+    if cell.paper is None or cell.goal != "untargeted" or names.compared_by(cell) == "ciede2000":
+        return None
+    return paper.find(cell.paper, names.family(names.compared_by(cell)), cell.model, cell.attack)
+
+
+def digits(group: Group, lines: Sequence[Line]) -> int:
+    """Return the decimals of the medians of a table; counts of entries need none."""
+    scaled = [line.median / 10**group.exponent for line in lines]
+    return decimals(scaled, least=0 if group.distance == "l0" else 2)
+
+
+def _rows(
+    group: Group, lines: Sequence[Line], printed: Mapping[int, paper.Row | None], places: int, beside: bool
+) -> tuple[tuple[Value, ...], ...]:
+    compared = [line for line in lines if line.complete] or lines
+    least = min((line.median for line in compared if line.counted), default=math.inf)
+    best = number(least / 10**group.exponent, places).text if least < math.inf else None
+    return tuple(_row(group, line, printed[line.entry.number], places, best, beside) for line in lines)
+
+
+def _row(
+    group: Group, line: Line, row: paper.Row | None, places: int, best: str | None, beside: bool
+) -> tuple[Value, ...]:
+    scale = 10**group.exponent
+    asr = number(100 * line.asr, 1 if line.counted <= 1000 else 2)
+    median = number(line.median / scale, places)
+    if median.text == best and line.complete:
+        median = Value(median.text, median.order, best=True)
+    counts = pair(line.forwards, line.backwards)
+    numbers = [asr, median, counts]
+    if beside:
+        absent = Value("", math.nan, quiet=True)
+        theirs = (absent,) * 4 if row is None else _theirs(line, row, scale)
+        numbers = [asr, theirs[0], median, theirs[1], theirs[2], counts, theirs[3]]
+    attack = line.entry.cell.attack
+    return (
+        Value(attack if line.complete else f"{attack} {INCOMPLETE}", attack),
+        *numbers,
+        number(line.optimality, 3),
+        number(line.mean / scale, places),
+        number(100 * line.survives, 1),
+        samples(line),
+    )
+
+
+def _theirs(line: Line, row: paper.Row, scale: float) -> tuple[Value, Value, Value, Value]:
+    printed = math.isclose(row.unit, scale)
+    median = Value(row.printed, row.median, quiet=True) if printed else number(row.median / scale, 2, quiet=True)
+    return (
+        Value(f"{row.asr:g}", row.asr, quiet=True),
+        median,
+        number(ratio(line.median, row.median), 2),
+        pair(row.forwards, row.backwards, quiet=True),
+    )
+
+
+def ratio(ours: float, theirs: float) -> float:
+    """Return the quotient of two medians; nan unless both are numbers."""
+    return ours / theirs if math.isfinite(ours) and 0 < theirs < math.inf else math.nan
+
+
+def samples(line: Line) -> Value:
+    """Return how many samples the statistics are over, and what is missing."""
+    text = grouped(str(line.counted))
+    if not line.complete:
+        failed = f", {line.errors} failed" if line.errors else ""
+        text = f"{grouped(str(line.done))} of {grouped(str(line.entry.samples))} done{failed}"
+    return Value(text, line.counted)
