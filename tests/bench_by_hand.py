@@ -117,7 +117,9 @@ def stored(
     """A folder in which every planned sample of every cell is done, unless `changes` say otherwise."""
     frames = [(of, found if isinstance(found, pl.DataFrame) else rows(of, found)) for of, found in results]
     planned = tuple(
-        Planned(model=of.model, attack=of.attack, cell=of, samples=tuple(frame["sample"].to_list()))
+        Planned(
+            model=of.model, attack=of.attack, cell=of, samples=tuple(frame["sample"].to_list()), data=of.data
+        )
         for of, frame in frames
     )
     shelf = shelf or Shelf()
@@ -195,8 +197,8 @@ def nasty() -> Stored:
     )
     severe = finding.model_copy(update={"check": "randomness", "severity": "problem"})
     missing = (
-        Planned(model="Lost", attack="ALMA ℓ2 100", cell=lost, samples=(0, 1, 2)),
-        Planned(model="Absent", attack=NASTY, cell=None, samples=(), unavailable=f"no weights {NASTY}"),
+        Planned(model="Lost", attack="ALMA ℓ2 100", cell=lost, samples=(0, 1, 2), data=lost.data),
+        Planned(model="Absent", attack=NASTY, cell=None, samples=(), data="demo", unavailable=NASTY),
     )
     return replace(
         plan,

@@ -115,9 +115,8 @@ def _of_attack(number: int, entry: AttackEntry, suite: Suite) -> list[Wanted]:
 
 def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
     own = {field.name for field in fields(cls)} - {"distance", "budget"}
-    known = own | (
-        set(signature(cls.paper).parameters) - {"distance", "others", "budget"} if entry.paper else set()
-    )
+    presets = set(signature(cls.paper).parameters) - {"distance", "others", "budget"}
+    known = own | presets if entry.paper else own
     for key in (*entry.options, *(("steps",) if entry.steps else ())):
         if key not in known:
             raise errors.unknown(f"hyper-parameter of {entry.attack}", key, known)
@@ -127,7 +126,7 @@ def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
 
 
 def _label(entry: AttackEntry, distance: str, steps: int | None, budget: int | None) -> str:
-    """What tables call it: the paper's names where it has one, e.g. "FMN ℓ1 100"."""
+    """Name a row as the paper does where it has one, e.g. "FMN ℓ1 100"."""
     family, _, options = distance.partition(":")
     symbol = SYMBOLS.get(family, family) + (f" ({options})" if options else "")
     if entry.label is not None:

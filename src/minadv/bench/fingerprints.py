@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,8 @@ def of_samples(images: Tensor) -> list[str]:
 def of_module(module: nn.Module) -> str:
     """Hash a network: its tree of modules, their options and code, every parameter and buffer."""
     parts: list[bytes | str] = []
-    for name, part in module.named_modules():
+    inside = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
+    for name, part in inside:
         # function objects show their address
         parts.append(f"{name}:{type(part).__qualname__}:{re.sub(r' at 0x[0-9a-f]+', '', part.extra_repr())}")
     own = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}

@@ -1,4 +1,4 @@
-"""Where a suite's models and data are on this machine: in a folder that was given, or where weights are looked for."""
+"""Where a suite's models and data are on this machine: in a given folder, or where weights are looked for."""
 
 import os
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def data_spec(spec: str, files: Sequence[Path]) -> str:
         source = f" from {SOURCES[name]}" if name in SOURCES else ""
         places = ", ".join(str(folder.absolute()) for folder in folders)
         raise FileNotFoundError(
-            f"the data file {name} was not found: get it{source}; looked in {places}. Put it there, give its folder "
-            "as --files, or set MINADV_DATA"
+            f"the data file {name} was not found: get it{source}; looked in {places}. Put it there, give its "
+            "folder as --files, or set MINADV_DATA"
         )
     return f"{kind}:{found}"

@@ -1,6 +1,6 @@
 """From a suite to shards: which samples of which cell, and what it is that decides their numbers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -83,7 +83,8 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
 
     Raises:
         ValueError, TypeError: for settings that do not fit, or nothing left to compute.
-        OSError, RuntimeError, ImportError: when the data cannot be had. A model or a distance that cannot is part of the plan.
+        OSError, RuntimeError, ImportError: when the data cannot be had. A model or a distance that cannot be
+            had is part of the plan.
     """
     population = options.population or suite.population
     all_rows = wanted(suite)
@@ -107,7 +108,7 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
         model_spec = places.model_spec(entry.spec, options.files)
         model = _or_reason(lambda spec=model_spec: minadv.models.load(spec))
         if isinstance(model, str):
-            planned += [_missing(entry, row, model) for row in found]
+            planned += [_missing(entry, row, suite, model) for row in found]
             continue
         numbers = _samples(data, chosen, suite, model if population == "correct" else None, options.limit)
         images, labels = data.batch(numbers)
@@ -119,12 +120,14 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
         for row in found:
             attack = _or_reason(lambda row=row, spec=entry.spec: row.build(spec))
             if isinstance(attack, str):
-                planned.append(_missing(entry, row, attack))
+                planned.append(_missing(entry, row, suite, attack))
                 continue
             if suite.target is not None:
                 attack.check_targeted()
             cell = _cell(entry, row, attack, model_hash, suite, data, population)
-            planned.append(Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers)))
+            planned.append(
+                Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers), data=suite.data)
+            )
             jobs.append(Job(cell, attack, model_spec, data_spec, suite.target, suite.trace, samples))
     return Planning(
         Plan(title=suite.title, planned=tuple(planned)), tuple(jobs), options.shard_size or suite.shard_size
@@ -134,7 +137,7 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
 def shards(job: Job, size: int, done: frozenset[Sample] = frozenset()) -> Iterator[Shard]:
     """Cut a job into shards of `size` samples, leaving out what is finished.
 
-    Where the cuts are does not depend on what is finished, so that an interrupted run goes on with the same shards.
+    The cuts do not depend on what is finished, so that an interrupted run goes on with the same shards.
     """
     for start in range(0, len(job.samples), size):
         block = tuple(sample for sample in job.samples[start : start + size] if sample not in done)
@@ -146,7 +149,8 @@ def matches(model: str, attack: str, only: Sequence[str]) -> bool:
     """Whether all words of one of `only` are in a row's names; "100" is not in "1000", and l2 is ℓ2.
 
     Args:
-        model, attack: as tables call them.
+        model: as tables call it.
+        attack: likewise.
         only: e.g. ("alma l2 100", "fab").
     """
     text = _plain(f"{model} {attack}")
@@ -173,7 +177,7 @@ def _names(suite: Suite, found: Sequence[Wanted]) -> str:
 
 
 def _or_reason(load: Callable[[], T]) -> T | str:
-    """What `load` returns, or why it is not available here. Bad settings are errors all the same."""
+    """Return what `load` does, or why it is not available here. Bad settings are errors all the same."""
     try:
         return load()
     except (OSError, ImportError, RuntimeError) as error:
@@ -198,7 +202,7 @@ def _samples(data: Data, chosen: range, suite: Suite, model: nn.Module | None, l
     if model is None:
         kept = numbers[:most]
     else:
-        kept = []
+        kept: list[int] = []
         for start in range(0, len(numbers), BATCH):
             if len(kept) >= most:
                 break
@@ -214,12 +218,19 @@ def _samples(data: Data, chosen: range, suite: Suite, model: nn.Module | None, l
 
 def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[bool]:
     with guarded(model, images) as logits, torch.no_grad():
-        return (logits(images).argmax(dim=1) == labels).tolist()
+        return [bool(right) for right in logits(images).argmax(dim=1) == labels]
 
 
-def _missing(entry: ModelEntry, row: Wanted, why: str) -> Planned:
-    optional = entry.optional or row.optional
-    return Planned(model=entry.label, attack=row.label, cell=None, samples=(), unavailable=why, optional=optional)
+def _missing(entry: ModelEntry, row: Wanted, suite: Suite, why: str) -> Planned:
+    return Planned(
+        model=entry.label,
+        attack=row.label,
+        cell=None,
+        samples=(),
+        data=suite.data,
+        unavailable=why,
+        optional=entry.optional or row.optional,
+    )
 
 
 def _cell(

@@ -49,7 +49,8 @@ def read(folder: Path) -> Stored:
     notes += left_out
     notes += sorted({text for record in intact if record.cell in known for text in record.warnings})
     rows = joined(frames).filter(pl.col("cell").is_in(known))
-    diagnosed = [store.diagnosis(name) for name in sorted({cell.cell.model_hash for cell in planned if cell.cell})]
+    models = {cell.cell.model_hash for cell in planned if cell.cell is not None}
+    diagnosed = [diagnosis for diagnosis in store.diagnoses() if diagnosis.model_hash in models]
     of_cell: dict[str, list[ShardRecord]] = {}
     for record in intact:
         of_cell.setdefault(record.cell, []).append(record)
@@ -58,7 +59,7 @@ def read(folder: Path) -> Stored:
         planned=planned,
         rows=rows,
         failures=tuple(store.failures()),
-        findings=tuple(finding for diagnosis in diagnosed if diagnosis for finding in diagnosis.findings),
+        findings=tuple(finding for diagnosis in diagnosed for finding in diagnosis.findings),
         notes=tuple(notes),
         environments=tuple({repr(record.environment): record.environment for record in intact}.values()),
         pictures=partial(_pictures, store, of_cell),
@@ -116,9 +117,9 @@ def _rows_or_reason(store: Store, record: ShardRecord) -> pl.DataFrame | str:
 def _planned(
     store: Store, planned: Sequence[Planned], found: Iterable[ShardRecord]
 ) -> tuple[tuple[Planned, ...], list[str]]:
-    """What was asked for, then cells that came from elsewhere; and notes on what is left out."""
+    """List what was asked for, then cells that came from elsewhere; and notes on what is left out."""
     asked = {cell.cell.id for cell in planned if cell.cell is not None}
-    called = {(cell.cell.data, cell.model, cell.attack) for cell in planned if cell.cell is not None}
+    called = {cell.name for cell in planned}
     samples: dict[str, set[int]] = {}
     for record in found:
         samples.setdefault(record.cell, set()).update(number for number, _, _ in record.samples)
@@ -154,7 +155,8 @@ def _pictures(store: Store, of_cell: dict[str, list[ShardRecord]], cell: str, nu
     for record in of_cell.get(cell, []):
         if not wanted.isdisjoint(number for number, _, _ in record.samples):
             tensors = _tensors(store, record, TENSORS_FILE)
-            triples = zip(tensors["samples"].tolist(), tensors["originals"], tensors["adversarials"], strict=True)
+            order = map(int, tensors["samples"])
+            triples = zip(order, tensors["originals"], tensors["adversarials"], strict=True)
             found |= {
                 number: (original, adversarial) for number, original, adversarial in triples if number in wanted
             }

@@ -102,6 +102,7 @@ class Planned(Record):
         cell: None when the model, the data or the distance is not available.
         samples: numbers of the samples in the data set.
         unavailable: why there is no cell.
+        data: data spec, where there is no cell to say so.
         optional: whether being unavailable is no failure.
     """
 
@@ -110,7 +111,13 @@ class Planned(Record):
     cell: Cell | None
     samples: tuple[int, ...]
     unavailable: str | None = None
+    data: str = ""
     optional: bool = False
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What it is in the tables, whatever its settings: data, model, attack."""
+        return self.data if self.cell is None else self.cell.data, self.model, self.attack
 
 
 class Plan(Record):
@@ -192,9 +199,10 @@ class ShardRecord(Record):
 
 
 class Diagnosis(Record):
-    """`diagnoses/MODEL.json`."""
+    """`diagnoses/NAME.json`; the name is a hash of the model, the data's name and the checks' code."""
 
     format: Literal[1] = FORMAT
+    name: str
     model_hash: str
     findings: tuple[Finding, ...]
 

@@ -42,9 +42,11 @@ def of(
     Args:
         result: of the attack, on the CPU.
         model: on the CPU or another device; classifies the rounded images once more.
-        originals, labels: (batch, ...) in [0, 1] and (batch,).
+        originals: (batch, ...) in [0, 1].
+        labels: (batch,).
         cell: what the rows belong to.
-        samples, contents: numbers in the data set, and hashes, of the originals.
+        samples: numbers of the originals in the data set.
+        contents: their hashes.
         target: class to reach, or None.
         seconds: of the whole shard; each sample's share is that of its propagations.
     """
@@ -58,8 +60,8 @@ def of(
     return measured.with_columns(
         *(pl.lit(value).alias(name) for name, value in {**names, "minimises": cell.minimises}.items()),
         pl.Series("content", contents),
-        pl.Series("seconds", (seconds * spent / spent.sum()).tolist()),
-        *(pl.Series(name, values.tolist()) for name, values in more.items()),
+        pl.Series("seconds", (seconds * spent / spent.sum()).numpy()),
+        *(pl.Series(name, values.numpy()) for name, values in more.items()),
         *(
             pl.lit(None, pl.Float64).alias(name)
             for name in MEASURED

@@ -93,7 +93,7 @@ class Run:
         return Report(counts["computed"], counts["failed"], counts["before"], self.stop())
 
     def _finished(self) -> dict[str, frozenset[Sample]]:
-        """Samples of each cell that are finished, after reading every byte of what this run builds on."""
+        """Find each cell's finished samples, reading every byte of what this run builds on."""
         found, damaged = reading.records(self.store)
         size, jobs = self.planning.shard_size, {job.cell.id: job for job in self.planning.jobs}
         planned = {shard.id for job in jobs.values() for shard in shards(job, size)}

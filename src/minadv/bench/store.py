@@ -18,7 +18,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from minadv.bench import files
-from minadv.bench.records import Cell, Diagnosis, Failure, File, Plan, ShardRecord
+from minadv.bench.records import Cell, Diagnosis, Failure, File, Plan, Planned, ShardRecord
 
 ROWS_FILE, TENSORS_FILE, TRACE_FILE, RECORD = (
     "rows.parquet",
@@ -45,6 +45,7 @@ SHARDS, CELLS, FAILURES, DIAGNOSES, CLAIMS, PLAN = (
     "claims",
     "plan.json",
 )
+PLAN_LOCK = "plan.lock"
 AT_ONCE = 2**24  # bytes hashed at a time
 
 
@@ -129,7 +130,7 @@ class Store:
             half.mkdir(parents=True, exist_ok=True)
             for name, data in contents.items():
                 files.write(half / name, data)
-            if not self._intact(record.id):
+            if not self.intact(record.id):
                 shutil.rmtree(place, ignore_errors=True)
                 half.rename(place)
                 files.sync(place.parent)
@@ -143,23 +144,25 @@ class Store:
 
     def write_diagnosis(self, diagnosis: Diagnosis) -> None:
         """Record what was found about a model."""
-        files.write_text(
-            self.folder / DIAGNOSES / f"{diagnosis.model_hash}.json", diagnosis.model_dump_json(indent=1)
-        )
+        files.write_text(self.folder / DIAGNOSES / f"{diagnosis.name}.json", diagnosis.model_dump_json(indent=1))
 
     def write_plan(self, plan: Plan) -> None:
-        """Add to what was asked for: cells of the same model, attack and data are replaced, others stay."""
-        with FileLock(self.folder / CLAIMS / "plan.lock"):
+        """Say what is asked for: it replaces cells of the same data, model and attack; others stay."""
+        with FileLock(self.folder / CLAIMS / PLAN_LOCK):
             before, _ = self.plan()
-            asked = {(planned.model, planned.attack) for planned in plan.planned}
-            data = {planned.cell.data for planned in plan.planned if planned.cell is not None}
-            kept = [
-                planned
-                for planned in (before.planned if before else ())
-                if (planned.model, planned.attack) not in asked or (planned.cell and planned.cell.data not in data)
-            ]
-            merged = plan.model_copy(update={"planned": (*kept, *plan.planned)})
-            files.write_text(self.folder / PLAN, merged.model_dump_json())
+            self._write_plan(plan, before.planned if before else (), plan.planned)
+
+    def add_plan(self, plan: Plan) -> None:
+        """Add what was asked of another folder: cells that are in this one's plan stay as they are."""
+        with FileLock(self.folder / CLAIMS / PLAN_LOCK):
+            before, _ = self.plan()
+            self._write_plan(before or plan, plan.planned, before.planned if before else ())
+
+    def _write_plan(self, plan: Plan, old: Sequence[Planned], new: Sequence[Planned]) -> None:
+        asked = {planned.name for planned in new}
+        kept = [planned for planned in old if planned.name not in asked]
+        merged = plan.model_copy(update={"planned": (*kept, *new)})
+        files.write_text(self.folder / PLAN, merged.model_dump_json())
 
     def plan(self) -> tuple[Plan | None, str | None]:
         """Read what was asked for; None, and why, when there is no plan that can be read."""
@@ -170,6 +173,10 @@ class Store:
         for path in sorted((self.folder / CELLS).glob("*.json")):
             yield path, files.read(Cell, path)[0]
 
+    def has_cell(self, cell: str) -> bool:
+        """Whether it is said what a cell is."""
+        return (self.folder / CELLS / f"{cell}.json").is_file()
+
     def failures(self) -> Iterator[Failure]:
         """Read the failures of shards that are not finished."""
         for path in sorted((self.folder / FAILURES).glob("*.json")):
@@ -177,9 +184,16 @@ class Store:
             if failure is not None and not self.has(failure.shard):
                 yield failure
 
-    def diagnosis(self, model_hash: str) -> Diagnosis | None:
-        """Read what was found about a model; None when it was not looked at, or the file is damaged."""
-        return files.read(Diagnosis, self.folder / DIAGNOSES / f"{model_hash}.json")[0]
+    def diagnoses(self) -> Iterator[Diagnosis]:
+        """Read what was found about models."""
+        for path in sorted((self.folder / DIAGNOSES).glob("*.json")):
+            diagnosis, _ = files.read(Diagnosis, path)
+            if diagnosis is not None:
+                yield diagnosis
+
+    def diagnosis(self, name: str) -> Diagnosis | None:
+        """Read one; None when there is none that can be read."""
+        return files.read(Diagnosis, self.folder / DIAGNOSES / f"{name}.json")[0]
 
     def has(self, shard: str) -> bool:
         """Whether a shard is in its place (intact or not)."""
@@ -241,11 +255,27 @@ class Store:
                 raise DamagedError(f"{self.folder / SHARDS / shard / name} was altered")
         return record
 
+    def copy_shard(self, shard: str, other: "Store") -> None:
+        """Copy a shard into another folder, in one step.
+
+        Raises:
+            DamagedError: when it is not intact.
+        """
+        self.verify(shard)
+        half = other.folder / SHARDS / f".{shard}.{os.getpid()}"
+        try:
+            shutil.copytree(self.folder / SHARDS / shard, half)
+            shutil.rmtree(other.folder / SHARDS / shard, ignore_errors=True)
+            half.rename(other.folder / SHARDS / shard)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+
     def remove(self, shard: str) -> None:
         """Remove a damaged shard, so that it is computed again."""
         shutil.rmtree(self.folder / SHARDS / shard, ignore_errors=True)
 
-    def _intact(self, shard: str) -> bool:
+    def intact(self, shard: str) -> bool:
+        """Whether a shard is in its place, every byte of it."""
         try:
             return self.has(shard) and bool(self.verify(shard))
         except DamagedError:

@@ -230,7 +230,7 @@ def _problem(problem: ErrorDetails) -> str:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in keys).lstrip(".")
     if problem["type"] == "extra_forbidden":
         part = _MODELS.get(str(place[0]), Suite) if len(place) > 1 else Suite
-        return f"{key}: {errors.unknown('key', str(place[-1]), part.model_fields)}"
+        return f"{key}: {errors.unknown('key', str(keys[-1]), part.model_fields)}"
     if problem["type"] == "missing":
         return f"{key} is missing: {_needed(place)}"
     got = "" if problem["type"] == "value_error" and not key else f", got {problem['input']!r:.80}"

@@ -7,7 +7,9 @@ import typer
 
 from minadv import __version__
 from minadv.cli.attack import attack
+from minadv.cli.bench import EPILOG, bench, merge
 from minadv.cli.console import INTERRUPTED, out
+from minadv.cli.diagnose import diagnose
 from minadv.cli.listing import list_names
 from minadv.cli.pictures import plot, report
 
@@ -19,7 +21,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(attack)
+app.command(epilog=EPILOG)(bench)
 app.command()(report)
+app.command()(merge)
+app.command()(diagnose)
 app.command("list")(list_names)
 app.add_typer(plot, name="plot")
 

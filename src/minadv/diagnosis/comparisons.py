@@ -15,7 +15,8 @@ from minadv.bench.records import Finding
 BY = 0.01
 # share of samples that a search without gradients may win by luck, in a local minimum of the other
 BEATEN_SHARE = 0.1
-# longer searches end in other local minima: on ordinarily trained models 10–23 % of samples become worse by > 1 %
+# longer searches end in other local minima: with ALMA ℓ2, 100 and
+# 1000 steps, 8 % (cifar_resnet4b) to 13 % (cifar_cnn_a_adv) of about 90 samples become worse, 60 % on mnist_kw
 WORSE_SHARE = 0.25
 # fewer samples say nothing about shares and medians
 FEWEST_SAMPLES = 8
@@ -78,25 +79,25 @@ def beaten_findings(
 ) -> tuple[Finding, ...]:
     """Say so when an attack without this model's gradients finds smaller perturbations than one with them.
 
-    Args:
-        check, model: of the finding.
-        white_box, other: what each is called in a sentence, and its distances.
-        remedy: what to do.
+    `white_box` and `other` are what each is called in a sentence, and its distances.
     """
     rows = beaten(white_box[1], other[1])
     count, total = int(rows.sum()), int(compared(white_box[1], other[1]).sum())
     if not count:
         return ()
-    missed = int((rows & white_box[1].isinf()).sum())
-    ratio = (other[1] / white_box[1])[rows].median().item()
+    reached = rows & white_box[1].isfinite()
+    facts = (
+        [f"the median ratio is {(other[1] / white_box[1])[reached].median().item():.2f}"] if reached.any() else []
+    )
+    if count > reached.sum():
+        facts.append(f"{count - int(reached.sum())} of them the latter does not fool at all")
     return (
         Finding(
             check=check,
             severity="problem" if count > BEATEN_SHARE * total else "warning",
             model=model,
-            seen=f"{other[0]} finds a smaller perturbation than {white_box[0]} on {count} of {total} samples "
-            + (f"({missed} of them the white-box attack does not fool at all)" if missed == count
-               else f"(median ratio {ratio:.2f}; {missed} of them the white-box attack does not fool at all)"),
+            seen=f"{other[0]} finds a perturbation that is smaller by more than {100 * BY:g} % than that of "
+            f"{white_box[0]} on {count} of {total} samples ({'; '.join(facts)})",
             matters="Whoever sees the gradients should never do worse than who does not: the gradients mislead "
             "(masking), or the white-box search has not converged, and its distances are too large.",
             remedy=remedy,
@@ -121,7 +122,7 @@ def more_steps_findings(
             f"{int(seen.better.sum())} better",
             matters="A longer search should find smaller perturbations. Where it does not, the loss surface is "
             "rugged or flat and results depend on where a search happens to end: any one of them is too large.",
-            remedy="Take the best of several attacks, step counts and step sizes per sample, and say so; do not read "
-            "small differences between attacks or models as progress.",
+            remedy="Take the best of several attacks, step counts and step sizes per sample, and say so; do not "
+            "read small differences between attacks or models as progress.",
         ),
     )

@@ -1,5 +1,7 @@
 """Checks of what gradient attacks follow: finite logits, and a gradient of the margin that leads somewhere."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -14,28 +16,28 @@ def gradients(subject: Subject) -> tuple[Finding, ...]:
     samples = subject.select(subject.finite)
     if not len(samples):
         return found
-    gradient = _gradient(samples)
+    gradient = margin_gradient(samples)
     if isinstance(gradient, str):
         return (*found, _none(samples, gradient))
     return (*found, *_broken(samples, gradient), *_zero(samples, gradient), *_vanishing(samples, gradient))
 
 
-def _gradient(samples: Subject) -> Tensor | str:
-    """Return the margin's gradient to each input, or why there is none."""
+def margin_gradient(samples: Subject) -> Tensor | str:
+    """Return the (batch, ...) gradient of each sample's logit margin, or why there is none."""
     leaf = samples.inputs.clone().requires_grad_()
     absent = "the logits do not depend on the inputs by a graph"
     try:
         margin = samples.goal.margin(samples.logits(leaf.clone()))
         if not margin.requires_grad:
             return absent
-        (gradient,) = torch.autograd.grad(margin.sum(), leaf, allow_unused=True)
+        gradient = cast("Tensor | None", torch.autograd.grad(margin.sum(), leaf, allow_unused=True)[0])
     except RuntimeError as error:  # the same pass works without a gradient: what torch says is about the gradient
         return f"with inputs that need a gradient the model raises: {error}"
     return absent if gradient is None else gradient
 
 
 def _non_finite_logits(subject: Subject) -> tuple[Finding, ...]:
-    broken = [row for row in range(len(subject)) if not subject.finite[row]]
+    broken = _numbers(~subject.finite)
     if not broken:
         return ()
     return (
@@ -62,7 +64,7 @@ def _none(samples: Subject, why: str) -> Finding:
 
 
 def _broken(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
-    rows = torch.nonzero(~gradient.flatten(1).isfinite().all(dim=1)).flatten().tolist()
+    rows = _numbers(~gradient.flatten(1).isfinite().all(dim=1))
     if not rows:
         return ()
     return (
@@ -72,14 +74,14 @@ def _broken(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
             f"the gradient of the logit margin is NaN or infinite for {len(rows)} of {len(samples)} samples with "
             f"finite logits (samples {_some(rows)})",
             "Attacks here take such a gradient for zero; others become NaN and report a robust sample.",
-            "Look for sqrt, norm, log or division at 0 in forward, and for torch.where around them, which does not "
-            "stop a NaN gradient.",
+            "Look for sqrt, norm, log or division at 0 in forward, and for torch.where around them, which does "
+            "not stop a NaN gradient.",
         ),
     )
 
 
 def _zero(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
-    rows = torch.nonzero((gradient == 0).flatten(1).all(dim=1)).flatten().tolist()
+    rows = _numbers((gradient == 0).flatten(1).all(dim=1))
     if not rows:
         return ()
     return (
@@ -107,8 +109,8 @@ def _vanishing(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
             samples,
             "warning",
             f"for {int(tiny.sum())} of {int(usable.sum())} correctly classified samples the gradient of the logit "
-            f"margin is so small (median ℓ2 norm {length[tiny].median():.1g}) that, followed in a straight line, no "
-            "image in [0, 1] would be misclassified",
+            f"margin is so small (median ℓ2 norm {length[tiny].median():.1g}) that, followed in a straight line, "
+            "no image in [0, 1] would be misclassified",
             "Such gradients come from saturated units more often than from robustness: an attack starts on a "
             "plateau, and its first steps are in no particular direction.",
             "Compare with a gradient-free attack, more restarts and transfer; remove squashing functions and "
@@ -128,6 +130,10 @@ def _finding(subject: Subject, severity: str, seen: str, matters: str, remedy: s
             "remedy": remedy,
         }
     )
+
+
+def _numbers(mask: Tensor) -> list[int]:
+    return [int(row) for row in torch.nonzero(mask).flatten()]
 
 
 def _some(rows: list[int]) -> str:

@@ -14,7 +14,7 @@ FEWEST_ROWS = 2
 
 
 def probabilities(subject: Subject) -> tuple[Finding, ...]:
-    """Outputs that are probabilities, or log-probabilities, in place of logits."""
+    """Find outputs that are probabilities, or log-probabilities, in place of logits."""
     outputs = subject.clean[subject.finite]
     if len(outputs) < FEWEST_ROWS:
         return ()
@@ -26,8 +26,8 @@ def probabilities(subject: Subject) -> tuple[Finding, ...]:
                 check="probabilities",
                 severity="problem",
                 model=subject.name,
-                seen=f"the outputs of all {len(outputs)} samples lie in [0, 1] and sum to 1, and {certain} of them "
-                "have an output of exactly 1: they are probabilities, not logits",
+                seen=f"the outputs of all {len(outputs)} samples lie in [0, 1] and sum to 1, and {certain} of "
+                "them have an output of exactly 1: they are probabilities, not logits",
                 matters="A softmax saturates: where the model is sure, its gradient vanishes and attacks stand "
                 "still, so that the model looks more robust than it is. Margins in logits are not what they say.",
                 remedy="Take the softmax out of the model, or return log-probabilities.",
@@ -39,9 +39,10 @@ def probabilities(subject: Subject) -> tuple[Finding, ...]:
                 check="probabilities",
                 severity="note",
                 model=subject.name,
-                seen=f"the outputs of all {len(outputs)} samples are log-probabilities (their exponentials sum to 1)",
-                matters="Differences of log-probabilities are those of logits, so that margins, losses and attacks "
-                "are right, unless the model takes the logarithm of a rounded softmax.",
+                seen=f"the outputs of all {len(outputs)} samples are log-probabilities: their "
+                "exponentials sum to 1",
+                matters="Differences of log-probabilities are those of logits, so that margins, losses and "
+                "attacks are right, unless the model takes the logarithm of a rounded softmax.",
                 remedy="Nothing, if the model ends in log_softmax.",
             ),
         )
@@ -70,8 +71,8 @@ def saturation(subject: Subject) -> tuple[Finding, ...]:
             check="saturation",
             severity="problem" if still.any() else "warning",
             model=subject.name,
-            seen=f"of {len(samples)} correctly classified samples, {int((moving & certain).sum())} have a softmax of "
-            f"exactly 1, {int(sure.sum())} a cross-entropy of exactly 0 and {int(still.sum())} a cross-entropy "
+            seen=f"of {len(samples)} correctly classified samples, {int((moving & certain).sum())} have a softmax "
+            f"of exactly 1, {int(sure.sum())} a cross-entropy of exactly 0 and {int(still.sum())} a cross-entropy "
             f"without gradient, while the logit margin has one; the median margin is {margin:.3g} logits",
             matters="Attacks that follow the cross-entropy (DDN, APGD, PGD, most of the literature's) do not move "
             "on these samples or cannot tell better from worse, and overstate the robustness.",
@@ -85,7 +86,5 @@ def _moves(values: Tensor, leaf: Tensor, last: bool = False) -> Tensor:
     """Whether each sample's value has a finite gradient that is not exactly 0."""
     if not values.requires_grad:
         return torch.zeros(len(leaf), dtype=torch.bool, device=leaf.device)
-    (gradient,) = torch.autograd.grad(values.sum(), leaf, retain_graph=not last, allow_unused=True)
-    if gradient is None:
-        return torch.zeros(len(leaf), dtype=torch.bool, device=leaf.device)
+    (gradient,) = torch.autograd.grad(values.sum(), leaf, retain_graph=not last, materialize_grads=True)
     return gradient.isfinite().flatten(1).all(dim=1) & (gradient != 0).flatten(1).any(dim=1)

@@ -23,9 +23,9 @@ def randomness(subject: Subject) -> tuple[Finding, ...]:
             check="randomness",
             severity="problem" if changed.any() else "warning",
             model=subject.name,
-            seen=f"two forward passes of the same {len(subject)} samples change {int(changed.sum())} predictions and "
-            f"the logits of {int((difference > subject.rounding).sum())} samples, by up to {difference.max():.3g} "
-            f"(rounding explains {subject.rounding:.1g})",
+            seen=f"two forward passes of the same {len(subject)} samples change {int(changed.sum())} predictions "
+            f"and the logits of {int((difference > subject.rounding).sum())} samples, "
+            f"by up to {difference.max():.3g} (rounding explains {subject.rounding:.1g})",
             matters="A minimal perturbation lies on the decision boundary, where chance then decides whether it "
             "counts: results cannot be repeated, and a gradient of one draw says little about the next.",
             remedy="Switch the randomness off (dropout, noise, random resizing), fix its seed inside forward, or "
@@ -44,7 +44,7 @@ def batch_dependence(subject: Subject) -> tuple[Finding, ...]:
     if len(finite) and finite.max() > allowed:
         allowed = BEYOND_RANDOMNESS * finite.max().item()
     companies: dict[str, Callable[[], Tensor]] = {
-        "alone": lambda: torch.cat([subject.forward(row) for row in x.split(1)]),
+        "alone": lambda: torch.cat([subject.forward(x[i : i + 1]) for i in range(len(x))]),
         "in reverse order": lambda: subject.forward(x.flip(0)).flip(0),
         "among noise": lambda: subject.forward(torch.cat((x, noise)))[: len(x)],
     }
@@ -68,8 +68,8 @@ def batch_dependence(subject: Subject) -> tuple[Finding, ...]:
             seen=f"compared with the batch of {len(x)}: {'; '.join(seen)} (allowed for rounding: {allowed:.1g})",
             matters="An adversarial example that was found in one batch may be none in another or alone, and one "
             "sample's perturbation changes the answers for others: per-sample distances mean nothing.",
-            remedy="Use running statistics in batch normalisation (track_running_stats, model.eval()), and look for "
-            "means, maxima or sorting over the first axis in forward. If the differences are small, look for "
+            remedy="Use running statistics in batch normalisation (track_running_stats, model.eval()), and look "
+            "for means, maxima or sorting over the first axis in forward. If the differences are small, look for "
             "half precision inside the model.",
         ),
     )

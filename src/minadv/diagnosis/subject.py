@@ -14,8 +14,8 @@ from minadv.goals import Untargeted
 from minadv.guard import Model, guarded
 from minadv.validation import check_classes, check_inputs, check_logits, check_range
 
-# Two passes of a sample in different company sum in different orders. Measured on the zoo's models, the demo and an
-# untrained ResNet-50, their logits then differ by 1e-7 to 2e-6 of the largest logit in float32 (machine epsilon is
+# Two passes of a sample in different company sum in different orders. Measured on the zoo's models,
+# the demo and an untrained ResNet-50, their logits then differ by 1e-7 to 2e-6 of the largest logit in float32 (machine epsilon is
 # 1.2e-7); batch statistics and dropout move them by more than 1e-3. 100 epsilons, 1.2e-5, lies well between.
 ROUNDING_EPSILONS = 100
 

@@ -15,7 +15,9 @@ TWO_FACED = (_DropoutNd, _NormBase, nn.RReLU, nn.RNNBase, nn.MultiheadAttention)
 
 def training_mode(model: Model, name: str) -> tuple[Finding, ...]:
     """Modules in training mode; to be asked before the model is guarded, which puts all in evaluation mode."""
-    modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
+    modules: dict[str, nn.Module] = {}
+    if isinstance(model, nn.Module):
+        modules.update(model.named_modules())
     training = {path: module for path, module in modules.items() if module.training}
     if not training:
         return ()
@@ -30,8 +32,9 @@ def training_mode(model: Model, name: str) -> tuple[Finding, ...]:
             model=name,
             seen=f"{len(training)} of {len(modules)} modules are in training mode, "
             + (f"among them {which} ({where})" if affected else "none of them of a kind that behaves differently"),
-            matters="Attacks and these checks put the model in evaluation mode and restore it afterwards: predictions "
-            "of yours in training mode are those of another model, with random dropout and batch statistics.",
+            matters="Attacks and these checks put the model in evaluation mode and restore it afterwards: "
+            "predictions of yours in training mode are those of another model, with random dropout and batch "
+            "statistics.",
             remedy="Call model.eval() before attacking or evaluating.",
         ),
     )

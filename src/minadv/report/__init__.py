@@ -1,14 +1,12 @@
 """A run folder as one self-contained web page: a pure function of the files in it."""
 
 import shlex
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from minadv import runs
-from minadv.report import curves, gallery, summary
+from minadv.report import curves, gallery, pages, pictures, summary
 from minadv.verification import ROUNDING_SLACK
 
 PAGE = "report.html"
@@ -28,10 +26,7 @@ def write(folder: Path) -> Path:
 
 def render(run: runs.Run) -> str:
     """Return the page. Every name in it is escaped; the only markup let through is our own drawings."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(
-        files("minadv.report").joinpath("template.html").read_text(encoding="utf-8")
-    )
+    template = pages.template("template.html")
     asked, facts = run.configuration, summary.of(run)
     distances = run.results["distance"].to_numpy()
     drawings = {
@@ -39,13 +34,14 @@ def render(run: runs.Run) -> str:
         "progress": None if run.trace is None else curves.progress_svg(run.trace, asked.distance),
     }
     return template.render(
+        style=pages.asset("page.css"),
         asked=asked,
         goal="any other class" if asked.target is None else asked.class_name(asked.target),
         command=shlex.join(asked.command),
         facts=facts,
         others=summary.other_distances(run.results, asked.distance),
         groups=gallery.groups(run),
-        pixelated=min(run.originals.shape[-2:]) < gallery.LARGE,
+        pixelated=not pictures.large(run.originals),
         slack=ROUNDING_SLACK,
         **{name: None if svg is None else Markup(svg) for name, svg in drawings.items()},  # noqa: S704 (ours)
     )

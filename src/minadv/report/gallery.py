@@ -10,7 +10,6 @@ from minadv.report.summary import number
 from minadv.result import Status
 from minadv.runs import Run
 
-LARGE = 128  # sides from here on are shown smoothly, smaller ones pixel by pixel
 MOST, FEWEST, PIXELS = 24, 6, 600_000  # samples on a page; large images are fewer, so that it stays light
 
 
@@ -79,6 +78,11 @@ def ends_and_middle(ordered: Sequence[int], each: int) -> tuple[list[int], list[
     return list(ordered[:each]), list(ordered[middle : middle + each]), list(ordered[-each:])
 
 
+def magnification(factor: float) -> str:
+    """Return how much a change was magnified, as it is printed."""
+    return f"{factor:.2g}" if factor < 10 else f"{factor:.0f}"
+
+
 def _card(run: Run, row: int) -> Card:
     facts, name = run.results.row(row, named=True), run.configuration.class_name
     original, adversarial = run.originals[row], run.adversarials[row]
@@ -88,7 +92,7 @@ def _card(run: Run, row: int) -> Card:
         original=pictures.data_uri(original),
         adversarial=pictures.data_uri(adversarial),
         difference=pictures.data_uri(change),
-        factor="" if factor is None else f"{factor:.2g}" if factor < 10 else f"{factor:.0f}",
+        factor="" if factor is None else magnification(factor),
         label=name(facts["label"]),
         before=name(facts["clean_prediction"]),
         after=name(facts["adversarial_prediction"]),

@@ -5,6 +5,8 @@ import io
 from pathlib import Path
 
 import numpy as np
+import torch
+from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from minadv.runs import Run, in_place
 
 GREY, COLOUR = 1, 3
+LARGE = 128  # sides from here on are shown smoothly
 
 
 def can_show(images: Tensor) -> bool:
@@ -44,6 +47,27 @@ def png(image: Tensor) -> bytes:
 def data_uri(image: Tensor) -> str:
     """Return an image as an address that contains it."""
     return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+
+
+def large(image: Tensor) -> bool:
+    """Whether an image is shown smoothly; smaller ones are shown pixel by pixel."""
+    return min(image.shape[-2:]) >= LARGE
+
+
+def compact_uri(image: Tensor) -> str:
+    """Return an image as an address that contains it; large ones are compressed as photographs are."""
+    if not large(image):
+        return data_uri(image)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(image)).save(buffer, format="WEBP", quality=85)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def heat(values: Tensor) -> Tensor:
+    """Numbers ≥ 0 of each pixel (height, width) → colours (3, height, width), black for 0, the largest brightest."""
+    largest = values.max().item()
+    shares = (values / largest if largest else values).double().numpy()
+    return torch.from_numpy(colormaps["inferno"](shares)[..., :COLOUR].transpose(2, 0, 1).copy())
 
 
 def difference(adversarial: Tensor, original: Tensor) -> tuple[Tensor, float | None]:

@@ -31,7 +31,8 @@ def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style], 
         limit = visible(finite)
         end = max([limit, *(float(values[-1]) for values in finite if values.size)])
         traces = tuple(
-            _trace(panels.key(labels, line.entry), line.distances / 10**group.exponent, end, most) for line in shown
+            _trace(panels.key(labels, line.entry), line.distances / 10**group.exponent, end, most)
+            for line in shown
         )
         figures.append(Figure(model, traces, (0.0, limit), (0.0, 101.0)))
     return Panel(

@@ -53,7 +53,12 @@ def draw(panel: panels.Panel) -> Figure:
         axes.set_ylabel("Robust accuracy (%)")
     handles = [Line2D([], [], label=label.name, **_look(label)) for label in panel.legend]
     drawn = figure.legend(
-        handles=handles, loc="outside lower center", ncols=beside, frameon=False, handlelength=2.2, columnspacing=1.4
+        handles=handles,
+        loc="outside lower center",
+        ncols=beside,
+        frameon=False,
+        handlelength=2.2,
+        columnspacing=1.4,
     )
     for text in drawn.get_texts():
         text.set_parse_math(False)

@@ -1,0 +1,50 @@
+"""Putting the finished work of one benchmark folder into another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minadv.bench.store import DamagedError, Store
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How many shards were copied, how many were there already, and what was damaged."""
+
+    copied: int
+    there: int
+    damaged: tuple[str, ...]
+
+
+def merge(source: Path, target: Path) -> Merged:
+    """Copy the intact shards, cells, diagnoses and plan of `source` that `target` lacks.
+
+    Names are hashes of what decides a result: equal names are equal results, and nothing is overwritten.
+
+    Raises:
+        FileNotFoundError: `source` is no benchmark folder.
+        OSError: `target` cannot be written to.
+    """
+    old, new = Store(source), Store(target)
+    if not old.exists():
+        raise FileNotFoundError(f"{source} is no benchmark folder: give the --out of a minadv bench")
+    new.create()
+    copied, there, damaged = 0, 0, list[str]()
+    for name in old.shard_names():
+        try:
+            if new.intact(name):
+                there += 1
+            else:
+                old.copy_shard(name, new)
+                copied += 1
+        except DamagedError as error:
+            damaged.append(f"{error}: left behind")
+    for _, cell in old.cells():
+        if cell is not None and not new.has_cell(cell.id):
+            new.write_cell(cell)
+    for diagnosis in old.diagnoses():
+        if new.diagnosis(diagnosis.name) is None:
+            new.write_diagnosis(diagnosis)
+    plan, _ = old.plan()
+    if plan is not None:
+        new.add_plan(plan)
+    return Merged(copied, there, tuple(damaged))

@@ -1,0 +1,107 @@
+"""What a reader must know before believing the tables: findings, problems first."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from minadv.attacks.registry import REGISTRY
+from minadv.bench.records import Finding, Stored
+from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings
+from minadv.report.bench.groups import Entry, Group
+from minadv.report.bench.palette import stem, steps
+
+SEVERITIES = ("problem", "warning", "note")
+
+
+def of(stored: Stored, rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Finding, ...]:
+    """Return the findings of the models' diagnoses and of the stored rows, problems first."""
+    found = dict.fromkeys((*stored.findings, *extra_findings(rows, groups)))
+    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def extra_findings(rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Finding, ...]:
+    """Return what the rows show beyond the models' own diagnoses.
+
+    More steps of an attack made it worse; an attack that never saw gradients beats one that did; distances that
+    are missing.
+    """
+    parts = {int(part["entry"][0]): part for part in rows.select(_NEEDED).partition_by("entry")}
+    return tuple(
+        finding
+        for group in groups
+        for model in group.models
+        for finding in _of_model(
+            group,
+            model,
+            parts,
+            [entry for entry in group.entries if entry.cell.model == model and entry.number in parts],
+        )
+    )
+
+
+_NEEDED = ("entry", "sample", "value", "success", "attacked")
+
+
+def _of_model(
+    group: Group, model: str, parts: dict[int, pl.DataFrame], entries: Sequence[Entry]
+) -> Iterator[Finding]:
+    where = f"{model}, {group.data_title}"
+    for few, many in _pairs(entries):
+        one, other = _aligned(parts[few.number], parts[many.number])
+        yield from more_steps_findings(where, (few.cell.attack, one), (many.cell.attack, other))
+    for blind in entries:
+        card = REGISTRY.get(blind.cell.family)
+        if card is None or card.gradients:
+            continue
+        for seeing in entries:
+            if REGISTRY.get(seeing.cell.family, card).gradients:
+                one, other = _aligned(parts[seeing.number], parts[blind.number])
+                yield from beaten_findings(
+                    "black box wins",
+                    where,
+                    (seeing.cell.attack, one),
+                    (blind.cell.attack, other),
+                    "Take the smaller distance of the two per sample (envelope.parquet), and look for what breaks the "
+                    "model's gradients.",
+                )
+    for entry in entries:
+        yield from _missing(group, where, entry, parts[entry.number])
+
+
+def _pairs(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
+    """The same attack at neighbouring numbers of steps, fewer first."""
+    variants: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        variants.setdefault((entry.cell.family, stem(entry.cell)), []).append(entry)
+    for found in variants.values():
+        ordered = sorted(found, key=lambda entry: steps(entry.cell))
+        yield from (
+            (few, many) for few, many in zip(ordered, ordered[1:], strict=False) if steps(few.cell) < steps(many.cell)
+        )
+
+
+def _aligned(
+    one: pl.DataFrame, other: pl.DataFrame
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, " samples"]]:
+    """Distances of the samples that both have."""
+    both = one.join(other, on="sample", how="inner", maintain_order="left")
+    first, second = (np.array(both[name].to_numpy()) for name in ("value", "value_right"))
+    return torch.from_numpy(first), torch.from_numpy(second)
+
+
+def _missing(group: Group, where: str, entry: Entry, rows: pl.DataFrame) -> Iterator[Finding]:
+    found = rows.filter(pl.col("success") & pl.col("attacked"))
+    missing = int(found["value"].is_infinite().sum())
+    if missing:
+        yield Finding(
+            check="missing distances",
+            severity="problem",
+            model=where,
+            seen=f"{entry.cell.attack} found {missing} adversarials whose {group.symbol} distance was not measured",
+            matters="They count as failures here: the median is too large and the success rate too small.",
+            remedy="Measure the distance (for LPIPS, with its weights present) and compute these shards again.",
+        )

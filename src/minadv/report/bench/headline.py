@@ -1,0 +1,127 @@
+"""The benchmark in a few sentences: who wins, over what, and how much of it is done."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from minadv.bench.records import Stored
+from minadv.metrics import geometric_mean
+from minadv.report.bench.groups import Group
+from minadv.report.bench.lines import Line
+from minadv.report.bench.results import digits
+from minadv.report.bench.tables import grouped, number
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The attack with the smallest median on most models of a group.
+
+    Attributes:
+        wins: on how many of `models` with any finite median its median is the smallest; `tied` of them are shared.
+        median: its geometric mean over these models, as printed in `unit`.
+    """
+
+    group: Group
+    attack: str
+    wins: int
+    models: int
+    median: str
+
+    @property
+    def sentence(self) -> str:
+        """Who wins, in the words of the headline."""
+        where = f"on {self.wins} of {self.models} models" if self.models > 1 else f"on {self.group.models[0]}"
+        mean = "geometric mean" if self.models > 1 else "median"
+        return f"{self.attack} has the smallest median {self.group.symbol} {where} ({mean} {self.median})"
+
+
+def winners(groups: Sequence[Group], lines: Mapping[int, Line]) -> tuple[Winner, ...]:
+    """Return the winner of every group in which any attack has a finite median."""
+    found = (_winner(group, [lines[entry.number] for entry in group.entries]) for group in groups)
+    return tuple(winner for winner in found if winner is not None)
+
+
+def _winner(group: Group, lines: list[Line]) -> Winner | None:
+    wins, models = Counter[str](), 0
+    for model in group.models:
+        compared = [line for line in lines if line.entry.cell.model == model and 0 < line.median < math.inf]
+        if compared:
+            models += 1
+            least = min(line.median for line in compared)
+            wins.update({line.entry.cell.attack for line in compared if line.median == least})
+    if not wins:
+        return None
+    medians = {
+        attack: geometric_mean(
+            [line.median for line in lines if line.entry.cell.attack == attack and line.counted]
+        )
+        for attack in wins
+    }
+    order = [(-count, _last(medians[attack]), attack) for attack, count in wins.items()]
+    attack = min(order)[-1]
+    mean = number(medians[attack] / 10**group.exponent, digits(group, lines))
+    unit = group.unit.removeprefix(group.symbol)
+    return Winner(group, attack, wins[attack], models, f"{mean.text}{unit}")
+
+
+def _last(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def lead(groups: Sequence[Group], lines: Mapping[int, Line]) -> str:
+    """Return the benchmark in one sentence."""
+    found = winners(groups, lines)
+    if len(found) == 1:
+        return f"{found[0].sentence}, among {size(lines)}."
+    if not found:
+        return f"No attack has a finite median yet, among {size(lines)}."
+    return f"The smallest medians among {size(lines)}:"
+
+
+def size(lines: Mapping[int, Line]) -> str:
+    """Return how many attacks, models and samples there are."""
+    cells = [line.entry.cell for line in lines.values()]
+    most = max((line.counted for line in lines.values()), default=0)
+    least = min((line.counted for line in lines.values() if line.counted), default=0)
+    samples = grouped(str(most)) if least == most else f"{grouped(str(least))} to {grouped(str(most))}"
+    return (
+        f"{_count(len({cell.attack for cell in cells}), 'attack')} on "
+        f"{_count(len({(cell.data, cell.model) for cell in cells}), 'model')}, {samples} samples each"
+    )
+
+
+def population(groups: Sequence[Group], asked: str | None) -> str:
+    """Return which samples the statistics are over."""
+    kinds = {asked or entry.cell.population for group in groups for entry in group.entries}
+    over = {
+        "all": "all samples; one that the model misclassifies counts as a success at distance 0",
+        "correct": "the samples that the model classifies correctly",
+    }
+    if len(kinds) == 1:
+        return f"Statistics are over {over[kinds.pop()]}."
+    return (
+        "Some cells' statistics are over all samples, others over correctly classified ones (see how it was made)."
+    )
+
+
+def completeness(stored: Stored, lines: Mapping[int, Line]) -> str:
+    """Return how much of what was asked for is done."""
+    done, asked = (sum(line.done for line in lines.values()), sum(line.entry.samples for line in lines.values()))
+    absent = sum(planned.cell is None for planned in stored.planned)
+    failed = sum(line.errors for line in lines.values())
+    cells = sum(line.complete for line in lines.values())
+    parts = [f"{grouped(str(done))} of {grouped(str(asked))} samples of {_count(len(lines), 'cell')} are done"]
+    if done == asked:
+        parts = [f"All {_count(len(lines), 'cell')} are complete ({grouped(str(done))} attacked samples stored)"]
+    elif cells:
+        parts.append(f"{cells} cells are complete")
+    if failed:
+        parts.append(f"{_count(failed, 'sample')} failed")
+    if absent:
+        parts.append(f"{_count(absent, 'cell')} not available here")
+    return "; ".join(parts) + "."
+
+
+def _count(number_of: int, name: str) -> str:
+    return f"{grouped(str(number_of))} {name}{'' if number_of == 1 else 's'}"

@@ -1,0 +1,60 @@
+"""The page: one HTML file that opens without a network, with plotly.js inside."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from minadv.bench.records import FORMAT
+from minadv.report import pages
+from minadv.report.bench import convergence, findings, headline, names, overall, palette, results, showcase, spending
+from minadv.report.bench.panels import Panel
+from minadv.report.bench.report import Report
+
+PACKAGE = "minadv.report.bench"
+
+
+def render(report: Report, curves: Sequence[Panel]) -> str:
+    """Return the page. Every name in it is escaped; markup is let through only where it is our own."""
+    stored, lines = report.stored, report.lines
+    progress = convergence.of(stored, report.groups, report.styles, report.population)
+    points = {group.slug: spending.panel(group, lines, report.styles) for group in report.groups}
+    panels = [*curves, *progress, *(panel for panel in points.values() if panel is not None)]
+    return pages.template("page.html", PACKAGE).render(
+        style=pages.asset("page.css") + pages.asset("page.css", PACKAGE),
+        colours={"light": palette.LIGHT, "dark": palette.DARK},
+        plotly=Markup(get_plotlyjs()),  # noqa: S704 (has no closing tag, see the tests)
+        script=pages.asset("page.js", PACKAGE),
+        data=embedded([asdict(panel) for panel in panels]),
+        title=stored.title,
+        lead=headline.lead(report.groups, lines),
+        winners=headline.winners(report.groups, lines),
+        population=headline.population(report.groups, report.population),
+        completeness=headline.completeness(stored, lines),
+        findings=findings.of(stored, report.rows, report.groups),
+        notes=stored.notes,
+        failures=stored.failures,
+        absent=[planned for planned in stored.planned if planned.cell is None],
+        sections=[
+            (results.table(group, lines), overall.table(group, lines), curve)
+            for group, curve in zip(report.groups, curves, strict=True)
+        ],
+        galleries=showcase.of(stored, report.rows, report.groups),
+        convergence=progress,
+        spending=[(spending.table(group, lines), points[group.slug]) for group in report.groups],
+        steps=report.steps,
+        cells=[
+            (entry.cell, lines[entry.number], group) for group in report.groups for entry in group.entries
+        ],
+        environments=stored.environments,
+        format=FORMAT,
+        symbol=names.symbol,
+    )
+
+
+def embedded(data: object) -> Markup:
+    """Return JSON that can stand inside a script element, whatever names it holds."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII: U+2028 is escaped
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 (escaped)

@@ -1,0 +1,49 @@
+"""Everything that a report shows, computed once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from minadv.bench.records import Population, Stored
+from minadv.report.bench import accuracy, groups, lines, overall, palette, results, scored
+from minadv.report.bench.groups import Group
+from minadv.report.bench.lines import Line
+from minadv.report.bench.tables import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The numbers behind tables and figures.
+
+    Attributes:
+        population: which samples statistics are over; None leaves it to each cell.
+        rows: those of `scored.rows`.
+        lines, styles: of every cell, by its position in `Stored.planned`.
+    """
+
+    stored: Stored
+    population: Population | None
+    groups: tuple[Group, ...]
+    rows: pl.DataFrame
+    lines: Mapping[int, Line]
+    styles: Mapping[int, palette.Style]
+
+    @property
+    def steps(self) -> int:
+        """How many steps a curve keeps in figures."""
+        return accuracy.resolution(len(self.lines))
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The paper's tables: a data set's attacks under a distance, then their means over models."""
+        both = ((results.table(group, self.lines), overall.table(group, self.lines)) for group in self.groups)
+        return tuple(table for pair in both for table in pair if table is not None)
+
+
+def of(stored: Stored, population: Population | None = None) -> Report:
+    """Compute every number of the report."""
+    found = groups.of(stored)
+    rows = scored.rows(stored, found, population)
+    entries = [entry for group in found for entry in group.entries]
+    return Report(stored, population, found, rows, lines.of(stored, rows, entries), palette.styles(found))
