@@ -117,9 +117,7 @@ def stored(
     """A folder in which every planned sample of every cell is done, unless `changes` say otherwise."""
     frames = [(of, found if isinstance(found, pl.DataFrame) else rows(of, found)) for of, found in results]
     planned = tuple(
-        Planned(
-            model=of.model, attack=of.attack, cell=of, samples=tuple(frame["sample"].to_list()), data=of.data
-        )
+        Planned(model=of.model, attack=of.attack, cell=of, samples=tuple(frame["sample"].to_list()), data=of.data)
         for of, frame in frames
     )
     shelf = shelf or Shelf()
@@ -221,7 +219,5 @@ def paper_like(samples: int = 200) -> Stored:
         "ciede2000_paper": ("C&W CIEDE2000 9×1000", "PerC-AL 100", "ALMA CIEDE2000 100", "ALMA CIEDE2000 1000"),
         "lpips": ("C&W LPIPS 9×1000", "ALMA LPIPS 100", "ALMA LPIPS 1000"),
     }
-    made = [
-        drawn(models, attacks, samples, column, shelf, paper="cifar10") for column, attacks in parts.items()
-    ]
+    made = [drawn(models, attacks, samples, column, shelf, paper="cifar10") for column, attacks in parts.items()]
     return merged(*made)

@@ -261,7 +261,7 @@ def test_penalties_are_plotted(tmp_path: Path):
         ("distances", distances.names()),
         ("models", ("demo", "zoo:cifar_resnet4b", "python:package.module:factory")),
         ("data", ("demo", "npz:PATH", "torchvision:cifar10")),
-        ("suites", ("without benchmark suites",)),
+        ("suites", ("demo", "paper/mnist", "paper/cifar10", "paper/imagenet", "public/mnist", "public/cifar10")),
     ],
 )
 def test_list(kind: str, words: tuple[str, ...]):

@@ -1,4 +1,5 @@
 import itertools
+import re
 import struct
 from pathlib import Path
 from urllib.error import URLError
@@ -304,3 +305,41 @@ def test_wrong_specs(spec: str, message: str) -> None:
 def test_names_are_described() -> None:
     assert data.names() == tuple(description.spec for description in data.describe())
     assert {"demo", "demo:train", "torchvision:cifar10"} <= set(data.names())
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_pt_reads_a_dictionary_of_tensors(tmp_path: Path, last: bool):
+    images = torch.randint(0, 256, (5, 3, 12, 14), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    stored = images.permute(0, 2, 3, 1) if last else images
+    torch.save({"images": stored, "labels": torch.arange(5)}, tmp_path / "five.pth")
+    found = data.load(f"pt:{tmp_path / 'five.pth'}")
+    inputs, labels = found.tensors()
+    assert torch.equal(inputs, images.float() / 255)
+    assert labels.tolist() == [0, 1, 2, 3, 4]
+    assert found.classes == ("0", "1", "2", "3", "4")
+
+
+class _Runs:
+    def __reduce__(self):
+        return (print, ("this code was run",))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"images": _Runs(), "labels": torch.zeros(1, dtype=torch.int64)}, "more than tensors"),
+        ([torch.zeros(2)], "holds a list"),
+        ({"pictures": torch.zeros(2)}, "has ['pictures']"),
+        ({"images": torch.zeros(2, 3, 4, 4), "labels": torch.zeros(3, dtype=torch.int64)}, "needed are 2 integers"),
+        ({"images": torch.zeros(2, 5, 4, 4), "labels": torch.zeros(2, dtype=torch.int64)}, "have the shape"),
+        ({"images": torch.full((2, 3, 4, 4), 7.0), "labels": torch.zeros(2, dtype=torch.int64)}, "in [0, 1]"),
+        ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([-1])}, "go down to -1"),
+    ],
+)
+def test_pt_refuses_what_is_no_data_set(
+    tmp_path: Path, content: object, words: str, capsys: pytest.CaptureFixture[str]
+):
+    torch.save(content, tmp_path / "bad.pt")
+    with pytest.raises(ValueError, match=re.escape(words)):
+        data.load(f"pt:{tmp_path / 'bad.pt'}")
+    assert "this code was run" not in capsys.readouterr().out

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minadv import attacks, data, distances, goals, losses, models, penalties
+    from minadv import attacks, data, diagnosis, distances, goals, losses, metrics, models, penalties
     from minadv.attacks.admm import ADMM
     from minadv.attacks.alma import ALMA
     from minadv.attacks.apgd import APGD, MinimalAPGD
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from minadv.attacks.sigma_zero import SigmaZero
     from minadv.attacks.strattack import StrAttack
     from minadv.attacks.trust_region import TrustRegion
+    from minadv.diagnosis import diagnose
     from minadv.evaluation import evaluate
     from minadv.goals import Targeted, Untargeted
     from minadv.result import Result, Status
@@ -62,15 +63,18 @@ __all__ = [
     "Untargeted",
     "attacks",
     "data",
+    "diagnose",
+    "diagnosis",
     "distances",
     "evaluate",
     "goals",
     "losses",
+    "metrics",
     "models",
     "penalties",
 ]
 
-_MODULES = ("attacks", "data", "distances", "goals", "losses", "models", "penalties")
+_MODULES = ("attacks", "data", "diagnosis", "distances", "goals", "losses", "metrics", "models", "penalties")
 _ATTACKS = (
     "ALMA",
     "APGD",
@@ -98,6 +102,7 @@ _HOMES = {
     "Status": "result",
     "Targeted": "goals",
     "Untargeted": "goals",
+    "diagnose": "diagnosis",
     "evaluate": "evaluation",
 }
 

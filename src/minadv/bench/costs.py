@@ -13,7 +13,7 @@ def at_most(family: str, attack: Attack, classes: int) -> Counts | None:
 
     Args:
         family: the attack's name in the registry.
-        attack: its settings; a budget bounds forwards plus backwards.
+        attack: its settings; a budget bounds forwards plus backwards: it is their sum that is right then.
         classes: of the model.
     """
     count = _COUNTS.get(family)
@@ -31,15 +31,15 @@ def _one_trajectory(attack: Any, _classes: int) -> Counts:
 
 
 def _ead(attack: Any, _classes: int) -> Counts:
-    return attack.searches * (2 * attack.steps - 1) + 1, attack.searches * attack.steps
+    return attack.searches * 2 * attack.steps + 1, attack.searches * attack.steps
 
 
 def _fab(attack: Any, classes: int) -> Counts:
-    targets, steps = attack.n_targets, attack.steps * attack.restarts
-    if targets is not None:
-        targets = min(targets, classes - 1)
-        return 1 + targets * (1 + 2 * steps), targets * steps
-    return 1 + 2 * steps, classes * steps
+    looks, steps = attack.restarts * (1 + 2 * attack.steps), attack.restarts * attack.steps
+    if attack.n_targets is None:
+        return looks, classes * steps
+    targets = min(attack.n_targets, classes - 1)
+    return 1 + targets * looks, targets * steps
 
 
 def _apgd(attack: Any, classes: int) -> Counts:
@@ -75,7 +75,8 @@ def _trust_region(attack: Any, classes: int) -> Counts:
 
 
 def _strattack(attack: Any, _classes: int) -> Counts:
-    search, refinement = attack.searches * attack.steps, attack.refine_rounds * attack.refine_steps
+    more = attack.more_steps * attack.searches * (attack.searches - 1) // 2
+    search, refinement = attack.searches * attack.steps + more, attack.refine_rounds * attack.refine_steps
     return 2 * search + refinement, search + refinement
 
 

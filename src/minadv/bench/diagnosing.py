@@ -22,5 +22,5 @@ def diagnose(planned: Planning, store: Store, say: Callable[[str], None]) -> Non
         model = minadv.models.load(job.model_spec)
         numbers = [number for number, _, _ in job.samples[:SAMPLES]]
         inputs, labels = minadv.data.load(job.data_spec).batch(numbers)
-        found = minadv.diagnosis.diagnose(model, inputs, labels, name=job.cell.model)
+        found = minadv.diagnose(model, inputs, labels, name=job.cell.model)
         store.write_diagnosis(Diagnosis(name=name, model_hash=model_hash, findings=found.findings))

@@ -14,12 +14,14 @@ Kind = TypeVar("Kind", bound=Record)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file in one step.
+    """Write a small file in one step; the caller is the only one who writes it now.
 
     Raises:
         OSError: when it cannot be written; what was there before stays.
     """
     half = path.with_name(f".{path.name}.{os.getpid()}")
+    for stale in path.parent.glob(f".{path.name}.*"):  # what a killed process left of it
+        stale.unlink(missing_ok=True)
     try:
         write(half, (text + "\n").encode())
         half.replace(path)

@@ -42,12 +42,15 @@ def of_samples(images: Tensor) -> list[str]:
 
 
 def of_module(module: nn.Module) -> str:
-    """Hash a network: its tree of modules, their options and code, every parameter and buffer."""
+    """Hash a network: its tree of modules, their options, numbers and code, every parameter and buffer."""
     parts: list[bytes | str] = []
     inside = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
     for name, part in inside:
         # function objects show their address
         parts.append(f"{name}:{type(part).__qualname__}:{re.sub(r' at 0x[0-9a-f]+', '', part.extra_repr())}")
+        # a temperature, say, or constants that are no buffer
+        own_values = {key: value for key, value in vars(part).items() if key[0] != "_" and key != "training"}
+        parts += [f"{key}={_value(value)}" for key, value in sorted(own_values.items()) if _plain(value)]
     own = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
     functions = [value for part in module.modules() for value in vars(part).values() if inspect.isfunction(value)]
     parts += sorted(_source(thing) for thing in (*own, *functions))
@@ -76,6 +79,15 @@ def _value(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "(" + ",".join(_value(item) for item in value) + ")"  # pyright: ignore[reportUnknownVariableType]
     return f"{value.__module__}.{value.__qualname__}:{_source(value)}" if inspect.isroutine(value) else repr(value)
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value is a number, a word, a tensor, or made of such."""
+    if isinstance(value, Mapping):
+        return all(_plain(part) for pair in cast("Mapping[Any, Any]", value).items() for part in pair)
+    if isinstance(value, tuple | list):
+        return all(map(_plain, cast("Iterable[Any]", value)))
+    return value is None or isinstance(value, bool | int | float | str | Tensor)
 
 
 def _source(thing: Any) -> str:

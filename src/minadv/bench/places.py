@@ -22,7 +22,7 @@ def model_spec(spec: str, files: Sequence[Path]) -> str:
     if kind != "zoo" or name not in zoo.ENTRIES:
         return spec
     found = search.find(name, zoo.ENTRIES[name], files)
-    return spec if found is None else f"zoo:{name}@{found}"
+    return spec if found is None else f"zoo:{name}@{search.compared(found, name, zoo.ENTRIES[name])}"
 
 
 def data_spec(spec: str, files: Sequence[Path]) -> str:

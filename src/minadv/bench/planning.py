@@ -13,8 +13,8 @@ from minadv import settings
 from minadv.attacks.base import Attack
 from minadv.bench import fingerprints, places, rows
 from minadv.bench.entries import Wanted, wanted
-from minadv.bench.records import Cell, Plan, Planned, Population
-from minadv.bench.suite import ModelEntry, Suite
+from minadv.bench.records import Cell, Plan, Planned
+from minadv.bench.suite import ModelEntry, Population, Suite
 from minadv.data import Data
 from minadv.distances import resolve
 from minadv.guard import guarded
@@ -110,13 +110,13 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
         if isinstance(model, str):
             planned += [_missing(entry, row, suite, model) for row in found]
             continue
+        model_hash = fingerprints.of_module(model)  # before it is used: a forward pass may change it
         numbers = _samples(data, chosen, suite, model if population == "correct" else None, options.limit)
         images, labels = data.batch(numbers)
         contents |= dict(zip(numbers, fingerprints.of_samples(images), strict=True))
         samples = tuple(
             (number, contents[number], int(label)) for number, label in zip(numbers, labels, strict=True)
         )
-        model_hash = fingerprints.of_module(model)
         for row in found:
             attack = _or_reason(lambda row=row, spec=entry.spec: row.build(spec))
             if isinstance(attack, str):

@@ -54,11 +54,17 @@ def read(folder: Path) -> Stored:
     of_cell: dict[str, list[ShardRecord]] = {}
     for record in intact:
         of_cell.setdefault(record.cell, []).append(record)
+    computed = {cell: {number for record in of for number, _, _ in record.samples} for cell, of in of_cell.items()}
     return Stored(
         title=plan.title if plan else folder.name,
         planned=planned,
         rows=rows,
-        failures=tuple(store.failures()),
+        failures=tuple(
+            failure
+            for failure in store.failures()
+            # since then its samples may have been computed in other shards, or its model or attack been repaired
+            if failure.cell.id in known and not computed.get(failure.cell.id, set()).issuperset(failure.samples)
+        ),
         findings=tuple(finding for diagnosis in diagnosed for finding in diagnosis.findings),
         notes=tuple(notes),
         environments=tuple({repr(record.environment): record.environment for record in intact}.values()),
@@ -164,17 +170,21 @@ def _pictures(store: Store, of_cell: dict[str, list[ShardRecord]], cell: str, nu
 
 
 def _traces(store: Store, of_cell: dict[str, list[ShardRecord]], cell: str) -> tuple[Tensor, Tensor] | None:
-    """Propagations and best distances (queries, samples) of a cell; None when a shard has no intact trace."""
+    """Propagations and best distances (queries, samples) of a cell; None when a sample has no intact trace."""
     parts: list[tuple[Tensor, Tensor]] = []
+    seen = set[int]()
     for record in of_cell.get(cell, []):
         try:
             tensors = _tensors(store, record, TRACE_FILE) if TRACE_FILE in record.files else None
         except DamagedError:
             tensors = None
-        if tensors is None:
-            return None
-        parts.append((tensors["propagations"], tensors["distances"]))
-    if not parts:
+        if tensors is not None:
+            # a sample may be in several shards
+            new = [place for place, number in enumerate(map(int, tensors["samples"])) if number not in seen]
+            seen.update(number for number, _, _ in record.samples)
+            parts.append((tensors["propagations"][:, new], tensors["distances"][:, new]))
+    asked = {number for record in of_cell.get(cell, []) for number, _, _ in record.samples}
+    if not parts or seen != asked:
         return None
     longest = max(len(spent) for spent, _ in parts)
     # shorter ones go on with their last row

@@ -14,13 +14,11 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, JsonValue
 from torch import Tensor
 
+from minadv.bench.suite import PaperData, Population
 from minadv.runs import Environment
 
 FORMAT = 1
 ERROR = "error"  # status of the samples of a shard that failed; the others are those of `minadv.result.Status`
-
-Population = Literal["all", "correct"]
-PaperData = Literal["mnist", "cifar10", "imagenet"]
 
 # Distances that are measured whatever was minimised; null where one is not defined for the samples.
 MEASURED = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "ciede2000_paper", "lpips")

@@ -16,6 +16,7 @@ from minadv.bench.planning import Job, Planning, Sample, Shard, shards
 from minadv.bench.records import Failure, ShardRecord
 from minadv.bench.store import TENSORS_FILE, TRACE_FILE, Claim, DamagedError, Store
 from minadv.environment import environment
+from minadv.runs import Environment
 
 WAIT = 0.5  # seconds between looks at what another process computes
 
@@ -65,9 +66,13 @@ class Run:
     view: View
     stop: Callable[[], bool] = lambda: False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    _environment: Environment = field(init=False)
     _claims: dict[str, Claim] = field(default_factory=dict[str, Claim])
     _busy: list[Shard] = field(default_factory=list[Shard])
     _counts: Counter[str] = field(default_factory=Counter[str])
+
+    def __post_init__(self) -> None:
+        self._environment = environment(self.device)  # once: it asks git
 
     def __call__(self) -> Report:
         """Compute what is missing.
@@ -89,14 +94,15 @@ class Run:
         finally:
             for claim in self._claims.values():
                 claim.release()
+            self.store.tidy()
         counts = self._counts
-        return Report(counts["computed"], counts["failed"], counts["before"], self.stop())
+        left = bool(self._busy or counts["left"])
+        return Report(counts["computed"], counts["failed"], counts["before"], left)
 
     def _finished(self) -> dict[str, frozenset[Sample]]:
         """Find each cell's finished samples, reading every byte of what this run builds on."""
         found, damaged = reading.records(self.store)
         size, jobs = self.planning.shard_size, {job.cell.id: job for job in self.planning.jobs}
-        planned = {shard.id for job in jobs.values() for shard in shards(job, size)}
         rows: dict[str, list[pl.DataFrame]] = {cell: [] for cell in jobs}
         samples: dict[str, set[Sample]] = {cell: set() for cell in jobs}
         for record in found:
@@ -106,14 +112,14 @@ class Run:
                 self.store.verify(record.id)
                 rows[record.cell].append(reading.rows_of(self.store, record))
                 samples[record.cell] |= set(record.samples)
-                self._counts["before"] += record.id in planned
             except DamagedError as error:
                 damaged.append((record.id, str(error)))
+        missing = {shard.id for cell, job in jobs.items() for shard in shards(job, size, frozenset(samples[cell]))}
         for shard, why in damaged:
-            if shard in planned:
-                self.store.remove(shard)
-            self.view.note(f"{why}: " + ("it is computed again" if shard in planned else "it is left out"))
+            # it stays in its place until then: another process may have put an intact one there by now
+            self.view.note(f"{why}: " + ("it is computed again" if shard in missing else "it is left out"))
         for cell, job in jobs.items():
+            self._counts["before"] += sum(samples[cell].issuperset(shard.samples) for shard in shards(job, size))
             asked = [number for number, _, _ in job.samples]
             self.view.begin(job, reading.joined(rows[cell]).filter(pl.col("sample").is_in(asked)))
         return {cell: frozenset(of) for cell, of in samples.items()}
@@ -134,11 +140,12 @@ class Run:
         """Yield the shards that this process is the one to compute."""
         for shard in wanted:
             if self.stop():
+                self._counts["left"] += 1
                 return
             claim = self.store.claim(shard.id)
             if claim is None:
                 self._busy.append(shard)
-            elif self.store.has(shard.id):  # finished by another process since we looked
+            elif self.store.intact(shard.id):  # finished by another process since we looked
                 claim.release()
                 self._counts["before"] += 1
                 self.view.finished(shard.job, reading.rows_of(self.store, self.store.record(shard.id)))
@@ -156,7 +163,7 @@ class Run:
             seconds=finished.seconds,
             started=finished.started,
             warnings=finished.warnings,
-            environment=environment(self.device),
+            environment=self._environment,
         )
         numbers = torch.tensor([number for number, _, _ in shard.samples])
         tensors = {

@@ -98,9 +98,18 @@ class Store:
             shutil.rmtree(half, ignore_errors=True)
         return Claim(lock)
 
+    def tidy(self) -> None:
+        """Remove the locks that killed processes left of shards that they had finished."""
+        with suppress(OSError):  # they do no harm
+            for path in (self.folder / CLAIMS).glob("*.lock"):
+                claim = self.claim(path.stem) if self.has(path.stem) else None
+                if claim is not None:
+                    claim.release()
+
     def write_cell(self, cell: Cell) -> None:
         """Say what a cell is."""
-        files.write_text(self.folder / CELLS / f"{cell.id}.json", cell.model_dump_json(indent=1))
+        with self._alone():
+            files.write_text(self.folder / CELLS / f"{cell.id}.json", cell.model_dump_json(indent=1))
 
     def write_shard(
         self, record: ShardRecord, rows: pl.DataFrame, tensors: Mapping[str, Mapping[str, Tensor]]
@@ -130,6 +139,7 @@ class Store:
             half.mkdir(parents=True, exist_ok=True)
             for name, data in contents.items():
                 files.write(half / name, data)
+            files.sync(half)
             if not self.intact(record.id):
                 shutil.rmtree(place, ignore_errors=True)
                 half.rename(place)
@@ -144,17 +154,19 @@ class Store:
 
     def write_diagnosis(self, diagnosis: Diagnosis) -> None:
         """Record what was found about a model."""
-        files.write_text(self.folder / DIAGNOSES / f"{diagnosis.name}.json", diagnosis.model_dump_json(indent=1))
+        path = self.folder / DIAGNOSES / f"{diagnosis.name}.json"
+        with self._alone():
+            files.write_text(path, diagnosis.model_dump_json(indent=1))
 
     def write_plan(self, plan: Plan) -> None:
         """Say what is asked for: it replaces cells of the same data, model and attack; others stay."""
-        with FileLock(self.folder / CLAIMS / PLAN_LOCK):
+        with self._alone():
             before, _ = self.plan()
             self._write_plan(plan, before.planned if before else (), plan.planned)
 
     def add_plan(self, plan: Plan) -> None:
         """Add what was asked of another folder: cells that are in this one's plan stay as they are."""
-        with FileLock(self.folder / CLAIMS / PLAN_LOCK):
+        with self._alone():
             before, _ = self.plan()
             self._write_plan(before or plan, plan.planned, before.planned if before else ())
 
@@ -163,6 +175,10 @@ class Store:
         kept = [planned for planned in old if planned.name not in asked]
         merged = plan.model_copy(update={"planned": (*kept, *new)})
         files.write_text(self.folder / PLAN, merged.model_dump_json())
+
+    def _alone(self) -> FileLock:
+        """Lock for the small files that belong to no shard."""
+        return FileLock(self.folder / CLAIMS / PLAN_LOCK)
 
     def plan(self) -> tuple[Plan | None, str | None]:
         """Read what was asked for; None, and why, when there is no plan that can be read."""
@@ -178,10 +194,10 @@ class Store:
         return (self.folder / CELLS / f"{cell}.json").is_file()
 
     def failures(self) -> Iterator[Failure]:
-        """Read the failures of shards that are not finished."""
+        """Read what shards raised, in this folder's whole life."""
         for path in sorted((self.folder / FAILURES).glob("*.json")):
             failure, _ = files.read(Failure, path)
-            if failure is not None and not self.has(failure.shard):
+            if failure is not None:
                 yield failure
 
     def diagnoses(self) -> Iterator[Diagnosis]:
@@ -247,12 +263,15 @@ class Store:
         """
         record = self.record(shard)
         for name, file in record.files.items():
-            with (self.folder / SHARDS / shard / name).open("rb") as stream:
-                sha = hashlib.sha256()
-                while part := stream.read(AT_ONCE):
-                    sha.update(part)
+            path, sha = self.folder / SHARDS / shard / name, hashlib.sha256()
+            try:
+                with path.open("rb") as stream:
+                    while part := stream.read(AT_ONCE):
+                        sha.update(part)
+            except OSError as error:
+                raise DamagedError(f"{path} cannot be read: {error}") from error
             if sha.hexdigest() != file.sha256:
-                raise DamagedError(f"{self.folder / SHARDS / shard / name} was altered")
+                raise DamagedError(f"{path} was altered")
         return record
 
     def copy_shard(self, shard: str, other: "Store") -> None:
@@ -269,10 +288,6 @@ class Store:
             half.rename(other.folder / SHARDS / shard)
         finally:
             shutil.rmtree(half, ignore_errors=True)
-
-    def remove(self, shard: str) -> None:
-        """Remove a damaged shard, so that it is computed again."""
-        shutil.rmtree(self.folder / SHARDS / shard, ignore_errors=True)
 
     def intact(self, shard: str) -> bool:
         """Whether a shard is in its place, every byte of it."""

@@ -17,11 +17,12 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from minadv import errors
-from minadv.bench.records import PaperData, Population
 
 PACKAGED = "minadv.bench"
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
+Population = Literal["all", "correct"]
+PaperData = Literal["mnist", "cifar10", "imagenet"]
 Text = Annotated[str, Field(min_length=1)]
 Compat = Literal["sample", "batch"]
 

@@ -77,8 +77,9 @@ def page(done: "Diagnosis", data: str) -> Group:
     for check in done.checks:
         worst = next((s for s in COLOURS if any(finding.severity == s for finding in check.findings)), None)
         lines.append(Text.assemble((f"{worst or 'ok':<8}", COLOURS.get(worst or "", "green")), check.check))
-    counts = [f"{sum(f.severity == s for f in done.findings)} {s}s" for s in COLOURS]
-    summary = Text(", ".join(counts) if done.findings else "nothing found", "bold")
+    counts = {severity: sum(finding.severity == severity for finding in done.findings) for severity in COLOURS}
+    told = (f"{count} {severity}{'s' * (count > 1)}" for severity, count in counts.items() if count)
+    summary = Text(", ".join(told) or "nothing found", "bold")
     return Group(*lines, *(part for finding in done.findings for part in described(finding)), Text(), summary)
 
 

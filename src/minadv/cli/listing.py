@@ -40,9 +40,6 @@ def list_names(
 ) -> None:
     """List what there is: attacks, distances, models, data sets or suites."""
     with one_line_errors(debug):
-        if kind is Kind.SUITES:
-            out().print("This version comes without benchmark suites.")
-            return
         heads, rows = _CONTENTS[kind]()
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for column, head in enumerate(heads):
@@ -93,4 +90,17 @@ def _data() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     return ("data", "what it is"), [(data.spec, data.summary) for data in describe()]
 
 
-_CONTENTS = {Kind.ATTACKS: _attacks, Kind.DISTANCES: _distances, Kind.MODELS: _models, Kind.DATA: _data}
+def _suites() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    from minadv.bench import suite
+
+    found = {name: suite.load(name) for name in suite.names()}
+    return ("suite", "what it is", "data"), [(name, of.about, of.data) for name, of in found.items()]
+
+
+_CONTENTS = {
+    Kind.ATTACKS: _attacks,
+    Kind.DISTANCES: _distances,
+    Kind.MODELS: _models,
+    Kind.DATA: _data,
+    Kind.SUITES: _suites,
+}

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from minadv.cli.bench import Population
 from minadv.cli.console import one_line_errors, out
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")]
@@ -34,11 +35,33 @@ def penalties(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN_FOLDER")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a minadv attack or minadv bench.", metavar="RUN_FOLDER")
+    ],
+    population: Annotated[
+        Population | None,
+        typer.Option(
+            help="Of a benchmark: statistics over all samples, or over those classified correctly before the "
+            "attack. [dim]default: the suite's[/]",
+            show_default=False,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Write report.html again from the files of a run folder."""
+    """Write the report again, from the files of a run folder alone."""
     with one_line_errors(debug):
-        from minadv.report import write
+        from minadv.bench.store import Store
 
-        out().print(Text(f"report: {write(folder)}"), soft_wrap=True)
+        if Store(folder).exists():
+            from minadv.bench import reading
+            from minadv.report import bench
+
+            wanted = None if population is None else population.value
+            page = bench.write(folder, reading.read(folder), population=wanted)
+        else:
+            from minadv.report import write
+
+            if population is not None:
+                raise ValueError(f"--population is for benchmark folders, and {folder} is none: leave it out")
+            page = write(folder)
+        out().print(Text(f"report: {page}"), soft_wrap=True)

@@ -25,6 +25,7 @@ EMBEDDED = (
 )
 OWN = (
     Description("npz:PATH", "a NumPy archive: images (n, height, width[, channels]) and labels (n,)"),
+    Description("pt:PATH", "a dictionary of the same as tensors, as torch saves them (nothing in it is run)"),
     Description("folder:PATH[?size=224&mode=L]", "image files in one sub-folder per class"),
 )
 

@@ -7,12 +7,12 @@ from urllib.parse import parse_qsl
 import torch
 
 from minadv import errors
-from minadv.data import demo, downloads, folder, npz
+from minadv.data import demo, downloads, folder, npz, pt
 from minadv.data.dataset import Data
 from minadv.data.images import InMemory
 
-GRAMMAR = "demo, demo:train, npz:PATH, folder:PATH[?size=224&mode=L] or torchvision:NAME"
-KINDS = ("demo", "folder", "npz", "torchvision")
+GRAMMAR = "demo, demo:train, npz:PATH, pt:PATH, folder:PATH[?size=224&mode=L] or torchvision:NAME"
+KINDS = ("demo", "folder", "npz", "pt", "torchvision")
 
 
 def load(spec: str) -> Data:
@@ -20,6 +20,7 @@ def load(spec: str) -> Data:
 
     Args:
         spec: `demo` (test patches) or `demo:train`; `npz:PATH`, an archive with `images` and `labels`;
+            `pt:PATH`, the same as a dictionary of tensors that torch saved;
             `folder:PATH`, a sub-folder per class, where `?size=224` resizes the shorter side and crops the
             centre and `?mode=L` reads grey images (default: colour);
             `torchvision:mnist|fashionmnist|cifar10|cifar100|svhn`, test sets kept in `$MINADV_DATA` (default
@@ -40,7 +41,8 @@ def load(spec: str) -> Data:
         raise ValueError(f"the data spec {spec!r} is incomplete; specs are {GRAMMAR}")
     if kind == "torchvision":
         return downloads.load(rest)
-    loaded = npz.load(Path(rest).expanduser()) if kind == "npz" else _folder(spec, rest)
+    files = {"npz": npz.load, "pt": pt.load}
+    loaded = files[kind](Path(rest).expanduser()) if kind in files else _folder(spec, rest)
     return replace(loaded, name=spec)
 
 

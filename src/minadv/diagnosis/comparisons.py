@@ -13,8 +13,11 @@ from minadv.bench.records import Finding
 
 # minimal distances that were searched differently agree to less than this where nothing is wrong
 BY = 0.01
-# share of samples that a search without gradients may win by luck, in a local minimum of the other
-BEATEN_SHARE = 0.1
+# Shares of samples that an attack without gradients wins. Where few dimensions or tiny distances leave little to
+# search, it wins some by luck: at most 3 of 64 samples on ten linear models of 12 inputs, none from 24 inputs on.
+# Those are notes.
+LUCK, BEATEN_SHARE = 0.05, 0.1
+FEWEST_BEATEN = 2
 # longer searches end in other local minima: with ALMA ℓ2, 100 and
 # 1000 steps, 8 % (cifar_resnet4b) to 13 % (cifar_cnn_a_adv) of about 90 samples become worse, 60 % on mnist_kw
 WORSE_SHARE = 0.25
@@ -94,7 +97,11 @@ def beaten_findings(
     return (
         Finding(
             check=check,
-            severity="problem" if count > BEATEN_SHARE * total else "warning",
+            severity="note"
+            if count < FEWEST_BEATEN or count <= LUCK * total
+            else "problem"
+            if count > BEATEN_SHARE * total
+            else "warning",
             model=model,
             seen=f"{other[0]} finds a perturbation that is smaller by more than {100 * BY:g} % than that of "
             f"{white_box[0]} on {count} of {total} samples ({'; '.join(facts)})",

@@ -1,5 +1,6 @@
 """Checks of what gradient attacks follow: finite logits, and a gradient of the margin that leads somewhere."""
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -16,21 +17,21 @@ def gradients(subject: Subject) -> tuple[Finding, ...]:
     samples = subject.select(subject.finite)
     if not len(samples):
         return found
-    gradient = margin_gradient(samples)
+    gradient = gradient_of(samples, samples.goal.margin)
     if isinstance(gradient, str):
         return (*found, _none(samples, gradient))
     return (*found, *_broken(samples, gradient), *_zero(samples, gradient), *_vanishing(samples, gradient))
 
 
-def margin_gradient(samples: Subject) -> Tensor | str:
-    """Return the (batch, ...) gradient of each sample's logit margin, or why there is none."""
+def gradient_of(samples: Subject, loss: Callable[[Tensor], Tensor]) -> Tensor | str:
+    """Return each sample's (batch, ...) gradient of a loss of the logits, or why there is none."""
     leaf = samples.inputs.clone().requires_grad_()
     absent = "the logits do not depend on the inputs by a graph"
     try:
-        margin = samples.goal.margin(samples.logits(leaf.clone()))
-        if not margin.requires_grad:
+        losses = loss(samples.logits(leaf.clone()))
+        if not losses.requires_grad:
             return absent
-        gradient = cast("Tensor | None", torch.autograd.grad(margin.sum(), leaf, allow_unused=True)[0])
+        gradient = cast("Tensor | None", torch.autograd.grad(losses.sum(), leaf, allow_unused=True)[0])
     except RuntimeError as error:  # the same pass works without a gradient: what torch says is about the gradient
         return f"with inputs that need a gradient the model raises: {error}"
     return absent if gradient is None else gradient

@@ -11,7 +11,7 @@ from minadv.attacks.alma import ALMA
 from minadv.bench.records import Finding
 from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings
 from minadv.diagnosis.decisions import Decisions
-from minadv.diagnosis.gradients import margin_gradient
+from minadv.diagnosis.gradients import gradient_of
 from minadv.diagnosis.random_search import random_search
 from minadv.diagnosis.subject import Subject, examined
 from minadv.guard import Model
@@ -53,7 +53,7 @@ class Distances:
 
 def white_box(samples: Subject, steps: int, seed: int, on: Callable[[float], None]) -> Tensor:
     """Distances of ALMA; all inf for a model without gradients, which the check of gradients reports."""
-    if isinstance(margin_gradient(samples), str):
+    if isinstance(gradient_of(samples, samples.goal.margin), str):
         return torch.full_like(samples.clean[:, 0], torch.inf)
     return _attack(samples, steps, seed, on).distances
 

@@ -1,10 +1,10 @@
 """Checks of a model's outputs: probabilities in place of logits, and a loss that saturates."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from minadv.bench.records import Finding
+from minadv.diagnosis.gradients import gradient_of
 from minadv.diagnosis.subject import Subject
 
 # how far the outputs of a softmax computed in half precision sum from 1
@@ -54,14 +54,13 @@ def saturation(subject: Subject) -> tuple[Finding, ...]:
     samples = subject.select(subject.correct)
     if not len(samples):
         return ()
-    leaf = samples.inputs.clone().requires_grad_()
-    logits = samples.logits(leaf)
-    if not logits.requires_grad:
+    of_margin = gradient_of(samples, samples.goal.margin)
+    of_loss = gradient_of(samples, samples.goal.ascent)
+    if isinstance(of_margin, str) or isinstance(of_loss, str):
         return ()  # the check of gradients speaks
-    moving = _moves(samples.goal.margin(logits), leaf)
-    losses = samples.goal.ascent(logits)
-    still = moving & ~_moves(losses, leaf, last=True)
-    sure = moving & (losses.detach() == 0)
+    moving = _moves(of_margin)
+    still = moving & (of_loss == 0).flatten(1).all(dim=1)
+    sure = moving & (samples.goal.ascent(samples.clean) == 0)
     if not (still | sure).any():
         return ()
     margin = samples.goal.margin(samples.clean).median().item()
@@ -82,9 +81,6 @@ def saturation(subject: Subject) -> tuple[Finding, ...]:
     )
 
 
-def _moves(values: Tensor, leaf: Tensor, last: bool = False) -> Tensor:
-    """Whether each sample's value has a finite gradient that is not exactly 0."""
-    if not values.requires_grad:
-        return torch.zeros(len(leaf), dtype=torch.bool, device=leaf.device)
-    (gradient,) = torch.autograd.grad(values.sum(), leaf, retain_graph=not last, materialize_grads=True)
+def _moves(gradient: Tensor) -> Tensor:
+    """Whether each sample has a finite gradient that is not exactly 0."""
     return gradient.isfinite().flatten(1).all(dim=1) & (gradient != 0).flatten(1).any(dim=1)

@@ -67,7 +67,7 @@ def random_search(
         keys = random.keys(inputs, seed)
         nearest = _nearest_of_another_class(inputs, goal.labels, pool, of_pool)
         best, found = _start(decisions, keys, nearest)
-        best = _walk(decisions, keys, best, found, queries - LAST_HALVINGS - 2)
+        best = _walk(decisions, keys, best, found, queries - LAST_HALVINGS - 1)
         best, found = decisions.along(best, halvings=LAST_HALVINGS)
         return decisions.result(best, found, clean)
 

@@ -1,6 +1,8 @@
 """Check that a model was handed over in evaluation mode."""
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import cast
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]  (their common base)
@@ -15,9 +17,9 @@ TWO_FACED = (_DropoutNd, _NormBase, nn.RReLU, nn.RNNBase, nn.MultiheadAttention)
 
 def training_mode(model: Model, name: str) -> tuple[Finding, ...]:
     """Modules in training mode; to be asked before the model is guarded, which puts all in evaluation mode."""
-    modules: dict[str, nn.Module] = {}
-    if isinstance(model, nn.Module):
-        modules.update(model.named_modules())
+    if not isinstance(model, nn.Module):
+        return ()
+    modules = dict(cast("Iterable[tuple[str, nn.Module]]", model.named_modules()))  # torch leaves its type open
     training = {path: module for path, module in modules.items() if module.training}
     if not training:
         return ()

@@ -56,7 +56,7 @@ def _zoo(spec: Spec) -> nn.Module:
         found = search.find(spec.name, entry)
         if found is None:
             raise search.not_found(spec.name, entry)
-        return found
+        return search.compared(found, spec.name, entry)
 
     return normalised(_network(spec, entry.architecture, default), entry.mean, entry.std)
 

@@ -1,6 +1,8 @@
 """Where weight files are looked for. Importing this does not import torch."""
 
+import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +26,27 @@ def find(name: str, entry: Entry, first: Sequence[Path] = ()) -> Path | None:
     """Find the weights of a zoo entry, in the folders given first; None when no folder has them."""
     candidates = (folder / file for folder in (*first, *folders()) for file in file_names(name, entry))
     return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def compared(path: Path, name: str, entry: Entry) -> Path:
+    """Return a weight file that was found by name, with a warning when it is not the official one.
+
+    Sources that publish no checksum cannot be compared with.
+
+    Warns:
+        UserWarning: its SHA-256 is another.
+    """
+    if entry.sha256 is not None and path.name == Path(entry.files[0]).name:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(entry.sha256):
+            warnings.warn(
+                f"{path} is not the official file of zoo:{name} (SHA-256 {found[:16]}…, {entry.sha256[:16]}… is "
+                f"official): results are those of another model; fetch it from {entry.source}",
+                UserWarning,
+                stacklevel=2,
+            )
+    return path
 
 
 def not_found(name: str, entry: Entry) -> FileNotFoundError:

@@ -43,11 +43,16 @@ def read(path: Path) -> State:
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is no intact safetensors file ({error}); fetch it again") from error
     if path.suffix in PICKLES:
-        return _tensors(path, _unpickled(path))
+        return _tensors(path, unpickled(path))
     raise ValueError(f"{path} ends in {path.suffix!r}; weights are read from .safetensors, .pt and .pth")
 
 
-def _unpickled(path: Path) -> Any:
+def unpickled(path: Path) -> Any:
+    """Read what torch saved, on the CPU, without running anything in it.
+
+    Raises:
+        ValueError: it is damaged, or holds more than tensors and plain containers.
+    """
     with path.open("rb") as file:
         if file.read(64).lstrip()[:1] == b"<":
             raise ValueError(f"{path} is a web page, not weights: follow its download link in a browser")

@@ -31,6 +31,7 @@ class Entry:
         mean: per channel, None when the network takes inputs as they are.
         std: likewise.
         robustbench: its name there.
+        sha256: of `files[0]`, or how it begins, as far as the source publishes it; None where it publishes none.
     """
 
     architecture: str
@@ -40,6 +41,7 @@ class Entry:
     mean: Triple | None = None
     std: Triple | None = None
     robustbench: str | None = None
+    sha256: str | None = None
 
 
 def _drive(identity: str) -> str:
@@ -47,11 +49,27 @@ def _drive(identity: str) -> str:
 
 
 ENTRIES: dict[str, Entry] = {
-    "mnist_lenet5_std": Entry("lenet5", "plain", ("mnist_lenet5_std.safetensors",), ADVERTORCH),
-    "mnist_lenet5_linf_at": Entry(
-        "lenet5", "l∞ adversarial, eps 0.3", ("mnist_lenet5_linf_at.safetensors",), ADVERTORCH
+    "mnist_lenet5_std": Entry(
+        "lenet5",
+        "plain",
+        ("mnist_lenet5_std.safetensors",),
+        ADVERTORCH,
+        sha256="1414adc7c56b50edc51ebe1e8c62d8af2290600bc368c7964c2ba4eba295b220",
     ),
-    "mnist_kw": Entry("mnist_convex", "provable (convex)", ("mnist_kw.safetensors",), CONVEX),
+    "mnist_lenet5_linf_at": Entry(
+        "lenet5",
+        "l∞ adversarial, eps 0.3",
+        ("mnist_lenet5_linf_at.safetensors",),
+        ADVERTORCH,
+        sha256="be56397c84df419b8a8d845cb02e1a1111e437a8e71e0f66030f7c4a1df11037",
+    ),
+    "mnist_kw": Entry(
+        "mnist_convex",
+        "provable (convex)",
+        ("mnist_kw.safetensors",),
+        CONVEX,
+        sha256="a3f730ab1291a5d583ad486043932cca221e8fbfaf727335b3e597f61c05e3ea",
+    ),
     "mnist_smallcnn": Entry("smallcnn", "plain", ("mnist_regular.pth",), ZENODO),
     "mnist_smallcnn_ddn": Entry("smallcnn", "l2 adversarial (DDN)", ("mnist_robust_ddn.pth",), ZENODO),
     "mnist_smallcnn_trades": Entry("smallcnn", "l∞ TRADES", ("mnist_robust_trades.pt",), ZENODO),
@@ -63,6 +81,7 @@ ENTRIES: dict[str, Entry] = {
         RESNET4B,
         CIFAR_MEAN,
         CIFAR_STD,
+        sha256="ee8b4298565c16429bb36f18d2741aa53739b5dc85e12d1a8760bbf8b493326a",
     ),
     "cifar_cnn_a_adv": Entry(
         "cifar_cnn_a",
@@ -71,6 +90,7 @@ ENTRIES: dict[str, Entry] = {
         CNN_A,
         CIFAR_MEAN,
         CIFAR_STD,
+        sha256="aa85b9e479af267aedcd44a818b7f1188c8fffdf2506d96cd88d0d7e631cf6a7",
     ),
     "cifar_wrn28_10": Entry(
         "wrn28_10",
@@ -102,6 +122,7 @@ ENTRIES: dict[str, Entry] = {
         "https://download.pytorch.org/models/resnet50-0676ba61.pth",
         IMAGENET_MEAN,
         IMAGENET_STD,
+        sha256="0676ba61",
     ),
     "imagenet_resnet50_l2_3": Entry(
         "resnet50",

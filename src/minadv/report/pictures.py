@@ -64,7 +64,7 @@ def compact_uri(image: Tensor) -> str:
 
 
 def heat(values: Tensor) -> Tensor:
-    """Numbers ≥ 0 of each pixel (height, width) → colours (3, height, width), black for 0, the largest brightest."""
+    """(height, width) numbers ≥ 0 → (3, height, width) colours, from black for 0 to bright for the largest."""
     largest = values.max().item()
     shares = (values / largest if largest else values).double().numpy()
     return torch.from_numpy(colormaps["inferno"](shares)[..., :COLOUR].transpose(2, 0, 1).copy())

@@ -21,8 +21,8 @@ def write(
 ) -> Path:
     """Write the report into `folder/report/` and return the path of its page.
 
-    Besides the page: `tables.md`, `tables.tex`, `curves-DATA-DISTANCE.svg/.pdf/.png`, `results.parquet` (every row,
-    with what the statistics need) and `envelope.parquet` (the best known distance per sample).
+    Besides the page: `tables.md`, `tables.tex`, `curves-DATA-DISTANCE.svg/.pdf/.png`, `results.parquet` (every
+    row, with what the statistics need) and `envelope.parquet` (the best known distance per sample).
 
     Args:
         folder: of the benchmark; where the report goes.

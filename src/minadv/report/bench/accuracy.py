@@ -11,7 +11,7 @@ from minadv.report.bench.lines import Line
 from minadv.report.bench.palette import Style
 from minadv.report.bench.panels import Figure, Numbers, Panel, Trace
 
-STEPS, POINTS = 1000, 400_000  # of one curve, and of all curves on a page
+STEPS, POINTS = 1000, 300_000  # of one curve, and of all curves on a page
 QUANTILE, BEYOND = 0.98, 1.08
 
 
@@ -64,7 +64,7 @@ def thinned(at: Numbers, robust: Numbers, most: int) -> tuple[Numbers, Numbers]:
     if len(at) <= most:
         return at, robust
     fallen = robust[0] - robust
-    levels = np.linspace(0, fallen[-1], most)
+    levels = float(fallen[-1]) * np.linspace(0, 1, most, dtype=np.float64)
     kept = np.unique(np.minimum(np.searchsorted(fallen, levels), len(at) - 1))
     return at[kept], robust[kept]
 

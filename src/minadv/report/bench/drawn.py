@@ -1,6 +1,7 @@
 """The figures for print: SVG, PDF and PNG of robust accuracy curves, in the colours of the page."""
 
 import math
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.style import context
 from matplotlib.ticker import MultipleLocator
 
-from minadv.report.bench import palette, panels
+from minadv.report.bench import names, palette, panels
 from minadv.report.penalties import STYLE
 from minadv.runs import in_place
 
@@ -28,6 +29,8 @@ def save(panel: panels.Panel, stem: Path, formats: Iterable[str]) -> None:
         # a name with a letter that no font here has is drawn with a box; the page shows it
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = draw(panel)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # once for all formats
         for kind in formats:
             with in_place(stem.with_name(f"{stem.name}.{kind}")) as path:
                 figure.savefig(path, format=kind, dpi=250, metadata=UNDATED.get(kind))
@@ -38,21 +41,23 @@ def draw(panel: panels.Panel) -> Figure:
     across = min(COLUMNS, len(panel.figures))
     down = math.ceil(len(panel.figures) / across)
     width = WIDTH if across > 2 else (3.6, 5.4)[across - 1]
-    names = [label.name for label in panel.legend]
-    each = 0.42 + 0.062 * max(map(len, names))  # inches that a name takes
-    beside = max(1, min(len(names), int(width / each)))
-    below = 0.17 * math.ceil(len(names) / beside)
-    figure = Figure(figsize=(width, TALL * down + below + 0.1), layout="constrained")
+    lengths = [min(48, len(label.name)) for label in panel.legend]
+    each = 0.5 + 0.062 * max(lengths)  # inches that a name takes
+    beside = max(1, min(len(lengths), int(width / each)))
+    below = 0.17 * math.ceil(len(lengths) / beside)
+    figure = Figure(figsize=(width, TALL * down + below), layout="constrained")
     grid = figure.subplots(down, across, sharey=True, squeeze=False).flat
     for axes, shown in zip(grid, panel.figures, strict=False):
         _plot(axes, panel, shown)
     for axes in list(grid)[len(panel.figures) :]:
         axes.set_visible(False)
-    figure.supxlabel(panel.x_title, parse_math=False, fontsize="medium")
+    for axes in figure.axes[len(panel.figures) - across : len(panel.figures)]:
+        axes.set_xlabel(mathtext(panel.x_title))
     for axes in figure.axes[::across]:
-        axes.set_ylabel("Robust accuracy (%)")
-    handles = [Line2D([], [], label=label.name, **_look(label)) for label in panel.legend]
-    drawn = figure.legend(
+        axes.set_ylabel(panel.y_title.capitalize())
+    handles = [_styled(Line2D([], [], label=_short(label.name, 48)), label) for label in panel.legend]
+    handles = [handle for column in range(beside) for handle in handles[column::beside]]  # read row by row
+    figure.legend(
         handles=handles,
         loc="outside lower center",
         ncols=beside,
@@ -60,24 +65,31 @@ def draw(panel: panels.Panel) -> Figure:
         handlelength=2.2,
         columnspacing=1.4,
     )
-    for text in drawn.get_texts():
-        text.set_parse_math(False)
     return figure
 
 
 def _plot(axes: Axes, panel: panels.Panel, shown: panels.Figure) -> None:
     for trace in shown.traces:
-        axes.step(trace.x, trace.y, where="post", **_look(panel.legend[trace.key]))
-    axes.set_title(_short(shown.model), parse_math=False, fontsize="medium")
+        for line in axes.step(trace.x, trace.y, where="post"):
+            _styled(line, panel.legend[trace.key])
+    axes.set_title(_short(shown.model), fontsize="medium")
     axes.set_xlim(shown.x_range)
     axes.set_ylim(shown.y_range)
     axes.yaxis.set_major_locator(MultipleLocator(25))
     axes.grid(color="#000", alpha=0.1, linewidth=0.5)
 
 
-def _look(label: panels.Label) -> dict[str, object]:
-    return {"color": palette.LIGHT[label.colour], "linestyle": DASHES[label.dash], "linewidth": 1.1}
+def _styled(line: Line2D, label: panels.Label) -> Line2D:
+    line.set(color=palette.LIGHT[label.colour], linestyle=DASHES[label.dash], linewidth=1.1)
+    return line
 
 
 def _short(name: str, most: int = 32) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    name = " ".join(name.split())
+    return mathtext(name if len(name) <= most else f"{name[: most - 1]}…")
+
+
+def mathtext(text: str) -> str:
+    """Return text that matplotlib prints as it is, but for ℓ2 and 10⁻⁴, which it prints as formulas."""
+    text = re.sub(r"ℓ(\d|∞)", r"$\\ell_{\1}$", text.replace("$", r"\$"))
+    return re.sub(f"10([{names.POWERS}]+)", lambda match: f"$10^{{{names.plain(match[1])}}}$", text)

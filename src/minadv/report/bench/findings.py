@@ -1,6 +1,8 @@
 """What a reader must know before believing the tables: findings, problems first."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -15,12 +17,30 @@ from minadv.report.bench.groups import Entry, Group
 from minadv.report.bench.palette import stem, steps
 
 SEVERITIES = ("problem", "warning", "note")
+BLACK_BOX_REMEDY = (
+    "Take the smaller distance of the two per sample (envelope.parquet), and look for what breaks the gradients."
+)
 
 
-def of(stored: Stored, rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Finding, ...]:
-    """Return the findings of the models' diagnoses and of the stored rows, problems first."""
-    found = dict.fromkeys((*stored.findings, *extra_findings(rows, groups)))
-    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
+@dataclass(frozen=True)
+class Issue:
+    """Findings of one kind, which are explained once; `seen` are (model, what was observed)."""
+
+    check: str
+    severity: str
+    matters: str
+    remedy: str
+    seen: tuple[tuple[str, str], ...]
+
+
+def of(stored: Stored, rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Issue, ...]:
+    """Return the findings of the models' diagnoses and of the stored rows, problems first, alike ones together."""
+    kinds: dict[tuple[str, str, str, str], dict[tuple[str, str], None]] = {}
+    for finding in (*stored.findings, *extra_findings(rows, groups)):
+        kind = (finding.check, finding.severity, finding.matters, finding.remedy)
+        kinds.setdefault(kind, {})[finding.model, finding.seen] = None
+    issues = [Issue(*kind, tuple(seen)) for kind, seen in kinds.items()]
+    return tuple(sorted(issues, key=lambda issue: SEVERITIES.index(issue.severity)))
 
 
 def extra_findings(rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Finding, ...]:
@@ -65,23 +85,20 @@ def _of_model(
                     where,
                     (seeing.cell.attack, one),
                     (blind.cell.attack, other),
-                    "Take the smaller distance of the two per sample (envelope.parquet), and look for what breaks the "
-                    "model's gradients.",
+                    BLACK_BOX_REMEDY,
                 )
     for entry in entries:
         yield from _missing(group, where, entry, parts[entry.number])
 
 
 def _pairs(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
-    """The same attack at neighbouring numbers of steps, fewer first."""
+    """Yield the same attack at neighbouring numbers of steps, fewer first."""
     variants: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         variants.setdefault((entry.cell.family, stem(entry.cell)), []).append(entry)
     for found in variants.values():
         ordered = sorted(found, key=lambda entry: steps(entry.cell))
-        yield from (
-            (few, many) for few, many in zip(ordered, ordered[1:], strict=False) if steps(few.cell) < steps(many.cell)
-        )
+        yield from ((few, many) for few, many in pairwise(ordered) if steps(few.cell) < steps(many.cell))
 
 
 def _aligned(
@@ -101,7 +118,7 @@ def _missing(group: Group, where: str, entry: Entry, rows: pl.DataFrame) -> Iter
             check="missing distances",
             severity="problem",
             model=where,
-            seen=f"{entry.cell.attack} found {missing} adversarials whose {group.symbol} distance was not measured",
+            seen=f"{entry.cell.attack} found {missing} adversarials whose {group.symbol} was not measured",
             matters="They count as failures here: the median is too large and the success rate too small.",
             remedy="Measure the distance (for LPIPS, with its weights present) and compute these shards again.",
         )

@@ -3,6 +3,7 @@ r"""Tables for LaTeX, with booktabs and multirow."""
 import re
 from collections.abc import Iterable
 
+from minadv.report.bench import names
 from minadv.report.bench.tables import THIN, Block, Table, Value
 
 SPECIAL = {
@@ -47,12 +48,13 @@ SPECIAL = {
 }
 ORDERS = {"∞": r"\infty"}
 PREAMBLE = r"""% Needs \usepackage[T1]{fontenc} \usepackage{booktabs,multirow,textcomp,graphicx}"""
-_TOKEN = re.compile(r"ℓ(?P<order>\d|∞)|\^(?P<above>[A-Z])\b|10(?P<power>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?P<other>.)", re.DOTALL)
-_DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+_TOKEN = re.compile(
+    rf"ℓ(?P<order>\d|∞)|\^(?P<above>[A-Z])\b|10(?P<power>[{names.POWERS}]+)|(?P<other>.)", re.DOTALL
+)
 
 
 def document(lead: Iterable[str], tables: Iterable[Table]) -> str:
-    """Return every table, to be put into a document by `\\input`."""
+    """Return every table, to be put into a document by its input command."""
     comments = "\n".join(f"% {' '.join(line.split())}" for line in lead)
     return "\n\n".join([f"{PREAMBLE}\n{comments}", *map(written, tables)]) + "\n"
 
@@ -97,11 +99,11 @@ def _token(match: re.Match[str]) -> str:
     if above := match["above"]:
         return rf"$^{{\mathrm{{{above}}}}}$"
     if power := match["power"]:
-        return rf"$10^{{{power.translate(_DIGITS)}}}$"
+        return rf"$10^{{{names.plain(power)}}}$"
     character = match["other"]
     if character in SPECIAL:
         return SPECIAL[character]
-    known = character.isascii() and character.isprintable() or character.isalpha() and ord(character) < 0x180
+    known = (character.isascii() and character.isprintable()) or (character.isalpha() and ord(character) < 0x180)
     return character if known else rf"\texttt{{U+{ord(character):04X}}}"
 
 
@@ -110,7 +112,8 @@ def _heads(table: Table) -> list[str]:
     own = ["Model"] * table.grouped + [escape(column.head) for column in table.columns]
     if not any(over for over, _ in table.heads):
         return [_row(own)]
-    shared, rules, place = [""] * table.grouped, [], first
+    shared, place = [""] * table.grouped, first
+    rules: list[str] = []
     for over, span in table.heads:
         shared.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(over)}}}" if over else "")
         if over:

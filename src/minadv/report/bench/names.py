@@ -1,7 +1,7 @@
 """What things are called in tables, figures and file names."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from minadv.bench.records import Cell
@@ -18,7 +18,7 @@ SYMBOLS = {
     "ciede2000[paper]": "CIEDE2000 (paper's scale)",
     "lpips": "LPIPS",
 }
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+DIGITS, POWERS = "-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 def compared_by(cell: Cell) -> str:
@@ -45,7 +45,12 @@ def exponent(distance: str, paper: str | None) -> int:
 
 def power(exponent: int) -> str:
     """Return e.g. "×10⁻²", nothing for 0."""
-    return f"×10{str(exponent).translate(SUPERSCRIPTS)}" if exponent else ""
+    return f"×10{str(exponent).translate(str.maketrans(DIGITS, POWERS))}" if exponent else ""
+
+
+def plain(power: str) -> str:
+    """Return a superscript number in ordinary digits."""
+    return power.translate(str.maketrans(POWERS, DIGITS))
 
 
 def titles(cells: Sequence[Cell]) -> dict[str, str]:
@@ -68,13 +73,13 @@ def slugs(names: Iterable[str]) -> list[str]:
     """Return names of files and anchors: lower-case ASCII, each different from those before."""
     made: list[str] = []
     for name in names:
-        plain = name.lower().translate(str.maketrans({"ℓ": "l", "∞": "inf"}))
-        stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "unnamed"
+        simple = name.lower().translate(str.maketrans({"ℓ": "l", "∞": "inf"}))
+        stem = re.sub(r"[^a-z0-9]+", "-", simple).strip("-")[:60] or "unnamed"
         made.append(next(tried for tried in _numbered(stem) if tried not in made))
     return made
 
 
-def _numbered(stem: str) -> Iterable[str]:
+def _numbered(stem: str) -> Iterator[str]:
     yield stem
     number = 2
     while True:

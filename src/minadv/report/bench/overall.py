@@ -97,7 +97,7 @@ def _row(
 
 
 def _published(lines: Sequence[Line]) -> list[paper.Row]:
-    """The paper's rows of the same models, or nothing when one is missing."""
+    """Return the paper's rows of the same models, or nothing when one is missing."""
     rows = [row for row in map(published, lines) if row is not None]
     return rows if len(rows) == len(lines) else []
 

@@ -8,21 +8,32 @@
   const hidden = new Map();
   const drawn = new Map();
 
+  // 1, 2, 5 of every decade, or its start alone where there are many; plotly's own choice mixes sizes
+  function ticks(values) {
+    const low = Math.min(...values), high = Math.max(...values), decades = Math.log10(high / low);
+    if (decades > 0 && decades < 0.7) return {};
+    const tickvals = [];
+    for (let power = -12; power < 13; power++)
+      for (const start of decades > 2 ? [1] : decades > 1.3 ? [1, 3] : [1, 2, 5]) tickvals.push(Number(`${start}e${power}`));
+    const ticktext = tickvals.map(v => v >= 1000 && v < 1e7 ? String(v).replace(/(?=(\d{3})+$)(?<=\d)/g, "\u202f") : String(v));
+    return { tickvals, ticktext };
+  }
+
   function theme(panel, figure) {
-    const axis = (title, log, range) => ({
+    const all = which => figure.traces.flatMap(trace => trace[which]);
+    const axis = (title, log, range, values) => ({
       title: { text: plain(title), standoff: 8 }, type: log ? "log" : "linear", automargin: true,
       ...(range ? { range } : {}), gridcolor: style("--line"), linecolor: style("--soft"), zeroline: false,
       showline: true, ticks: "outside", ticklen: 4, tickcolor: style("--soft"),
-      ...(log ? { dtick: undefined, exponentformat: "power", minor: { ticks: "" } } : {}),
+      ...(log ? ticks(values) : {}),
     });
-    const steps = panel.kind === "steps" && figure.y_range;
     return {
       margin: { l: 48, r: 10, t: 8, b: 44 }, showlegend: false, hovermode: "closest",
       dragmode: coarse ? false : "zoom", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: style("--ink") },
       hoverlabel: { bgcolor: style("--panel"), bordercolor: style("--soft"), font: { color: style("--ink") }, align: "left" },
-      xaxis: axis(panel.x_title, panel.x_log, figure.x_range),
-      yaxis: { ...axis(panel.y_title, panel.y_log, figure.y_range), ...(steps ? { dtick: 25 } : {}) },
+      xaxis: axis(panel.x_title, panel.x_log, figure.x_range, all("x")),
+      yaxis: { ...axis(panel.y_title, panel.y_log, figure.y_range, all("y")), ...(figure.y_range ? { dtick: 25 } : {}) },
     };
   }
 

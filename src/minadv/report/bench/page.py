@@ -9,7 +9,17 @@ from plotly.offline import get_plotlyjs
 
 from minadv.bench.records import FORMAT
 from minadv.report import pages
-from minadv.report.bench import convergence, findings, headline, names, overall, palette, results, showcase, spending
+from minadv.report.bench import (
+    convergence,
+    findings,
+    headline,
+    names,
+    overall,
+    palette,
+    results,
+    showcase,
+    spending,
+)
 from minadv.report.bench.panels import Panel
 from minadv.report.bench.report import Report
 
@@ -45,9 +55,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         convergence=progress,
         spending=[(spending.table(group, lines), points[group.slug]) for group in report.groups],
         steps=report.steps,
-        cells=[
-            (entry.cell, lines[entry.number], group) for group in report.groups for entry in group.entries
-        ],
+        cells=[(entry.cell, lines[entry.number], group) for group in report.groups for entry in group.entries],
         environments=stored.environments,
         format=FORMAT,
         symbol=names.symbol,

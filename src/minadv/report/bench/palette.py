@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minadv.bench.records import Cell
-from minadv.report.bench.groups import Entry, Group
+from minadv.report.bench.groups import Group
 
 # Told apart by the colour-blind too (after Okabe and Ito, and Tol): on white, and on black.
 LIGHT = (
@@ -35,17 +35,28 @@ def styles(groups: Sequence[Group]) -> dict[int, Style]:
     slots: dict[tuple[str, int], int] = {}
     found: dict[int, Style] = {}
     for group in groups:
-        stems: dict[str, list[str]] = {}
+        most = largest(group)
+        variants: dict[str, list[str]] = {}
+        for family, name in most:
+            variants.setdefault(family, []).append(name)
         for entry in group.entries:
-            variants = stems.setdefault(entry.cell.family, [])
-            if stem(entry.cell) not in variants:
-                variants.append(stem(entry.cell))
-        for entry in group.entries:
-            variant = stems[entry.cell.family].index(stem(entry.cell))
-            slot = slots.setdefault((entry.cell.family, variant), len(slots))
-            dash = REDUCED if reduced(entry, group) else FULL[slot // len(LIGHT) % len(FULL)]
-            found[entry.number] = Style(slot % len(LIGHT), dash)
+            family, name = entry.cell.family, stem(entry.cell)
+            variant = (family, variants[family].index(name))
+            slot = slots.setdefault(variant, len(slots))
+            dash = FULL[slot // len(LIGHT) % len(FULL)]
+            found[entry.number] = Style(
+                slot % len(LIGHT), REDUCED if steps(entry.cell) < most[family, name] else dash
+            )
     return found
+
+
+def largest(group: Group) -> dict[tuple[str, str], float]:
+    """Return the largest number of steps of every (family, stem) in a group."""
+    most: dict[tuple[str, str], float] = {}
+    for entry in group.entries:
+        key = (entry.cell.family, stem(entry.cell))
+        most[key] = max(most.get(key, 0.0), steps(entry.cell))
+    return most
 
 
 def stem(cell: Cell) -> str:
@@ -57,10 +68,3 @@ def steps(cell: Cell) -> float:
     """Return an attack's number of steps; 0 where it has none."""
     found = cell.settings.get("steps")
     return float(found) if isinstance(found, int | float) else 0.0
-
-
-def reduced(entry: Entry, group: Group) -> bool:
-    """Whether the same attack was run with more steps in this group."""
-    mine = (entry.cell.family, stem(entry.cell))
-    others = [other.cell for other in group.entries if (other.cell.family, stem(other.cell)) == mine]
-    return steps(entry.cell) < max(map(steps, others))

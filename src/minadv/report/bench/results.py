@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from minadv import paper
 from minadv.report.bench import names
@@ -21,25 +22,39 @@ ABOUT = {
 NOTE_INCOMPLETE = f"{INCOMPLETE} Not all samples are done: the numbers are of those that are, and will change."
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How numbers of one table are printed.
+
+    Attributes:
+        scale: medians are divided by it.
+        places, rates: decimals of medians, and of the paper's success rates.
+        beside: whether the paper's numbers have columns.
+    """
+
+    scale: float
+    places: int
+    rates: int
+    beside: bool
+
+
 def table(group: Group, lines: Mapping[int, Line]) -> Table:
     """Return the table of a group."""
     ours = [lines[entry.number] for entry in group.entries]
     printed = {line.entry.number: published(line) for line in ours}
-    beside = any(printed.values())
-    places = digits(group, ours)
+    rows = [row for row in printed.values() if row]
+    rates = max((len(f"{row.asr:g}".partition(".")[2]) for row in rows), default=0)
+    layout = Layout(10**group.exponent, digits(group, ours), rates, bool(rows))
     blocks = [
-        Block(
-            model, _rows(group, [line for line in ours if line.entry.cell.model == model], printed, places, beside)
-        )
+        Block(model, _rows([line for line in ours if line.entry.cell.model == model], printed, layout))
         for model in group.models
     ]
-    numbers = sorted({row.table for row in printed.values() if row})
-    notes = [NOTE_INCOMPLETE] if not all(line.complete for line in ours) else []
-    if beside:
-        which = " and ".join(str(each) for each in numbers)
+    notes = [] if all(line.complete for line in ours) else [NOTE_INCOMPLETE]
+    if rows:
+        which = " and ".join(str(number) for number in sorted({row.table for row in rows}))
         notes.insert(0, f"Paper: as printed in table {which} of Rony et al., ICCV 2021.")
-        notes += dict.fromkeys(row.note for row in printed.values() if row and row.note)
-    return Table(group.title, group.slug, columns(group, beside), tuple(blocks), tuple(notes))
+        notes += dict.fromkeys(row.note for row in rows if row.note)
+    return Table(group.title, group.slug, columns(group, layout.beside), tuple(blocks), tuple(notes))
 
 
 def columns(group: Group, beside: bool) -> tuple[Column, ...]:
@@ -86,44 +101,43 @@ def digits(group: Group, lines: Sequence[Line]) -> int:
 
 
 def _rows(
-    group: Group, lines: Sequence[Line], printed: Mapping[int, paper.Row | None], places: int, beside: bool
+    lines: Sequence[Line], printed: Mapping[int, paper.Row | None], layout: Layout
 ) -> tuple[tuple[Value, ...], ...]:
     compared = [line for line in lines if line.complete] or lines
     least = min((line.median for line in compared if line.counted), default=math.inf)
-    best = number(least / 10**group.exponent, places).text if least < math.inf else None
-    return tuple(_row(group, line, printed[line.entry.number], places, best, beside) for line in lines)
+    best = number(least / layout.scale, layout.places).text if least < math.inf else ""
+    return tuple(_row(line, printed[line.entry.number], layout, best) for line in lines)
 
 
-def _row(
-    group: Group, line: Line, row: paper.Row | None, places: int, best: str | None, beside: bool
-) -> tuple[Value, ...]:
-    scale = 10**group.exponent
+def _row(line: Line, row: paper.Row | None, layout: Layout, best: str) -> tuple[Value, ...]:
     asr = number(100 * line.asr, 1 if line.counted <= 1000 else 2)
-    median = number(line.median / scale, places)
+    median = number(line.median / layout.scale, layout.places)
     if median.text == best and line.complete:
         median = Value(median.text, median.order, best=True)
     counts = pair(line.forwards, line.backwards)
     numbers = [asr, median, counts]
-    if beside:
+    if layout.beside:
         absent = Value("", math.nan, quiet=True)
-        theirs = (absent,) * 4 if row is None else _theirs(line, row, scale)
+        theirs = (absent,) * 4 if row is None else _theirs(line, row, layout)
         numbers = [asr, theirs[0], median, theirs[1], theirs[2], counts, theirs[3]]
     attack = line.entry.cell.attack
     return (
         Value(attack if line.complete else f"{attack} {INCOMPLETE}", attack),
         *numbers,
         number(line.optimality, 3),
-        number(line.mean / scale, places),
+        number(line.mean / layout.scale, layout.places),
         number(100 * line.survives, 1),
         samples(line),
     )
 
 
-def _theirs(line: Line, row: paper.Row, scale: float) -> tuple[Value, Value, Value, Value]:
-    printed = math.isclose(row.unit, scale)
-    median = Value(row.printed, row.median, quiet=True) if printed else number(row.median / scale, 2, quiet=True)
+def _theirs(line: Line, row: paper.Row, layout: Layout) -> tuple[Value, Value, Value, Value]:
+    """Return the paper's success rate, median, the ratio of ours to it, and propagations."""
+    median = number(row.median / layout.scale, 2, quiet=True)
+    if math.isclose(row.unit, layout.scale):
+        median = Value(row.printed, row.median, quiet=True)
     return (
-        Value(f"{row.asr:g}", row.asr, quiet=True),
+        number(row.asr, layout.rates, quiet=True),
         median,
         number(ratio(line.median, row.median), 2),
         pair(row.forwards, row.backwards, quiet=True),

@@ -11,9 +11,6 @@ from minadv.bench.records import MEASURED, Population, Stored
 from minadv.report.bench.groups import Group
 from minadv.result import Status
 
-# samples are the same for the envelope when these are
-_SAMPLE = ("data", "model_hash", "goal", "content")
-
 
 def rows(stored: Stored, groups: Sequence[Group], population: Population | None) -> pl.DataFrame:
     """Return the rows that were asked for, ordered as in the tables.
@@ -27,20 +24,22 @@ def rows(stored: Stored, groups: Sequence[Group], population: Population | None)
     - `counted`: whether the sample is in the population (None: that of its cell);
     - `best`: smallest `value` known for the sample, from any attack; inf when nobody found one.
     """
-    asked, wanted = _entries(stored, groups, population), _samples(stored)
+    asked, wanted = _entries(groups, population), _samples(stored)
     labels = [name for name in asked.columns if name in ("model", "attack", "minimises")]
     joined = (
-        stored.rows.drop(labels)
-        .join(asked, on=("cell", "data"), how="inner")
-        .join(wanted, on=("entry", "sample"), how="semi")
+        stored.rows.lazy()
+        .drop(labels)
+        .join(asked.lazy(), on=("cell", "data"))
+        .join(wanted.lazy(), on=("entry", "sample"), how="semi")
+        .collect()
     )
     attacked = pl.col("status") != Status.ALREADY.value
     frame = joined.with_columns(
         value=_reached(_compared(groups)),
         attacked=attacked,
         counted=~pl.col("only_correct") | (pl.col("clean_prediction") == pl.col("label")),
-    ).drop("only_correct")
-    return _with_best(frame, groups).sort("position", "sample").drop("position")
+    )
+    return _with_best(frame.sort("position", "sample").drop("position", "only_correct"), groups)
 
 
 def envelope(rows: pl.DataFrame) -> pl.DataFrame:
@@ -50,36 +49,49 @@ def envelope(rows: pl.DataFrame) -> pl.DataFrame:
     `records.MEASURED` are known under their label, from attacks that minimised them. Samples that nobody broke
     have no line.
     """
-    own = pl.col("compared_by").is_in(MEASURED).not_()
-    parts = [_best(rows, pl.lit(name), pl.col(name)) for name in MEASURED if rows[name].null_count() < len(rows)]
-    parts += [_best(rows.filter(own), pl.col("compared_by"), pl.col("distance"))]
-    return pl.concat(parts).sort("data", "model", "goal", "distance", "sample", "content")
+    cells = _cells(rows)
+    keyed = rows.join(cells.select("entry", "source"), on="entry", maintain_order="left")
+    parts = [_best(keyed, pl.lit(name), pl.col(name)) for name in MEASURED if rows[name].null_count() < len(rows)]
+    own = keyed.filter(~pl.col("compared_by").is_in(MEASURED))
+    best = pl.concat([*parts, _best(own, pl.col("compared_by"), pl.col("distance"))])
+    return (
+        best.join(cells, on="entry")
+        .select("data", "model", "model_hash", "goal", "sample", "content", "distance", "best", "attack", "cell")
+        .sort("data", "model", "goal", "distance", "sample", "content")
+    )
+
+
+def _cells(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per entry. A sample is the same where `source` (data, model, goal) and content are."""
+    names = ("cell", "data", "model", "attack", "model_hash", "goal")
+    cells = rows.group_by("entry", maintain_order=True).agg(pl.col(names).first())
+    return cells.with_columns(source=pl.struct("data", "model_hash", "goal").rank("dense"))
 
 
 def _best(rows: pl.DataFrame, name: pl.Expr, measured: pl.Expr) -> pl.DataFrame:
-    least = pl.col("best").arg_min()  # the first of the suite where several are equal
+    """Reduce rows to the smallest distance per source, content and distance; the first where several are equal."""
     return (
-        rows.select(
-            *_SAMPLE, "model", "sample", "attack", "cell", distance=name.cast(pl.String), best=_reached(measured)
-        )
+        rows.lazy()
+        .select("source", "content", "entry", "sample", distance=name.cast(pl.String), best=_reached(measured))
         .filter(pl.col("best").is_finite())
-        .group_by(*_SAMPLE, "distance", maintain_order=True)
-        .agg(
-            pl.col("model", "sample").first(),
-            pl.col("best").min(),
-            pl.col("attack", "cell").get(least).name.keep(),
-        )
+        .group_by("source", "content", "distance", maintain_order=True)
+        .agg(pl.col("entry", "sample", "best").get(pl.col("best").arg_min()))
+        .collect()
     )
 
 
 def _with_best(frame: pl.DataFrame, groups: Sequence[Group]) -> pl.DataFrame:
+    cells = _cells(frame).select("entry", "source")
+    keyed = frame.select("entry", "content", "compared_by").with_row_index().join(cells, on="entry")
     parts: list[pl.DataFrame] = []
     for distance, column in dict.fromkeys((group.distance, group.column) for group in groups):
         minimised = pl.col("compared_by") == distance
-        candidates = frame.filter(minimised) if column == "distance" else frame
-        best = candidates.group_by(_SAMPLE).agg(best=_reached(pl.col(column)).min())
-        parts.append(frame.filter(minimised).join(best, on=_SAMPLE, how="left", maintain_order="left"))
-    return pl.concat(parts) if parts else frame.with_columns(best="value")
+        reached = frame.select("entry", "content", "compared_by", best=_reached(pl.col(column)))
+        candidates = reached.filter(minimised) if column == "distance" else reached
+        best = candidates.join(cells, on="entry").group_by("source", "content").agg(pl.col("best").min())
+        parts.append(keyed.filter(minimised).join(best, on=("source", "content")).select("index", "best"))
+    best = pl.concat(parts).sort("index")["best"] if parts else frame["value"].alias("best")
+    return frame.with_columns(best)
 
 
 def _compared(groups: Sequence[Group]) -> pl.Expr:
@@ -91,7 +103,7 @@ def _compared(groups: Sequence[Group]) -> pl.Expr:
 
 
 def _reached(measured: pl.Expr) -> pl.Expr:
-    """A measured distance; inf unless the attack succeeded, 0 where there was nothing to attack."""
+    """Return a measured distance; inf unless the attack succeeded, 0 where there was nothing to attack."""
     return (
         pl.when(~pl.col("success"))
         .then(float("inf"))
@@ -101,7 +113,7 @@ def _reached(measured: pl.Expr) -> pl.Expr:
     )
 
 
-def _entries(stored: Stored, groups: Sequence[Group], population: Population | None) -> pl.DataFrame:
+def _entries(groups: Sequence[Group], population: Population | None) -> pl.DataFrame:
     """Describe each planned cell; `position` orders them as in the tables."""
     entries = [entry for group in groups for entry in group.entries]
     cells = [entry.cell for entry in entries]

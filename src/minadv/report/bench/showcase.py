@@ -37,7 +37,7 @@ class Card:
     colours: tuple[str, str] | None
     after: str
     distance: str
-    others: str
+    others: tuple[str, ...]
 
     @property
     def bytes(self) -> int:
@@ -78,7 +78,7 @@ def of(stored: Stored, rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Gal
         for (data, model), samples in chosen.items():
             if kind not in samples or left <= 0:
                 continue
-            candidates = beside(rows, data, model, samples[kind], entries)
+            candidates = beside(rows, data, model, samples[kind])
             made = _strip(stored, kind, candidates, entries, group_of, left)
             if made is None:
                 continue
@@ -128,9 +128,7 @@ def _apart(found: dict[str, int]) -> list[str]:
     return list(seen.values())
 
 
-def beside(
-    rows: pl.DataFrame, data: str, model: str, sample: int, entries: dict[int, Entry]
-) -> list[dict[str, object]]:
+def beside(rows: pl.DataFrame, data: str, model: str, sample: int) -> list[dict[str, object]]:
     """Return rows of the sample to show: the best attack for each distance, then others by distance and size."""
     found = rows.filter(
         (pl.col("data") == data)
@@ -197,7 +195,7 @@ def _card(row: dict[str, object], entry: Entry, group: Group, original: Tensor, 
         colours=_colours(original, adversarial),
         after=entry.cell.class_name(_whole(row["adversarial_prediction"])),
         distance=f"{group.symbol} {number(value)} {names.power(group.exponent)}".strip(),
-        others=" · ".join(others),
+        others=tuple(others),
     )
 
 
@@ -207,7 +205,7 @@ def _colours(original: Tensor, adversarial: Tensor) -> tuple[str, str] | None:
         return None
     differences = CIEDE2000().map(adversarial[None].float(), original[None].float())[0]
     largest = differences.max().item()
-    return pictures.compact_uri(pictures.heat(differences)), number(largest)
+    return pictures.compact_uri(pictures.heat(differences)), f"{largest:.3g}"
 
 
 def _whole(value: object) -> int:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 
-
 from minadv.report.bench import panels
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line

@@ -1,0 +1,53 @@
+"""Data sets in files that torch saved: a dictionary of `images` and `labels`. Only tensors are read, nothing runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from minadv.data.dataset import Data
+from minadv.data.images import InMemory
+from minadv.models.weights import unpickled
+
+NEEDED = "a dictionary of images (n, channels, height, width) uint8 or float in [0, 1] and labels (n,) integer"
+CHANNELS = (1, 3)
+
+
+def load(path: Path) -> Data:
+    """Load a file with `images`, channels first or last, and `labels`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it does not hold what is needed, or holds code; the message says what is wrong.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; pt: needs the path of {NEEDED}")
+    content: Any = unpickled(path)
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}; pt: needs {NEEDED}")
+    parts = cast("Mapping[str, Any]", content)
+    images, labels = parts.get("images"), parts.get("labels")
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
+        raise ValueError(f"{path} has {sorted(map(str, parts))}; pt: needs {NEEDED}")
+    pixels = _channels_first(path, images)
+    if labels.ndim != 1 or labels.is_floating_point() or len(labels) != len(pixels):
+        shape = f"{labels.dtype} {tuple(labels.shape)}"
+        raise ValueError(f"{path}: labels are {shape}, needed are {len(pixels)} integers, one per image")
+    if len(labels) and int(labels.min()) < 0:
+        raise ValueError(f"{path}: labels go down to {int(labels.min())}, needed are class numbers from 0 on")
+    classes = tuple(map(str, range(int(labels.max()) + 1 if len(labels) else 0)))
+    return Data(f"pt:{path}", classes, InMemory(pixels), labels.long())
+
+
+def _channels_first(path: Path, images: Tensor) -> Tensor:
+    if images.ndim == 4 and images.shape[1] not in CHANNELS and images.shape[3] in CHANNELS:
+        images = images.permute(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in CHANNELS:
+        raise ValueError(f"{path}: images have the shape {tuple(images.shape)}; pt: needs {NEEDED}")
+    if images.dtype == torch.uint8:
+        return images.contiguous()
+    if not images.is_floating_point() or (len(images) and not (images.min() >= 0 and images.max() <= 1)):
+        raise ValueError(f"{path}: images are {images.dtype}, and not uint8 or finite floats in [0, 1]")
+    return images.float().contiguous()
