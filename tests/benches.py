@@ -65,7 +65,7 @@ def write_images(path: Path, count: int = 12, wrong: Sequence[int] = (1,), mark:
 
 
 def toml(
-    data: Path | str, *attacks: Mapping[str, Any], models: Sequence[Mapping[str, Any]] = (), **top: Any
+    data: Path | str, /, *attacks: Mapping[str, Any], models: Sequence[Mapping[str, Any]] = (), **top: Any
 ) -> str:
     """Write a suite: one model of our own and ALMA on ℓ2 in few steps, unless told otherwise."""
     found = attacks or ({"attack": "alma", "distances": ["l2"], "steps": [8]},)

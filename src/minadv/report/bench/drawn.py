@@ -16,7 +16,9 @@ from minadv.report.bench import names, palette, panels
 from minadv.report.penalties import STYLE
 from minadv.runs import in_place
 
-COLUMNS, WIDTH, TALL = 4, 7.2, 2.05
+COLUMNS, WIDTHS = 4, (3.5, 5.6, 7.2, 7.2)
+TALL, LEFT, RIGHT, OVER, UNDER, APART, BETWEEN, LEGEND = 1.45, 0.5, 0.1, 0.25, 0.48, 0.2, 0.5, 0.165  # inches
+LONGEST = 48  # letters of a name in the legend
 DASHES = {"solid": "solid", "dot": (0, (1, 1.2)), "dash": (0, (5, 2)), "dashdot": (0, (6, 1.5, 1, 1.5))}
 # names in any script fall back on fonts that have their letters
 FONTS = {"font.family": ["STIXGeneral", "DejaVu Sans"], "font.size": 8, "svg.fonttype": "path"}
@@ -29,8 +31,6 @@ def save(panel: panels.Panel, stem: Path, formats: Iterable[str]) -> None:
         # a name with a letter that no font here has is drawn with a box; the page shows it
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = draw(panel)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # once for all formats
         for kind in formats:
             with in_place(stem.with_name(f"{stem.name}.{kind}")) as path:
                 figure.savefig(path, format=kind, dpi=250, metadata=UNDATED.get(kind))
@@ -40,30 +40,39 @@ def draw(panel: panels.Panel) -> Figure:
     """Return a row of plots, one per model (more rows for more than four), with one legend below."""
     across = min(COLUMNS, len(panel.figures))
     down = math.ceil(len(panel.figures) / across)
-    width = WIDTH if across > 2 else (3.6, 5.4)[across - 1]
-    lengths = [min(48, len(label.name)) for label in panel.legend]
-    each = 0.5 + 0.062 * max(lengths)  # inches that a name takes
-    beside = max(1, min(len(lengths), int(width / each)))
-    below = 0.17 * math.ceil(len(lengths) / beside)
-    figure = Figure(figsize=(width, TALL * down + below), layout="constrained")
-    grid = figure.subplots(down, across, sharey=True, squeeze=False).flat
-    for axes, shown in zip(grid, panel.figures, strict=False):
-        _plot(axes, panel, shown)
-    for axes in list(grid)[len(panel.figures) :]:
-        axes.set_visible(False)
-    for axes in figure.axes[len(panel.figures) - across : len(panel.figures)]:
-        axes.set_xlabel(mathtext(panel.x_title))
-    for axes in figure.axes[::across]:
-        axes.set_ylabel(panel.y_title.capitalize())
-    handles = [_styled(Line2D([], [], label=_short(label.name, 48)), label) for label in panel.legend]
+    width = WIDTHS[across - 1]
+    lengths = [min(LONGEST, len(label.name)) for label in panel.legend]
+    beside = max(1, min(len(lengths), int(width / (0.5 + 0.062 * max(lengths)))))
+    below = UNDER + LEGEND * math.ceil(len(lengths) / beside)
+    height = OVER + down * TALL + (down - 1) * BETWEEN + below
+    figure = Figure(figsize=(width, height))
+    # in inches, since working out the layout of fifty plots takes longer than drawing them
+    across_gap = APART / ((width - LEFT - RIGHT - (across - 1) * APART) / across)
+    figure.subplots_adjust(
+        LEFT / width, below / height, 1 - RIGHT / width, 1 - OVER / height, across_gap, BETWEEN / TALL
+    )
+    grid = list(figure.subplots(down, across, squeeze=False).flat)
+    for place, axes in enumerate(grid):
+        if place >= len(panel.figures):
+            axes.set_visible(False)
+            continue
+        _plot(axes, panel, panel.figures[place])
+        if place + across >= len(panel.figures):
+            axes.set_xlabel(mathtext(panel.x_title), labelpad=2)
+        if place % across:
+            axes.tick_params(labelleft=False)
+        else:
+            axes.set_ylabel(panel.y_title.capitalize())
+    handles = [_styled(Line2D([], [], label=_short(label.name, LONGEST)), label) for label in panel.legend]
     handles = [handle for column in range(beside) for handle in handles[column::beside]]  # read row by row
     figure.legend(
         handles=handles,
-        loc="outside lower center",
+        loc="lower center",
         ncols=beside,
         frameon=False,
         handlelength=2.2,
         columnspacing=1.4,
+        borderaxespad=0.2,
     )
     return figure
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
@@ -37,7 +36,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         colours={"light": palette.LIGHT, "dark": palette.DARK},
         plotly=Markup(get_plotlyjs()),  # noqa: S704 (has no closing tag, see the tests)
         script=pages.asset("page.js", PACKAGE),
-        data=embedded([asdict(panel) for panel in panels]),
+        data=embedded(panels),
         title=stored.title,
         lead=headline.lead(report.groups, lines),
         winners=headline.winners(report.groups, lines),
@@ -51,7 +50,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
             (results.table(group, lines), overall.table(group, lines), curve)
             for group, curve in zip(report.groups, curves, strict=True)
         ],
-        galleries=showcase.of(stored, report.rows, report.groups),
+        galleries=showcase.of(stored, report.rows, report.cells, report.groups),
         convergence=progress,
         spending=[(spending.table(group, lines), points[group.slug]) for group in report.groups],
         steps=report.steps,
@@ -62,7 +61,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
     )
 
 
-def embedded(data: object) -> Markup:
+def embedded(panels: Sequence[Panel]) -> Markup:
     """Return JSON that can stand inside a script element, whatever names it holds."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII: U+2028 is escaped
+    text = json.dumps(panels, default=vars, separators=(",", ":"), allow_nan=False)  # ASCII: U+2028 is escaped
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 (escaped)

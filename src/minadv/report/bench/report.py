@@ -18,13 +18,14 @@ class Report:
 
     Attributes:
         population: which samples statistics are over; None leaves it to each cell.
-        rows: those of `scored.rows`.
+        cells, rows: those of `scored`.
         lines, styles: of every cell, by its position in `Stored.planned`.
     """
 
     stored: Stored
     population: Population | None
     groups: tuple[Group, ...]
+    cells: pl.DataFrame
     rows: pl.DataFrame
     lines: Mapping[int, Line]
     styles: Mapping[int, palette.Style]
@@ -44,6 +45,7 @@ class Report:
 def of(stored: Stored, population: Population | None = None) -> Report:
     """Compute every number of the report."""
     found = groups.of(stored)
-    rows = scored.rows(stored, found, population)
+    cells = scored.cells(found, population)
+    rows = scored.rows(stored, found, cells)
     entries = [entry for group in found for entry in group.entries]
-    return Report(stored, population, found, rows, lines.of(stored, rows, entries), palette.styles(found))
+    return Report(stored, population, found, cells, rows, lines.of(stored, rows, entries), palette.styles(found))

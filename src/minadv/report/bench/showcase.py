@@ -66,11 +66,12 @@ class Gallery:
     strips: tuple[Strip, ...]
 
 
-def of(stored: Stored, rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Gallery, ...]:
+def of(stored: Stored, rows: pl.DataFrame, cells: pl.DataFrame, groups: Sequence[Group]) -> tuple[Gallery, ...]:
     """Return the gallery, within `BYTES`: typical samples of every model first, then easy and hard ones."""
     entries = {entry.number: entry for group in groups for entry in group.entries}
     group_of = {entry.number: group for group in groups for entry in group.entries}
-    chosen = choose(rows)
+    chosen = choose(rows, cells)
+    found = _rows(rows, cells, chosen)
     left = BYTES
     strips: dict[tuple[str, str], list[Strip]] = {}
     pixelated: dict[tuple[str, str], bool] = {}
@@ -78,7 +79,7 @@ def of(stored: Stored, rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Gal
         for (data, model), samples in chosen.items():
             if kind not in samples or left <= 0:
                 continue
-            candidates = beside(rows, data, model, samples[kind])
+            candidates = beside(found.get((data, model, samples[kind])))
             made = _strip(stored, kind, candidates, entries, group_of, left)
             if made is None:
                 continue
@@ -91,32 +92,38 @@ def of(stored: Stored, rows: pl.DataFrame, groups: Sequence[Group]) -> tuple[Gal
         Gallery(
             f"{titles[data]}, {model}",
             pixelated[data, model],
-            tuple(sorted(found, key=lambda strip: order.index(strip.kind))),
+            tuple(sorted(made, key=lambda strip: order.index(strip.kind))),
         )
-        for (data, model), found in strips.items()
+        for (data, model), made in strips.items()
     )
 
 
-def choose(rows: pl.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
+def choose(rows: pl.DataFrame, cells: pl.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
     """Return an easy, a typical and a hard sample of each (data, model).
 
     Samples are ordered by their median rank over attacks, since distances of different kinds do not compare.
     Those that most attacks did are considered, without those that were wrong from the start.
     """
     ranked = (
-        rows.filter(pl.col("attacked") & (pl.col("clean_prediction") == pl.col("label")))
-        .select("data", "model", "sample", place=pl.col("value").rank("average").over("entry"))
+        rows.lazy()
+        .filter(pl.col("attacked") & (pl.col("clean_prediction") == pl.col("label")))
+        .select("entry", "sample", place=pl.col("value").rank("average").over("entry"))
+        .join(cells.lazy().select("entry", "data", "model"), on="entry", maintain_order="left")
         .group_by("data", "model", "sample", maintain_order=True)
         .agg(pl.col("place").median(), attacks=pl.len())
         .filter(pl.col("attacks") == pl.col("attacks").max().over("data", "model"))
         .sort("place", "sample")
+        .group_by("data", "model")
+        .agg("sample")
+        .collect()
     )
+    samples = {(data, model): found for data, model, found in ranked.iter_rows()}
     chosen: dict[tuple[str, str], dict[str, int]] = {}
-    for data, model in rows.select("data", "model").unique(maintain_order=True).iter_rows():
-        samples = ranked.filter((pl.col("data") == data) & (pl.col("model") == model))["sample"].to_list()
-        found = {kind: samples[round(share * (len(samples) - 1))] for kind, share in KINDS.items() if samples}
-        if found:
-            chosen[data, model] = {kind: found[kind] for kind in _apart(found)}
+    for key in cells.select("data", "model").unique(maintain_order=True).iter_rows():
+        if key in samples:
+            last = len(samples[key]) - 1
+            found = {kind: samples[key][round(share * last)] for kind, share in KINDS.items()}
+            chosen[key] = {kind: found[kind] for kind in _apart(found)}
     return chosen
 
 
@@ -128,16 +135,31 @@ def _apart(found: dict[str, int]) -> list[str]:
     return list(seen.values())
 
 
-def beside(rows: pl.DataFrame, data: str, model: str, sample: int) -> list[dict[str, object]]:
-    """Return rows of the sample to show: the best attack for each distance, then others by distance and size."""
-    found = rows.filter(
-        (pl.col("data") == data)
-        & (pl.col("model") == model)
-        & (pl.col("sample") == sample)
-        & (pl.col("status") == Status.FOUND.value)
-    ).with_columns(turn=pl.col("value").rank("ordinal").over("compared_by"))
+def _rows(
+    rows: pl.DataFrame, cells: pl.DataFrame, chosen: dict[tuple[str, str], dict[str, int]]
+) -> dict[tuple[str, str, int], pl.DataFrame]:
+    """Return what was found for the chosen samples, each by (data, model, sample)."""
+    keys = [(*key, sample) for key, samples in chosen.items() for sample in samples.values()]
+    schema = {"data": pl.String, "model": pl.String, "sample": pl.Int64}
+    wanted = pl.DataFrame(keys, schema=schema, orient="row")
+    labels = cells.select("entry", "data", "model", "compared_by")
+    found = (
+        rows.filter(pl.col("sample").is_in(wanted["sample"].unique().implode()))
+        .filter(pl.col("status") == Status.FOUND.value)
+        .join(labels, on="entry", maintain_order="left")
+        .join(wanted, on=list(schema), how="semi")
+    )
+    parts = found.partition_by(*schema, maintain_order=True)
+    return {(part["data"][0], part["model"][0], part["sample"][0]): part for part in parts}
+
+
+def beside(found: pl.DataFrame | None) -> list[dict[str, object]]:
+    """Return what is shown of a sample: the best attack for each distance, then the next best, up to `MOST`."""
+    if found is None:
+        return []
+    ranked = found.with_columns(turn=pl.col("value").rank("ordinal").over("compared_by"))
     order = list(dict.fromkeys(found["compared_by"].to_list()))
-    listed = sorted(found.iter_rows(named=True), key=lambda row: (row["turn"], order.index(row["compared_by"])))
+    listed = sorted(ranked.iter_rows(named=True), key=lambda row: (row["turn"], order.index(row["compared_by"])))
     first = listed[: max(MOST, len(order))]
     return sorted(first, key=lambda row: (order.index(row["compared_by"]), row["turn"]))
 
