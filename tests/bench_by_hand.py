@@ -2,20 +2,22 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from minadv.bench.records import MEASURED, ROWS, Cell, Failure, Finding, Pictures, Planned, Stored
+from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Finding, Pictures, Planned, Stored
 from minadv.runs import Environment
 
 INF = float("inf")
 NASTY = '</script><script>document.title="owned"</script>|$_{%&\u2028'
 SYMBOLS = {"l0": "ℓ0", "l1": "ℓ1", "l2": "ℓ2", "linf": "ℓ∞", "ciede2000_paper": "CIEDE2000"}
 LABELS = {"ciede2000_paper": "ciede2000[paper]"}
+PAPER_MODELS = ("WRN 28-10", "WRN 28-10 Carmon et al.", "RN-50 Augustin et al.")
 # a distance's size relative to ℓ2, so that each table has numbers of its own kind
 SIZES = {"l0": 400.0, "l1": 12.0, "l2": 1.0, "linf": 0.05, "ssim": 4e-4, "ciede2000": 9.0}
 SIZES |= {"ciede2000_paper": 2.0, "lpips": 0.01}
@@ -81,10 +83,8 @@ class Shelf:
     channels: int = 3
     side: int = 32
     traced: frozenset[str] = frozenset()
-    asked: list[str] = field(default_factory=list)
 
     def pictures(self, of: str, samples: Sequence[int]) -> Pictures:
-        self.asked.append(of)
         shape = (self.channels, self.side, self.side)
         ramp = torch.linspace(0, 1, self.side)
         originals = torch.stack([(ramp[:, None] * ramp + 0.07 * sample).expand(shape) % 1 for sample in samples])
@@ -127,7 +127,7 @@ def stored(
             planned=planned,
             rows=pl.concat([frame for _, frame in frames]),
             failures=(),
-            findings=(),
+            diagnoses=(),
             notes=(),
             environments=(environment(),),
             pictures=shelf.pictures,
@@ -203,14 +203,24 @@ def nasty() -> Stored:
         title=NASTY,
         planned=plan.planned + missing,
         failures=(failure,),
-        findings=(finding, severe),
+        diagnoses=(
+            Diagnosis(
+                name="d",
+                model=NASTY,
+                model_hash="m",
+                samples=7,
+                checks=("probabilities", "randomness"),
+                findings=(finding, severe),
+            ),
+        ),
         notes=(f"a note {NASTY}",),
     )
 
 
+@cache
 def paper_like(samples: int = 200) -> Stored:
     """Rows of the paper's CIFAR-10 tables, with numbers of our own."""
-    models = ("WRN 28-10", "WRN 28-10 Carmon et al.", "RN-50 Augustin et al.")
+    models = PAPER_MODELS
     shelf = Shelf(traced=frozenset(cell(model, "ALMA ℓ2 100").id for model in models))
     parts = {
         "l1": ("EAD 9×100", "FAB ℓ1 100", "FMN ℓ1 100", "FMN ℓ1 1000", "ALMA ℓ1 100", "ALMA ℓ1 1000"),

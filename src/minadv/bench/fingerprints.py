@@ -15,6 +15,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from minadv.data import Data
+
+FIRST = 16  # images by which a data set is told
 LENGTH = 32  # hexadecimal digits: 128 bits
 # Code that decides no attack's numbers: lists of what there is, and loaders of what is hashed by its content.
 NO_NUMBERS = ("minadv.attacks.registry.", "minadv.errors.", "minadv.models.", "minadv.data.")
@@ -39,6 +42,12 @@ def of_samples(images: Tensor) -> list[str]:
     """Hash each image (batch, ...): shape, type and every bit."""
     array = images.detach().cpu().contiguous().numpy()
     return [digest(f"{image.dtype}{image.shape}", image.tobytes()) for image in array]
+
+
+def of_data(data: Data) -> str:
+    """Hash what tells a data set from others: its labels, classes and first images. Samples have their own hash."""
+    first = data.batch(range(min(FIRST, len(data))))[0]
+    return digest(*data.classes, data.labels.numpy().tobytes(), *of_samples(first))
 
 
 def of_module(module: nn.Module) -> str:

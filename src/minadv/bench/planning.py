@@ -101,6 +101,7 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
     planned: list[Planned] = []
     jobs: list[Job] = []
     contents: dict[int, str] = {}
+    data_hash = fingerprints.of_data(data)
     for entry, found in pairs:
         if not found:
             continue
@@ -124,7 +125,8 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
                 continue
             if suite.target is not None:
                 attack.check_targeted()
-            cell = _cell(entry, row, attack, model_hash, suite, data, population)
+            identity = fingerprints.digest(model_hash, fingerprints.of_attack(attack), data_hash, _goal(suite))
+            cell = _cell(entry, row, attack, identity, model_hash, suite, data, population)
             planned.append(
                 Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers), data=suite.data)
             )
@@ -256,6 +258,7 @@ def _cell(
         column=rows.column(minimises),
         goal=goal,
         data=suite.data,
+        data_name=suite.data_name or "",
         classes=data.classes,
         paper=suite.paper,
         population=population,

@@ -31,6 +31,7 @@ def read(folder: Path) -> Stored:
     if not store.exists():
         raise FileNotFoundError(f"{folder} is no benchmark folder: give the --out of a minadv bench")
     found, damaged = records(store)
+    found.sort(key=lambda record: (record.started, record.id))  # what is later counts
     frames: list[pl.DataFrame] = []
     intact: list[ShardRecord] = []
     with ThreadPoolExecutor(THREADS) as pool:
@@ -65,7 +66,7 @@ def read(folder: Path) -> Stored:
             # since then its samples may have been computed in other shards, or its model or attack been repaired
             if failure.cell.id in known and not computed.get(failure.cell.id, set()).issuperset(failure.samples)
         ),
-        findings=tuple(finding for diagnosis in diagnosed for finding in diagnosis.findings),
+        diagnoses=tuple(diagnosed),
         notes=tuple(notes),
         environments=tuple({repr(record.environment): record.environment for record in intact}.values()),
         pictures=partial(_pictures, store, of_cell),
@@ -103,12 +104,15 @@ def ordered(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """One table, each sample of a cell once: folders that were merged may have it in two shards."""
+    """One table, each sample of a cell once, the last of them.
+
+    Folders that were merged may have it in two shards, and an image may have changed since.
+    """
     if not frames:
         return pl.DataFrame(schema=ROWS)
     return (
         pl.concat(frames)
-        .unique(["cell", "sample", "content"], keep="first", maintain_order=True)
+        .unique(["cell", "data", "sample"], keep="last", maintain_order=True)
         .sort("cell", "sample", maintain_order=True)
     )
 
@@ -173,7 +177,7 @@ def _traces(store: Store, of_cell: dict[str, list[ShardRecord]], cell: str) -> t
     """Propagations and best distances (queries, samples) of a cell; None when a sample has no intact trace."""
     parts: list[tuple[Tensor, Tensor]] = []
     seen = set[int]()
-    for record in of_cell.get(cell, []):
+    for record in reversed(of_cell.get(cell, [])):
         try:
             tensors = _tensors(store, record, TRACE_FILE) if TRACE_FILE in record.files else None
         except DamagedError:

@@ -68,6 +68,7 @@ class Cell(Record):
             "distance" for a distance that is not among them.
         goal: "untargeted" or "target N".
         data: data spec.
+        data_name: what tables and figures call it; empty for the spec.
         classes: a name per label.
         paper: the data set of the paper whose tables this cell belongs to, or None.
         population: whether statistics are over all samples or over those classified correctly.
@@ -87,6 +88,12 @@ class Cell(Record):
     classes: tuple[str, ...]
     paper: PaperData | None
     population: Population
+    data_name: str = ""
+
+    @property
+    def data_title(self) -> str:
+        """What tables and figures call the data."""
+        return self.data_name or self.data
 
     def class_name(self, label: int) -> str:
         """Name of a class; its number where the data set has no name for it."""
@@ -197,11 +204,20 @@ class ShardRecord(Record):
 
 
 class Diagnosis(Record):
-    """`diagnoses/NAME.json`; the name is a hash of the model, the data's name and the checks' code."""
+    """`diagnoses/NAME.json`; the name is a hash of the model, the data's name and the checks' code.
+
+    Attributes:
+        model: what tables call it.
+        samples: how many samples were looked at.
+        checks: names of the checks that ran.
+    """
 
     format: Literal[1] = FORMAT
     name: str
+    model: str
     model_hash: str
+    samples: int
+    checks: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
@@ -222,7 +238,7 @@ class Stored:
         planned: what was asked for, in the order of the tables.
         rows: `ROWS`, one row per (cell, sample) of finished shards. `cell` is the cell's id.
         failures: shards that raised and were not computed since.
-        findings: of the models' diagnoses.
+        diagnoses: of the models, with what was found.
         notes: what a reader should know about the folder: damaged files, results of earlier settings left out.
         environments: where the shards were computed.
         pictures: (cell id, sample numbers) → originals and adversarials.
@@ -233,11 +249,16 @@ class Stored:
     planned: tuple[Planned, ...]
     rows: pl.DataFrame
     failures: tuple[Failure, ...]
-    findings: tuple[Finding, ...]
+    diagnoses: tuple[Diagnosis, ...]
     notes: tuple[str, ...]
     environments: tuple[Environment, ...]
     pictures: Callable[[str, Sequence[int]], Pictures]
     traces: Callable[[str], tuple[Tensor, Tensor] | None]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found about the models."""
+        return tuple(finding for diagnosis in self.diagnoses for finding in diagnosis.findings)
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -120,8 +120,8 @@ class Run:
             self.view.note(f"{why}: " + ("it is computed again" if shard in missing else "it is left out"))
         for cell, job in jobs.items():
             self._counts["before"] += sum(samples[cell].issuperset(shard.samples) for shard in shards(job, size))
-            asked = [number for number, _, _ in job.samples]
-            self.view.begin(job, reading.joined(rows[cell]).filter(pl.col("sample").is_in(asked)))
+            asked = pl.DataFrame(job.samples, schema=["sample", "content", "label"], orient="row")
+            self.view.begin(job, reading.joined(rows[cell]).join(asked, on=asked.columns, how="semi"))
         return {cell: frozenset(of) for cell, of in samples.items()}
 
     def _missing(self, done: dict[str, frozenset[Sample]]) -> Iterator[Shard]:

@@ -165,10 +165,11 @@ class Store:
             self._write_plan(plan, before.planned if before else (), plan.planned)
 
     def add_plan(self, plan: Plan) -> None:
-        """Add what was asked of another folder: cells that are in this one's plan stay as they are."""
+        """Add what was asked of another folder: cells that are in this one's plan keep their settings."""
         with self._alone():
             before, _ = self.plan()
-            self._write_plan(before or plan, plan.planned, before.planned if before else ())
+            own = [_together(mine, plan.planned) for mine in before.planned] if before else []
+            self._write_plan(before or plan, plan.planned, own)
 
     def _write_plan(self, plan: Plan, old: Sequence[Planned], new: Sequence[Planned]) -> None:
         asked = {planned.name for planned in new}
@@ -295,3 +296,13 @@ class Store:
             return self.has(shard) and bool(self.verify(shard))
         except DamagedError:
             return False
+
+
+def _together(mine: Planned, others: Sequence[Planned]) -> Planned:
+    """Return what was asked of a cell here and there; one that could not be computed here is what it is there."""
+    there = [other for other in others if other.cell is not None and other.name == mine.name]
+    if mine.cell is None:
+        return next(iter(there), mine)
+    same = [other.samples for other in there if other.cell is not None and other.cell.id == mine.cell.id]
+    samples = {number for numbers in (mine.samples, *same) for number in numbers}
+    return mine.model_copy(update={"samples": tuple(sorted(samples))})

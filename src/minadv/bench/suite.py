@@ -105,6 +105,7 @@ class Suite(Part):
         title: of tables and report.
         about: a sentence on it.
         data: a spec of `minadv.data.load`. A file that is named without a folder is looked for as weights are.
+        data_name: what tables and figures call it; default: the spec.
         samples: the first N samples, or [first, end); default: all.
         population: "all": the samples as they come, those misclassified from the start count with distance 0;
             "correct": so many samples that the model classifies correctly.
@@ -120,6 +121,7 @@ class Suite(Part):
     title: Text
     about: str = ""
     data: Text
+    data_name: Text | None = None
     samples: Count | tuple[Index, Count] | None = None
     population: Population = "all"
     target: Index | None = None

@@ -22,11 +22,11 @@ def resolution(curves: int) -> int:
 
 def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style], most: int) -> Panel:
     """Return one figure per model. Curves keep at most `most` steps; the error is below 1/most."""
-    labels = panels.legend(group.entries, styles)
+    entries = [entry for entry in group.entries if lines[entry.number].counted]
+    labels = panels.legend(entries, styles)
     figures: list[Figure] = []
-    for model in group.models:
-        shown = [lines[entry.number] for entry in group.entries if entry.cell.model == model]
-        shown = [line for line in shown if line.counted]
+    for model in dict.fromkeys(entry.cell.model for entry in entries):
+        shown = [lines[entry.number] for entry in entries if entry.cell.model == model]
         finite = [line.distances[np.isfinite(line.distances)] / 10**group.exponent for line in shown]
         limit = visible(finite)
         end = max([limit, *(float(values[-1]) for values in finite if values.size)])
@@ -50,13 +50,11 @@ def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style], 
 def visible(finite: Sequence[Numbers]) -> float:
     """Return where the axis ends: a little beyond the end of the curves of the better half of the attacks."""
     ends = sorted(
-        float(np.quantile(values, QUANTILE, method="lower")) for values in finite if values.size and values[-1] > 0
+        float(np.quantile(values, QUANTILE, method="higher"))
+        for values in finite
+        if values.size and values[-1] > 0
     )
-    return BEYOND * ends[(len(ends) - 1) // 2] if ends and ends[0] > 0 else _largest(finite) or 1.0
-
-
-def _largest(finite: Sequence[Numbers]) -> float:
-    return max((float(values[-1]) for values in finite if values.size), default=0.0)
+    return BEYOND * ends[(len(ends) - 1) // 2] if ends else 1.0
 
 
 def thinned(at: Numbers, robust: Numbers, most: int) -> tuple[Numbers, Numbers]:

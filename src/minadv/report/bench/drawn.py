@@ -17,7 +17,7 @@ from minadv.report.penalties import STYLE
 from minadv.runs import in_place
 
 COLUMNS, WIDTHS = 4, (3.5, 5.6, 7.2, 7.2)
-TALL, LEFT, RIGHT, OVER, UNDER, APART, BETWEEN, LEGEND = 1.45, 0.5, 0.1, 0.25, 0.48, 0.2, 0.5, 0.165  # inches
+TALL, LEFT, RIGHT, OVER, UNDER, APART, BETWEEN, LEGEND = 1.45, 0.5, 0.14, 0.25, 0.48, 0.26, 0.5, 0.165  # inches
 LONGEST = 48  # letters of a name in the legend
 DASHES = {"solid": "solid", "dot": (0, (1, 1.2)), "dash": (0, (5, 2)), "dashdot": (0, (6, 1.5, 1, 1.5))}
 # names in any script fall back on fonts that have their letters
@@ -26,7 +26,9 @@ UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def save(panel: panels.Panel, stem: Path, formats: Iterable[str]) -> None:
-    """Write STEM.svg, STEM.pdf, STEM.png: the same bytes every time."""
+    """Write STEM.svg, STEM.pdf, STEM.png: the same bytes every time; nothing for a panel without curves."""
+    if not panel.figures:
+        return
     with context([STYLE, FONTS]), warnings.catch_warnings():
         # a name with a letter that no font here has is drawn with a box; the page shows it
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

@@ -113,7 +113,7 @@ def completeness(stored: Stored, lines: Mapping[int, Line]) -> str:
     cells = sum(line.complete for line in lines.values())
     parts = [f"{grouped(str(done))} of {grouped(str(asked))} samples of {_count(len(lines), 'cell')} are done"]
     if done == asked:
-        parts = [f"All {_count(len(lines), 'cell')} are complete ({grouped(str(done))} attacked samples stored)"]
+        parts = [f"All {_count(len(lines), 'cell')} are complete ({grouped(str(done))} results)"]
     elif cells:
         parts.append(f"{cells} cells are complete")
     if failed:

@@ -1,7 +1,6 @@
 """The numbers of one line of a table: an attack on a model."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,19 +60,28 @@ class Line:
         return self.forwards + self.backwards
 
 
+_NEEDED = ("sample", "counted", "attacked", "status", "value", "best", "forwards", "backwards", "survives_8bit")
+
+
 def of(stored: Stored, rows: pl.DataFrame, entries: Sequence[Entry]) -> dict[int, Line]:
     """Return the line of every entry, by its number. `rows` are those of `scored.rows`."""
-    failed = Counter[tuple[str, str]]()
+    failed: dict[str, set[int]] = {}
     for failure in stored.failures:
-        failed[failure.cell.id, failure.cell.data] += len(failure.samples)
-    parts = {int(part["entry"][0]): part for part in rows.partition_by("entry")}
+        failed.setdefault(failure.cell.id, set()).update(failure.samples)
+    needed = rows.select("entry", *_NEEDED)
+    parts = {int(part["entry"][0]): part for part in needed.partition_by("entry")}
+    empty = needed.clear()
     return {
-        entry.number: _line(entry, parts.get(entry.number, rows.clear()), failed[entry.cell.id, entry.cell.data])
+        entry.number: _line(
+            entry,
+            parts.get(entry.number, empty),
+            failed.get(entry.cell.id, set()).intersection(stored.planned[entry.number].samples),
+        )
         for entry in entries
     }
 
 
-def _line(entry: Entry, rows: pl.DataFrame, errors: int) -> Line:
+def _line(entry: Entry, rows: pl.DataFrame, failed: set[int]) -> Line:
     counted = rows.filter("counted")
     attacked = counted.filter("attacked")
     found = attacked.filter(pl.col("status") == Status.FOUND.value)
@@ -82,7 +90,7 @@ def _line(entry: Entry, rows: pl.DataFrame, errors: int) -> Line:
     return Line(
         entry=entry,
         done=len(rows),
-        errors=errors,
+        errors=len(failed.difference(rows["sample"].to_list())) if failed else 0,
         counted=len(counted),
         distances=np.sort(distances),
         asr=metrics.asr(distances),

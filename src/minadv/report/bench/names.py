@@ -28,7 +28,8 @@ def compared_by(cell: Cell) -> str:
 
 def symbol(distance: str) -> str:
     """Return how a distance is written, e.g. ℓ2; labels that have no symbol are their own."""
-    return SYMBOLS.get(distance, distance)
+    name, bracket, options = distance.partition("[")
+    return SYMBOLS.get(distance) or SYMBOLS.get(name, name) + bracket + options
 
 
 def family(distance: str) -> str:
@@ -54,12 +55,13 @@ def plain(power: str) -> str:
 
 
 def titles(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return a short title for every data spec: the paper's name, or a path without its folders.
+    """Return a short title for every data spec: the suite's or the paper's name, or a path without its folders.
 
     Two specs never share a title.
     """
-    papers = {cell.data: cell.paper for cell in cells}
-    short = {data: DATA[paper] if paper else _short(data) for data, paper in papers.items()}
+    short = {
+        cell.data: cell.data_name or (DATA[cell.paper] if cell.paper else _short(cell.data)) for cell in cells
+    }
     taken = list(short.values())
     return {data: title if taken.count(title) == 1 else data for data, title in short.items()}
 

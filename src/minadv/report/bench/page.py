@@ -52,7 +52,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         ],
         galleries=showcase.of(stored, report.rows, report.cells, report.groups),
         convergence=progress,
-        spending=[(spending.table(group, lines), points[group.slug]) for group in report.groups],
+        spending=[(group, spending.table(group, lines), points[group.slug]) for group in report.groups],
         steps=report.steps,
         cells=[(entry.cell, lines[entry.number], group) for group in report.groups for entry in group.entries],
         environments=stored.environments,

@@ -96,8 +96,9 @@ def published(line: Line) -> paper.Row | None:
 
 def digits(group: Group, lines: Sequence[Line]) -> int:
     """Return the decimals of the medians of a table; counts of entries need none."""
-    scaled = [line.median / 10**group.exponent for line in lines]
-    return decimals(scaled, least=0 if group.distance == "l0" else 2)
+    if group.distance == "l0":
+        return 0
+    return decimals([line.median / 10**group.exponent for line in lines])
 
 
 def _rows(

@@ -82,7 +82,7 @@ def envelope(rows: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     `records.MEASURED` are known under their label, from attacks that minimised them. Samples that nobody broke
     have no line.
     """
-    measured = [name for name in MEASURED if rows[name].null_count() < len(rows)]
+    measured = [name for name in MEASURED if rows[name].null_count() < max(1, len(rows))]
     parts = [_best(rows, cells, name, name) for name in measured]
     own = cells.filter(~pl.col("compared_by").is_in(MEASURED))["compared_by"].unique(maintain_order=True)
     parts += [_best(rows, cells.filter(pl.col("compared_by") == name), "distance", name) for name in own]

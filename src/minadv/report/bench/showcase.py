@@ -8,15 +8,14 @@ import polars as pl
 from torch import Tensor
 
 from minadv.bench.records import MEASURED, Stored
+from minadv.bench.store import DamagedError
 from minadv.distances import CIEDE2000
 from minadv.report import gallery, pictures
-from minadv.report.bench import names
+from minadv.report.bench import names, selection
 from minadv.report.bench.groups import Entry, Group
 from minadv.report.summary import number
-from minadv.result import Status
 
-BYTES, MOST = 2_000_000, 6  # of all pictures on a page; attacks beside one another
-KINDS = {"easy": 0.1, "typical": 0.5, "hard": 0.9}
+BYTES = 2_000_000  # of all pictures on a page
 SHOWN = tuple(name for name in MEASURED if name != "ciede2000_paper")
 
 
@@ -70,8 +69,8 @@ def of(stored: Stored, rows: pl.DataFrame, cells: pl.DataFrame, groups: Sequence
     """Return the gallery, within `BYTES`: typical samples of every model first, then easy and hard ones."""
     entries = {entry.number: entry for group in groups for entry in group.entries}
     group_of = {entry.number: group for group in groups for entry in group.entries}
-    chosen = choose(rows, cells)
-    found = _rows(rows, cells, chosen)
+    chosen = selection.choose(rows, cells)
+    found = selection.found(rows, cells, chosen)
     left = BYTES
     strips: dict[tuple[str, str], list[Strip]] = {}
     pixelated: dict[tuple[str, str], bool] = {}
@@ -79,7 +78,7 @@ def of(stored: Stored, rows: pl.DataFrame, cells: pl.DataFrame, groups: Sequence
         for (data, model), samples in chosen.items():
             if kind not in samples or left <= 0:
                 continue
-            candidates = beside(found.get((data, model, samples[kind])))
+            candidates = selection.beside(found.get((data, model, samples[kind])))
             made = _strip(stored, kind, candidates, entries, group_of, left)
             if made is None:
                 continue
@@ -87,7 +86,7 @@ def of(stored: Stored, rows: pl.DataFrame, cells: pl.DataFrame, groups: Sequence
             left -= used
             strips.setdefault((data, model), []).append(strip)
     titles = names.titles(stored.cells)
-    order = list(KINDS)
+    order = list(selection.KINDS)
     return tuple(
         Gallery(
             f"{titles[data]}, {model}",
@@ -96,72 +95,6 @@ def of(stored: Stored, rows: pl.DataFrame, cells: pl.DataFrame, groups: Sequence
         )
         for (data, model), made in strips.items()
     )
-
-
-def choose(rows: pl.DataFrame, cells: pl.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
-    """Return an easy, a typical and a hard sample of each (data, model).
-
-    Samples are ordered by their median rank over attacks, since distances of different kinds do not compare.
-    Those that most attacks did are considered, without those that were wrong from the start.
-    """
-    ranked = (
-        rows.lazy()
-        .filter(pl.col("attacked") & (pl.col("clean_prediction") == pl.col("label")))
-        .select("entry", "sample", place=pl.col("value").rank("average").over("entry"))
-        .join(cells.lazy().select("entry", "data", "model"), on="entry", maintain_order="left")
-        .group_by("data", "model", "sample", maintain_order=True)
-        .agg(pl.col("place").median(), attacks=pl.len())
-        .filter(pl.col("attacks") == pl.col("attacks").max().over("data", "model"))
-        .sort("place", "sample")
-        .group_by("data", "model")
-        .agg("sample")
-        .collect()
-    )
-    samples = {(data, model): found for data, model, found in ranked.iter_rows()}
-    chosen: dict[tuple[str, str], dict[str, int]] = {}
-    for key in cells.select("data", "model").unique(maintain_order=True).iter_rows():
-        if key in samples:
-            last = len(samples[key]) - 1
-            found = {kind: samples[key][round(share * last)] for kind, share in KINDS.items()}
-            chosen[key] = {kind: found[kind] for kind in _apart(found)}
-    return chosen
-
-
-def _apart(found: dict[str, int]) -> list[str]:
-    """Kinds whose samples differ; the typical one stays."""
-    seen: dict[int, str] = {}
-    for kind in ("typical", "easy", "hard"):
-        seen.setdefault(found[kind], kind)
-    return list(seen.values())
-
-
-def _rows(
-    rows: pl.DataFrame, cells: pl.DataFrame, chosen: dict[tuple[str, str], dict[str, int]]
-) -> dict[tuple[str, str, int], pl.DataFrame]:
-    """Return what was found for the chosen samples, each by (data, model, sample)."""
-    keys = [(*key, sample) for key, samples in chosen.items() for sample in samples.values()]
-    schema = {"data": pl.String, "model": pl.String, "sample": pl.Int64}
-    wanted = pl.DataFrame(keys, schema=schema, orient="row")
-    labels = cells.select("entry", "data", "model", "compared_by")
-    found = (
-        rows.filter(pl.col("sample").is_in(wanted["sample"].unique().implode()))
-        .filter(pl.col("status") == Status.FOUND.value)
-        .join(labels, on="entry", maintain_order="left")
-        .join(wanted, on=list(schema), how="semi")
-    )
-    parts = found.partition_by(*schema, maintain_order=True)
-    return {(part["data"][0], part["model"][0], part["sample"][0]): part for part in parts}
-
-
-def beside(found: pl.DataFrame | None) -> list[dict[str, object]]:
-    """Return what is shown of a sample: the best attack for each distance, then the next best, up to `MOST`."""
-    if found is None:
-        return []
-    ranked = found.with_columns(turn=pl.col("value").rank("ordinal").over("compared_by"))
-    order = list(dict.fromkeys(found["compared_by"].to_list()))
-    listed = sorted(ranked.iter_rows(named=True), key=lambda row: (row["turn"], order.index(row["compared_by"])))
-    first = listed[: max(MOST, len(order))]
-    return sorted(first, key=lambda row: (order.index(row["compared_by"]), row["turn"]))
 
 
 def _strip(
@@ -176,7 +109,10 @@ def _strip(
     original, used, pixelated, facts = "", 0, True, {}
     for row in shown:
         entry = entries[_whole(row["entry"])]
-        found = stored.pictures(entry.cell.id, [_whole(row["sample"])])
+        try:
+            found = stored.pictures(entry.cell.id, [_whole(row["sample"])])
+        except DamagedError:  # the next run says so
+            continue
         if not pictures.can_show(found.originals):
             return None
         if not original:

@@ -56,7 +56,7 @@ def _number(line: Line, setting: str) -> float:
 
 
 def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style]) -> Panel | None:
-    """Return median distance against propagations, a point per attack; None where no median is finite."""
+    """Return median distance against propagations, a point per attack; None without two to compare."""
     labels = panels.legend(group.entries, styles)
     figures: list[Figure] = []
     for model in group.models:
@@ -72,7 +72,7 @@ def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style]) 
         )
         if traces:
             figures.append(Figure(model, traces))
-    if not figures:
+    if all(len(figure.traces) < 2 for figure in figures):
         return None
     return Panel(
         slug=f"{group.slug}-spending",

@@ -1,0 +1,719 @@
+import json
+import math
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage import color
+
+from minadv import metrics, paper
+from minadv.bench.records import MEASURED, Stored
+from minadv.distances import CIEDE2000
+from minadv.report import bench, pictures
+from minadv.report.bench import (
+    accuracy,
+    drawn,
+    groups,
+    latex,
+    lines,
+    markdown,
+    names,
+    palette,
+    report,
+    scored,
+    selection,
+    showcase,
+)
+from minadv.report.bench.tables import THIN, Block, Column, Table, Value, decimals, number
+from tests import bench_by_hand as by_hand
+from tests.bench_by_hand import INF, NASTY, Shelf, cell, rows, stored
+from tests.bench_by_hand import drawn as draw
+from tests.browser import launched, needs_browser, opened
+
+
+def text_of(value: float, places: int) -> str:
+    return f"{value:.{places}f}" if math.isfinite(value) else "–"
+
+
+def page_of(folder: Path, of: Stored, **options: object) -> str:
+    return bench.write(folder, of, formats=("html",), **options).read_text(encoding="utf-8")
+
+
+def line_of(of: Stored, population: str | None = None, entry: int = 0) -> lines.Line:
+    return report.of(of, population).lines[entry]
+
+
+# the numbers
+
+
+def plain_statistics(of: Stored, correct: bool) -> dict[tuple[str, str, str], tuple[float, ...]]:
+    """ASR, median, mean, forwards, backwards, 8-bit share of every cell, in plain Python."""
+    found = {}
+    for planned in of.planned:
+        kept = [
+            row
+            for row in of.rows.iter_rows(named=True)
+            if row["cell"] == planned.cell.id and (not correct or row["clean_prediction"] == row["label"])
+        ]
+        distances = []
+        for row in kept:
+            reached = row[planned.cell.column] if row["success"] else INF
+            distances.append(0.0 if row["status"] == "already adversarial" else reached)
+        attacked = [row for row in kept if row["status"] != "already adversarial"]
+        hits = [row for row in attacked if row["status"] == "found"]
+        found[planned.cell.column, planned.model, planned.attack] = (
+            100 * sum(row["success"] for row in kept) / len(kept),
+            statistics.median_low(distances),
+            statistics.mean(row[planned.cell.column] for row in hits),
+            statistics.mean(row["forwards"] for row in attacked),
+            statistics.mean(row["backwards"] for row in attacked),
+            100 * statistics.mean(row["survives_8bit"] for row in hits),
+        )
+    return found
+
+
+@pytest.mark.parametrize("population", ["all", "correct"])
+def test_every_line_follows_from_the_rows(population: str):
+    folder = by_hand.paper_like(60)
+    expected = plain_statistics(folder, population == "correct")
+    found = report.of(folder, population).lines
+    assert len(found) == len(folder.planned) == 66
+    for line in found.values():
+        key = (line.entry.cell.column, line.entry.cell.model, line.entry.cell.attack)
+        numbers = (100 * line.asr, line.median, line.mean, line.forwards, line.backwards, 100 * line.survives)
+        assert numbers == pytest.approx(expected[key], rel=1e-12)
+        assert line.counted == (60 if population == "all" else 59)
+
+
+def test_optimality_is_against_the_best_of_every_attack_of_the_folder():
+    # the second attack minimises l1, yet its l2 is the best known on the first sample
+    first = cell(attack="ALMA ℓ2 100")
+    other = cell(attack="ALMA ℓ1 100", minimises="l1", column="l1")
+    frame = rows(other, [9.0, 9.0, INF]).with_columns(l2=pl.Series([1.0, 5.0, INF]))
+    shown = report.of(stored((first, [2.0, 3.0, 4.0]), (other, frame)))
+    assert shown.rows.filter(pl.col("entry") == 0)["best"].to_list() == [1.0, 3.0, 4.0]
+    expected = metrics.local_optimality(np.array([2.0, 3.0, 4.0]), np.array([1.0, 3.0, 4.0]))
+    assert shown.lines[0].optimality == pytest.approx(expected)
+    assert shown.lines[0].optimality == pytest.approx(1 - 1 / (12 - 8))
+
+
+def test_other_goals_other_weights_and_custom_distances_have_envelopes_of_their_own():
+    custom = cell(attack="ALMA mine 100", minimises="mine", column="distance")
+    aimed = cell(attack="ALMA aimed 100", goal="target 3")
+    copy = cell(attack="ALMA copy 100", model_hash="0" * 64)
+    usual = cell(attack="ALMA ℓ2 100")
+    shown = report.of(stored((usual, [2.0, 2.0]), (custom, [1.0, 3.0]), (aimed, [0.5, 4.0]), (copy, [0.1, 5.0])))
+    best = {part["entry"][0]: part["best"].to_list() for part in shown.rows.partition_by("entry")}
+    # the custom attack's measured l2 is twice its distance by hand
+    assert best == {0: [2.0, 2.0], 1: [1.0, 3.0], 2: [0.5, 4.0], 3: [0.1, 5.0]}
+    assert [group.title.partition(", ")[2] for group in shown.groups] == ["ℓ2", "mine", "ℓ2, target 3"]
+
+
+def test_the_envelope_says_who_reached_each_best_distance():
+    folder = by_hand.paper_like(40)
+    shown = report.of(folder)
+    best: dict[tuple[str, str, str], tuple[float, str]] = {}
+    for row in shown.rows.join(shown.cells, on="entry", maintain_order="left").iter_rows(named=True):
+        for name in MEASURED:
+            value = 0.0 if row["status"] == "already adversarial" else row[name] if row["success"] else INF
+            key = (row["model"], row["content"], name)
+            if value < best.get(key, (INF, ""))[0]:
+                best[key] = (value, row["attack"])
+    found = scored.envelope(shown.rows, shown.cells)
+    assert {
+        (row["model"], row["content"], row["distance"]): (row["best"], row["attack"])
+        for row in found.iter_rows(named=True)
+    } == best
+
+
+def test_an_incomplete_cell_is_marked_and_failed_samples_are_counted():
+    shown = report.of(by_hand.nasty())
+    lost = shown.lines[2]
+    assert (lost.done, lost.errors, lost.counted, lost.complete) == (0, 3, 0, False)
+    assert math.isnan(lost.median)
+    row = shown.tables[0].blocks[1].rows[0]
+    assert [value.text for value in row] == [
+        "ALMA ℓ2 100 †",
+        "–",
+        "–",
+        "–",
+        "–",
+        "–",
+        "–",
+        "0 of 3 done, 3 failed",
+    ]
+    assert any(note.startswith("† Not all samples") for note in shown.tables[0].notes)
+
+
+def test_samples_that_were_not_asked_for_do_not_count():
+    folder = stored((cell(), [1.0, 2.0, 3.0, INF]))
+    asked = folder.planned[0].model_copy(update={"samples": (1, 2)})
+    line = line_of(replace(folder, planned=(asked,)))
+    assert line.distances.tolist() == [2.0, 3.0]
+    assert line.complete
+
+
+def test_a_cell_keeps_its_rows_when_the_name_of_its_data_changes():
+    folder = stored((cell(), [1.0, 2.0]))
+    moved = folder.planned[0].cell.model_copy(update={"data": "npz:/elsewhere/images.npz"})
+    planned = folder.planned[0].model_copy(update={"cell": moved, "data": moved.data})
+    assert line_of(replace(folder, planned=(planned,))).done == 2
+
+
+def test_one_attack_on_two_data_sets_is_told_apart_by_the_data():
+    one, other = cell(), cell(data="npz:/data/other.npz")
+    assert one.id == other.id
+    shown = report.of(stored((one, [1.0, 2.0]), (other, rows(other, [5.0, 6.0, 7.0]))))
+    assert [line.distances.tolist() for line in shown.lines.values()] == [[1.0, 2.0], [5.0, 6.0, 7.0]]
+
+
+def test_a_distance_that_was_not_measured_is_a_failure_and_said():
+    of = cell(attack="LPA 40", minimises="lpips", column="lpips")
+    folder = stored((of, rows(of, [0.1, 0.2, 0.3]).with_columns(lpips=pl.Series([0.1, None, 0.3]))))
+    assert line_of(folder).distances.tolist() == [0.1, 0.3, INF]
+    shown = report.of(folder)
+    issues = bench.page.findings.of(folder, shown.rows, shown.groups)
+    assert [(issue.check, issue.severity) for issue in issues] == [("missing distances", "problem")]
+    assert "found 1 adversarials" in issues[0].seen[0][1]
+
+
+def test_more_steps_that_make_it_worse_are_found_in_the_rows():
+    few, many = cell(attack="FMN ℓ2 100"), cell(attack="FMN ℓ2 1000")
+    folder = stored((few, np.linspace(1, 2, 20)), (many, np.linspace(2, 4, 20)))
+    shown = report.of(folder)
+    issues = bench.page.findings.of(folder, shown.rows, shown.groups)
+    assert [issue.check for issue in issues] == ["more steps"]
+    assert "from FMN ℓ2 100 to FMN ℓ2 1000" in issues[0].seen[0][1]
+    fine = stored((few, np.linspace(2, 4, 20)), (many, np.linspace(1, 2, 20)))
+    assert bench.page.findings.of(fine, report.of(fine).rows, report.of(fine).groups) == ()
+
+
+# the tables
+
+
+def test_the_best_median_is_bold_and_the_papers_numbers_stand_beside():
+    folder = by_hand.paper_like(50)
+    shown = report.of(folder)
+    table = next(table for table in shown.tables if table.slug == "cifar-10-lpips")
+    assert [f"{column.over} {column.head}".strip() for column in table.columns][:8] == [
+        "Attack",
+        "ASR (%) ours",
+        "ASR (%) paper",
+        "Median LPIPS ×10⁻² ours",
+        "Median LPIPS ×10⁻² paper",
+        "Median LPIPS ×10⁻² ratio",
+        "forwards / backwards ours",
+        "forwards / backwards paper",
+    ]
+    block = table.blocks[1]
+    assert block.model == "WRN 28-10 Carmon et al."
+    row = block.rows[2]
+    line = next(
+        line
+        for line in shown.lines.values()
+        if (line.entry.cell.model, line.entry.cell.attack) == (block.model, "ALMA LPIPS 1000")
+    )
+    assert [row[place].text for place in (2, 4, 7)] == ["100.0", "1.01", f"1{THIN}000 / 1{THIN}000"]
+    assert row[5].text == f"{line.median / 0.0101:.2f}"
+    for block in table.blocks:
+        medians = [row[3] for row in block.rows]
+        assert [value.best for value in medians] == [
+            value.text == min(medians, key=lambda other: other.order).text for value in medians
+        ]
+
+
+def test_the_papers_numbers_stand_beside_its_own_scale_only():
+    found = cell(
+        model="WRN 28-10",
+        attack="ALMA CIEDE2000 100",
+        paper="cifar10",
+        minimises="ciede2000",
+        column="ciede2000",
+    )
+    for column, beside in (("ciede2000", False), ("ciede2000_paper", True)):
+        shown = report.of(stored((found.model_copy(update={"column": column}), [1.0, 2.0])))
+        assert ("paper" in [column.head for column in shown.tables[0].columns]) is beside
+
+
+def test_means_over_models_are_geometric_and_beside_the_papers():
+    shown = report.of(by_hand.paper_like(50))
+    table = next(table for table in shown.tables if table.slug == "cifar-10-l2-overall")
+    row = next(row for row in table.blocks[0].rows if row[0].text == "ALMA ℓ2 1000")
+    ours = [
+        line
+        for line in shown.lines.values()
+        if line.entry.cell.attack == "ALMA ℓ2 1000" and line.entry.cell.column == "l2"
+    ]
+    mean = math.prod(line.median for line in ours) ** (1 / 3)
+    theirs = [row.median for row in paper.rows(7) if row.attack == "ALMA ℓ2 1000"]
+    assert len(ours) == len(theirs) == 3
+    assert row[4].order == pytest.approx(mean)
+    assert row[5].text == f"{math.prod(theirs) ** (1 / 3):.2f}"
+    assert row[6].order == pytest.approx(mean / math.prod(theirs) ** (1 / 3))
+    assert row[-1].order == pytest.approx(statistics.mean(line.optimality for line in ours))
+
+
+def test_a_median_of_infinity_makes_the_mean_undefined():
+    one, other = cell(model="A"), cell(model="B")
+    shown = report.of(stored((one, [1.0, 2.0, 3.0]), (other, [1.0, INF, INF])))
+    assert shown.tables[0].blocks[1].rows[0][2] == Value("–", INF)
+    assert shown.tables[1].blocks[0].rows[0][3].text == "–"
+
+
+def test_means_over_fewer_models_are_said_to_be():
+    parts = [(cell(model=model), [1.0, 2.0]) for model in "AB"] + [(cell(model="A", attack="DDN 100"), [0.1, 0.2])]
+    overall = report.of(stored(*parts)).tables[1]
+    assert [(row[0].text, row[1].text, row[3].best) for row in overall.blocks[0].rows] == [
+        ("ALMA ℓ2 100", "2", True),
+        ("DDN 100", "1", False),
+    ]
+    assert "Means over different models do not compare." in overall.notes
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [([5.3, 147], 2), ([0.0912, 1], 4), ([INF, 0.0], 2), ([1e-9], 6), ([0.5, 0.9], 3), ([], 2)],
+)
+def test_decimals_show_three_digits_of_the_smallest(values: list[float], places: int):
+    assert decimals(values) == places
+
+
+def test_numbers_are_printed_as_in_the_paper():
+    assert number(13082.4, 0).text == f"13{THIN}082"
+    assert number(INF, 2).text == number(math.nan, 2).text == "–"
+    assert number(1e-9, 3).text == "1.0e-09"
+    assert number(0.0, 2).text == "0.00"
+
+
+def test_everything_is_the_same_bytes_every_time(tmp_path: Path):
+    attacks = ("FMN ℓ2 100", "FMN ℓ2 1000")
+    folder = by_hand.merged(draw(["A", "B"], attacks, 30), draw(["A"], ("ALMA SSIM 100",), 30, "ssim"))
+    shuffled = replace(folder, rows=folder.rows.sample(fraction=1, shuffle=True, seed=1))
+    for place, of in (("one", folder), ("two", shuffled)):
+        bench.write(tmp_path / place, of)
+    written = sorted(path.name for path in (tmp_path / "one/report").iterdir())
+    curves = [
+        f"curves-cifar10-test-1000-npz-{name}.{kind}" for name in ("l2", "ssim") for kind in ("pdf", "png", "svg")
+    ]
+    assert written == [*curves, "envelope.parquet", "index.html", "results.parquet", "tables.md", "tables.tex"]
+    for name in written:
+        assert (tmp_path / "one/report" / name).read_bytes() == (tmp_path / "two/report" / name).read_bytes(), name
+
+
+def test_markdown_prints_every_number_of_the_tables():
+    shown = report.of(by_hand.paper_like(30))
+    text = markdown.document("A suite", ["lead"], shown.tables)
+    header, rule, *body = markdown.written(shown.tables[0]).splitlines()
+    assert header.startswith("| Model | Attack | ASR (%) ours | ASR (%) paper | Median ℓ1 ours |")
+    assert len(body) == 18
+    width = header.count("|")
+    assert all(line.count("|") == width for line in (rule, *body))
+    cells = [entry.strip(" *") for entry in body[0].split("|")[1:-1]]
+    assert cells == ["WRN 28-10", *(value.text for value in shown.tables[0].blocks[0].rows[0])]
+    assert text.count("\n## ") == 10
+
+
+def test_markdown_escapes_every_name():
+    text = markdown.document(NASTY, [], report.of(by_hand.nasty()).tables)
+    assert "<" not in text
+    assert "\u2028" not in text
+    inner = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in inner[:5]}) == 1
+
+
+def test_latex_is_balanced_and_escaped():
+    text = latex.document([NASTY], [*report.of(by_hand.nasty()).tables, *report.of(by_hand.paper_like(20)).tables])
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    bare = re.sub(r"\\[\\{}$%&#_]", "", body.replace(r"\ifdim\width>\linewidth", ""))
+    assert bare.count("{") == bare.count("}")
+    assert bare.count("$") % 2 == 0
+    assert not re.search(r"[<>|\"#]", bare)
+    assert all(ord(character) < 0x180 for character in body)
+    for kind in ("table", "tabular"):
+        assert body.count(rf"\begin{{{kind}}}") == body.count(rf"\end{{{kind}}}") == 12
+    for tabular in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", body, re.DOTALL):
+        for line in tabular[1].splitlines():
+            if line.endswith("\\\\") and "multicolumn" not in line:
+                assert len(re.findall(r"(?<!\\)&", line)) == len(tabular[0]) - 1, line
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("ALMA ℓ2 9×1000", r"ALMA $\ell_{2}$ 9$\times$1000"),
+        ("ℓ∞", r"$\ell_{\infty}$"),
+        ("FAB^T 50%", r"FAB$^{\mathrm{T}}$ 50\%"),
+        ("a_b|c ×10⁻⁴", r"a\_b\textbar{}c $\times$$10^{-4}$"),
+        (f"σ-zero – 1{THIN}000\n中", r"$\sigma$-zero -- 1\,000 \texttt{U+4E2D}"),
+        ("Rony, Jérôme", "Rony, Jérôme"),
+    ],
+)
+def test_latex_writes_the_fields_symbols(text: str, written: str):
+    assert latex.escape(text) == written
+
+
+def test_the_stored_rows_give_the_tables_to_anyone(tmp_path: Path):
+    folder = by_hand.paper_like(30)
+    page = page_of(tmp_path, folder)
+    recipe = re.search(r"<pre[^>]*>(import polars.*?)</pre>", page, re.DOTALL)
+    assert recipe
+    code = (
+        recipe[1].replace('"results.parquet"', repr(str(tmp_path / "report/results.parquet"))).replace("&gt;", ">")
+    )
+    code = code.replace("&#34;", '"').replace("rows.group_by", "found = rows.group_by")
+    scope: dict[str, object] = {}
+    exec(code, scope)  # noqa: S102 (the recipe that the page prints)
+    expected = plain_statistics(folder, correct=False)
+    for row in scope["found"].iter_rows(named=True):
+        key = (row["compared_by"], row["model"], row["attack"])
+        numbers = (row["asr"], row["median"], row["forwards"], row["backwards"])
+        assert numbers == pytest.approx([expected[key][k] for k in (0, 1, 3, 4)])
+
+
+# names
+
+
+def test_titles_of_data_never_collide():
+    specs = ["npz:/a/one.npz", "npz:/b/one.npz", "npz:/b/two.npz", "demo", "folder:/x/y?size=224"]
+    titles = names.titles([cell(data=spec) for spec in specs])
+    assert list(titles.values()) == ["npz:/a/one.npz", "npz:/b/one.npz", "two.npz", "demo", "y?size=224"]
+    assert names.slugs(["ℓ2 A", "l2-a", "中"]) == ["l2-a", "l2-a-2", "unnamed"]
+    assert (names.symbol("linf"), names.symbol("lpips[demo,none]"), names.symbol("mine")) == (
+        "ℓ∞",
+        "LPIPS[demo,none]",
+        "mine",
+    )
+
+
+def test_an_attack_has_one_colour_and_its_reduced_budget_is_dotted():
+    attacks = ("FAB ℓ2 100", "FAB^T ℓ2 100", "FMN ℓ2 100", "FMN ℓ2 1000")
+    one = draw(["A", "B"], attacks, 10)
+    found = groups.of(by_hand.merged(one, draw(["A"], ("FMN ℓ1 1000",), 10, "l1")))
+    styles = palette.styles(found)
+    of = defaultdict(set)
+    for group in found:
+        for entry in group.entries:
+            of[entry.cell.attack].add((styles[entry.number].colour, styles[entry.number].dash))
+    assert all(len(looks) == 1 for looks in of.values())
+    looks = {attack: next(iter(looks)) for attack, looks in of.items()}
+    assert looks["FMN ℓ2 100"] == (looks["FMN ℓ2 1000"][0], "dot")
+    assert looks["FMN ℓ2 1000"] == looks["FMN ℓ1 1000"]
+    assert looks["FMN ℓ2 1000"][1] == "solid"
+    assert len({colour for colour, _ in looks.values()}) == 3
+
+
+def test_twenty_attacks_look_different():
+    attacks = [f"A{letter} ℓ2 {steps}" for letter in "abcdefghijklmno" for steps in (100, 1000)]
+    styles = palette.styles(groups.of(draw(["A"], attacks, 10)))
+    full = [style for number, style in styles.items() if number % 2]
+    assert len({(style.colour, style.dash) for style in full}) == 15
+    assert all(style.dash == "dot" for number, style in styles.items() if number % 2 == 0)
+
+
+# curves
+
+
+@given(st.lists(st.integers(0, 400) | st.just(INF), min_size=1, max_size=300), st.integers(2, 50))
+def test_a_thinned_curve_is_nearly_the_whole(values: list[float], most: int):
+    at, robust = metrics.robust_accuracy(np.array(values, dtype=np.float64))
+    fewer, level = accuracy.thinned(at, robust, most)
+    assert len(fewer) <= most
+    assert set(fewer) <= set(at)
+    thin = level[np.searchsorted(fewer, at, side="right") - 1]
+    assert (np.abs(thin - robust) <= 1 / (most - 1) + 1e-12).all()
+    if len(at) <= most:
+        assert fewer.tolist() == at.tolist()
+
+
+def test_curves_of_a_panel_are_the_robust_accuracy():
+    folder = by_hand.paper_like(40)
+    shown = report.of(folder)
+    panel = accuracy.panel(shown.groups[4], shown.lines, shown.styles, 1000)
+    assert panel.x_title == "LPIPS ×10⁻² distance ε"
+    trace = panel.figures[2].traces[1]
+    line = shown.lines[shown.groups[4].entries[7].number]
+    assert (panel.legend[trace.key].name, panel.figures[2].model) == (
+        line.entry.cell.attack,
+        line.entry.cell.model,
+    )
+    for epsilon in (0.0, 0.7, 1.9, 4.2):
+        level = [y for x, y in zip(trace.x, trace.y, strict=True) if x <= epsilon][-1]
+        assert level == pytest.approx(100 * np.mean(line.distances / 0.01 > epsilon), abs=1e-3)
+
+
+def test_the_axis_shows_the_better_half_of_the_attacks():
+    usual, far = np.linspace(0.1, 1, 50), np.linspace(10, 1000, 50)
+    assert 0.9 < accuracy.visible([usual, far]) < 1.2
+    assert accuracy.visible([np.zeros(3), np.array([])]) == 1.0
+
+
+def test_the_figure_for_print_draws_the_same_curves():
+    shown = report.of(by_hand.paper_like(40))
+    panel = accuracy.panel(shown.groups[1], shown.lines, shown.styles, 1000)
+    figure = drawn.draw(panel)
+    assert [axes.get_title() for axes in figure.axes] == [f.model for f in panel.figures]
+    for axes, wanted in zip(figure.axes, panel.figures, strict=True):
+        for line, trace in zip(axes.get_lines(), wanted.traces, strict=True):
+            assert np.array_equal(line.get_xdata(), trace.x)
+            assert np.array_equal(line.get_ydata(), trace.y)
+            assert line.get_drawstyle() == "steps-post"
+            assert line.get_color() == palette.LIGHT[panel.legend[trace.key].colour]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(labels) == sorted(label.name.replace("ℓ2", r"$\ell_{2}$") for label in panel.legend)
+
+
+def test_convergence_is_drawn_where_traces_were_kept(tmp_path: Path):
+    folder = by_hand.paper_like(20)
+    shown = report.of(folder)
+    panels = bench.page.convergence.of(folder, shown.groups, shown.styles, None)
+    assert [panel.slug for panel in panels] == ["cifar-10-l2-convergence"]
+    spent, best = folder.traces(cell("WRN 28-10", "ALMA ℓ2 100").id)
+    trace = panels[0].figures[0].traces[0]
+    assert min(trace.x) == 11  # no median before the sixth query
+    assert trace.y[-1] == pytest.approx(best[-1].median().item(), rel=1e-4)
+    for x, y in zip(trace.x, trace.y, strict=True):
+        assert y == pytest.approx(best[spent[:, 0] == x].median().item(), rel=1e-4)
+
+
+# the gallery
+
+
+def test_the_gallery_shows_easy_typical_and_hard_samples_of_each_model():
+    folder = by_hand.paper_like(60)
+    shown = report.of(folder)
+    chosen = selection.choose(shown.rows, shown.cells)
+    assert list(chosen) == [(folder.cells[0].data, model) for model in shown.groups[0].models]
+    for samples in chosen.values():
+        # the distances drawn by hand grow with the sample's number
+        assert samples["easy"] < samples["typical"] < samples["hard"]
+        assert samples["easy"] >= 1  # sample 0 was wrong from the start
+    gallery = showcase.of(folder, shown.rows, shown.cells, shown.groups)
+    assert [[strip.kind for strip in found.strips] for found in gallery] == [["easy", "typical", "hard"]] * 3
+    cards = gallery[0].strips[0].cards
+    assert len(cards) == selection.MOST
+    sample = gallery[0].strips[0].sample
+    best = shown.rows.join(shown.cells, on="entry").filter(
+        (pl.col("model") == "WRN 28-10") & (pl.col("sample") == sample) & (pl.col("compared_by") == "l1")
+    )
+    assert cards[0].attack == best.sort("value")["attack"][0]
+
+
+def test_the_colour_map_is_that_of_ciede2000_on_the_correct_scale():
+    folder = by_hand.paper_like(10)
+    shown = report.of(folder)
+    strip = showcase.of(folder, shown.rows, shown.cells, shown.groups)[0].strips[0]
+    card = strip.cards[0]
+    of = next(found for found in folder.cells if (found.model, found.attack) == ("WRN 28-10", card.attack))
+    found = Shelf().pictures(of.id, [strip.sample])
+    images = [image[0].double().numpy().transpose(1, 2, 0) for image in (found.originals, found.adversarials)]
+    expected = color.deltaE_ciede2000(*map(color.rgb2lab, images))
+    assert card.colours is not None
+    assert float(card.colours[1]) == pytest.approx(expected.max(), rel=5e-3)
+    coloured = pictures.heat(torch.from_numpy(expected))
+    assert coloured.shape == (3, 32, 32)
+    assert coloured.sum(dim=0).numpy().argmax() == expected.argmax()
+    assert pictures.heat(torch.zeros(2, 2)).amax() < 0.02
+    assert (
+        pictures.compact_uri(pictures.heat(CIEDE2000().map(found.adversarials, found.originals)[0]))
+        == card.colours[0]
+    )
+
+
+def test_pictures_stay_within_their_bytes_and_other_tensors_are_not_shown():
+    folder = by_hand.paper_like(20)
+    large = replace(folder, pictures=Shelf(side=224).pictures)
+    shown = report.of(large)
+    gallery = showcase.of(large, shown.rows, shown.cells, shown.groups)
+    sizes = [
+        len(strip.original) + sum(card.bytes for card in strip.cards)
+        for found in gallery
+        for strip in found.strips
+    ]
+    assert 0 < sum(sizes) <= showcase.BYTES
+    assert not any(found.pixelated for found in gallery)
+    assert len(gallery) == 3  # every model before a second sample of one
+    none = replace(folder, pictures=by_hand.NO_PICTURES)
+    assert showcase.of(none, shown.rows, shown.cells, shown.groups) == ()
+
+
+# the page
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_is_one_file_that_escapes_every_name(tmp_path: Path):
+    page = page_of(tmp_path, by_hand.nasty())
+    parser = Tags()
+    parser.feed(page)
+    scripts = [facts for tag, facts in parser.tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "panels"}, {}, {}]
+    assert page.count("</script>") == 3
+    for tag, facts in parser.tags:
+        for name in ("src", "href"):
+            address = facts.get(name) or "#"
+            assert address.startswith(("data:", "#")) or address.endswith((".md", ".tex", ".parquet")), (
+                tag,
+                address,
+            )
+    ids = [facts["id"] for _, facts in parser.tags if "id" in facts]
+    assert len(ids) == len(set(ids))
+    data = re.search(r'id="panels">(.*?)</script>', page, re.DOTALL)
+    assert data
+    assert "\u2028" not in data[1]
+    assert json.loads(data[1])[0]["legend"][0]["name"] == NASTY
+    assert page.index("randomness") < page.index("probabilities")  # problems first
+    assert "Not all samples are done" in page
+
+
+@pytest.mark.parametrize("samples", [(), (0, 1)])
+def test_a_folder_without_results_has_a_page(tmp_path: Path, samples: tuple[int, ...]):
+    folder = stored((cell(), []))
+    planned = folder.planned[0].model_copy(update={"samples": samples})
+    page = page_of(tmp_path, replace(folder, planned=(planned,)))
+    assert "No attack has a finite median yet" in page
+
+
+def test_the_page_says_which_population_was_used(tmp_path: Path):
+    folder = by_hand.paper_like(20)
+    assert "Statistics are over all samples" in page_of(tmp_path, folder)
+    assert "that the model classifies correctly" in page_of(tmp_path, folder, population="correct")
+
+
+def test_an_unknown_format_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="formats must be among html, md"):
+        bench.write(tmp_path, by_hand.nasty(), formats=("docx",))
+
+
+def test_a_page_of_twenty_attacks_on_a_thousand_samples_is_light(tmp_path: Path):
+    attacks = [f"{name} ℓ2 {steps}" for name in "ABCDEFGHIJ" for steps in (100, 1000)]
+    page = page_of(tmp_path, draw(["A network", "Another"], attacks, 1000))
+    assert 5_000_000 < len(page.encode()) < 10_000_000
+
+
+def test_a_damaged_shard_leaves_its_pictures_out(tmp_path: Path):
+    def damaged(of: str, samples: object) -> object:
+        raise bench.showcase.DamagedError("tensors.safetensors was altered")
+
+    assert "Gallery</h2>" not in page_of(tmp_path, replace(by_hand.paper_like(10), pictures=damaged))
+
+
+# the browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    models = by_hand.PAPER_MODELS
+    attacks = [f"{name} ℓ2 {steps}" for name in ("DDN", "FMN", "ALMA") for steps in (100, 1000)]
+    shelf = Shelf(traced=frozenset(cell(model, "ALMA ℓ2 100").id for model in models))
+    folder = draw(models, [*attacks, "FAB ℓ2 100"], 60, shelf=shelf, paper="cifar10")
+    return bench.write(tmp_path_factory.mktemp("folder"), folder, formats=("html",))
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+def test_every_figure_is_drawn_without_an_error(browser: object, written: Path, width: int, scheme: str):
+    with opened(browser, written, width, scheme) as tab:
+        count = tab.evaluate("document.querySelectorAll('.plot').length")
+        assert tab.evaluate("document.querySelectorAll('.plot .main-svg').length") < count  # lazily
+        tab.evaluate("dispatchEvent(new Event('beforeprint'))")  # printing draws all
+        tab.wait_for_function(
+            f"document.querySelectorAll('.plot svg.main-svg .xaxislayer-above').length >= {count}"
+        )
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        assert tab.problems == []
+        assert tab.requests == [written.as_uri()]
+
+
+@needs_browser
+def test_a_click_in_the_legend_hides_the_attack_for_every_model(browser: object, written: Path):
+    plots = "[...document.querySelectorAll('.plot[data-panel=cifar-10-l2]')]"
+    shown = f"{plots}.map(p => p.querySelectorAll('.trace').length)"
+    with opened(browser, written) as tab:
+        tab.evaluate("document.querySelector('.legend[data-panel=cifar-10-l2]').scrollIntoView()")
+        tab.wait_for_function(f"{shown}.join() === '7,7,7'")
+        button = tab.locator(".legend[data-panel=cifar-10-l2] button", has_text="DDN ℓ2 1000")
+        button.click()
+        tab.wait_for_function(f"{shown}.join() === '6,6,6'")
+        assert button.get_attribute("aria-pressed") == "false"
+        names_shown = "p => p.data.filter(t => t.visible).map(t => t.name)"
+        drawn_names = tab.locator(".plot[data-panel=cifar-10-l2]").first.evaluate(names_shown)
+        assert "DDN ℓ2 1000" not in drawn_names
+        assert len(drawn_names) == 6
+        button.press("Enter")
+        tab.wait_for_function(f"{shown}.join() === '7,7,7'")
+        button.dblclick()
+        tab.wait_for_function(f"{shown}.join() === '1,1,1'")
+        assert tab.problems == []
+
+
+@needs_browser
+def test_a_table_sorts_within_its_models(browser: object, written: Path):
+    rows_now = """() => [...document.querySelector('table.results').tBodies].map(body => [
+        body.querySelector('th').textContent, body.rows[0].firstElementChild.tagName,
+        [...body.rows].map(row => row.querySelector('td[data-c="3"]').dataset.v)])"""
+    with opened(browser, written) as tab:
+        before = tab.evaluate(rows_now)
+        button = tab.locator("table.results").first.locator("th button[data-c='3']")
+        for order, expected in (("ascending", False), ("descending", True)):
+            button.press("Enter")
+            after = tab.evaluate(rows_now)
+            assert [(name, tag) for name, tag, _ in after] == [(name, "TH") for name, _, _ in before]
+            for (_, _, was), (_, _, now) in zip(before, after, strict=True):
+                assert now == sorted(was, key=float, reverse=expected)
+            assert button.locator("..").get_attribute("aria-sort") == order
+        assert tab.problems == []
+
+
+@needs_browser
+def test_nasty_names_do_nothing(browser: object, tmp_path: Path):
+    path = bench.write(tmp_path, by_hand.nasty(), formats=("html",))
+    with opened(browser, path, 360) as tab:
+        tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+        tab.wait_for_function("document.querySelectorAll('.plot .trace').length >= 2")
+        assert tab.title() == f"{NASTY} · minadv"
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        assert tab.problems == []
+
+
+@needs_browser
+def test_a_change_of_colours_is_followed(browser: object, written: Path):
+    colour = "p => p.layout.font.color"
+    with opened(browser, written) as tab:
+        first = tab.locator(".plot").first
+        first.scroll_into_view_if_needed()
+        tab.wait_for_function("document.querySelector('.plot .trace')")
+        light = first.evaluate(colour)
+        tab.emulate_media(color_scheme="dark")
+        tab.wait_for_function(f"document.querySelector('.plot').layout.font.color !== '{light}'")
+        assert tab.problems == []
+
+
+def test_columns_share_heads_from_left_to_right():
+    columns = (Column("", "a"), Column("x", "b"), Column("x", "c"), Column("", "d"))
+    table = Table("t", "t", columns, (Block("", ()),))
+    assert table.heads == (("", 1), ("x", 2), ("", 1))
+    assert not table.grouped
