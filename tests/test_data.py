@@ -327,12 +327,12 @@ class _Runs:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"images": _Runs(), "labels": torch.zeros(1, dtype=torch.int64)}, "more than tensors"),
+        ({"images": _Runs(), "labels": torch.arange(1)}, "more than tensors"),
         ([torch.zeros(2)], "holds a list"),
         ({"pictures": torch.zeros(2)}, "has ['pictures']"),
-        ({"images": torch.zeros(2, 3, 4, 4), "labels": torch.zeros(3, dtype=torch.int64)}, "needed are 2 integers"),
-        ({"images": torch.zeros(2, 5, 4, 4), "labels": torch.zeros(2, dtype=torch.int64)}, "have the shape"),
-        ({"images": torch.full((2, 3, 4, 4), 7.0), "labels": torch.zeros(2, dtype=torch.int64)}, "in [0, 1]"),
+        ({"images": torch.zeros(2, 3, 4, 4), "labels": torch.arange(3)}, "needed are 2 integers"),
+        ({"images": torch.zeros(2, 5, 4, 4), "labels": torch.arange(2)}, "have the shape"),
+        ({"images": torch.full((2, 3, 4, 4), 7.0), "labels": torch.arange(2)}, "in [0, 1]"),
         ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([-1])}, "go down to -1"),
     ],
 )

@@ -110,7 +110,7 @@ class Local:
             seconds=seconds,
         )
         said = tuple(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))
-        when = started.isoformat(timespec="seconds")
+        when = started.isoformat(timespec="milliseconds")
         return Finished(shard, table, originals, result.adversarials, result.trace, seconds, when, said)
 
     def _loaded(self, spec: str) -> nn.Module:

@@ -44,8 +44,9 @@ def of_samples(images: Tensor) -> list[str]:
     return [digest(f"{image.dtype}{image.shape}", image.tobytes()) for image in array]
 
 
+@lru_cache(maxsize=1)
 def of_data(data: Data) -> str:
-    """Hash what tells a data set from others: its labels, classes and first images. Samples have their own hash."""
+    """Hash what tells a data set from others: labels, classes and first images. Samples have their own hash."""
     first = data.batch(range(min(FIRST, len(data))))[0]
     return digest(*data.classes, data.labels.numpy().tobytes(), *of_samples(first))
 

@@ -101,7 +101,6 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
     planned: list[Planned] = []
     jobs: list[Job] = []
     contents: dict[int, str] = {}
-    data_hash = fingerprints.of_data(data)
     for entry, found in pairs:
         if not found:
             continue
@@ -125,8 +124,7 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
                 continue
             if suite.target is not None:
                 attack.check_targeted()
-            identity = fingerprints.digest(model_hash, fingerprints.of_attack(attack), data_hash, _goal(suite))
-            cell = _cell(entry, row, attack, identity, model_hash, suite, data, population)
+            cell = _cell(entry, row, attack, model_hash, suite, data, population)
             planned.append(
                 Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers), data=suite.data)
             )
@@ -247,7 +245,7 @@ def _cell(
     goal = "untargeted" if suite.target is None else f"target {suite.target}"
     minimises = resolve(attack.distance).name
     return Cell(
-        id=fingerprints.digest(model_hash, fingerprints.of_attack(attack), goal),
+        id=fingerprints.digest(model_hash, fingerprints.of_attack(attack), fingerprints.of_data(data), goal),
         model=entry.label,
         attack=row.label,
         model_spec=entry.spec,

@@ -58,7 +58,7 @@ class Cell(Record):
 
     Attributes:
         id: hash of everything that decides a sample's numbers: the model's weights, the attack's class,
-            hyper-parameters and code, and the goal. Names are not part of it.
+            hyper-parameters and code, the data set and the goal. Names are not part of it.
         model, attack: what tables call them, e.g. "RN-50" and "ALMA ℓ2 100".
         model_spec, model_hash: as given to `minadv.models.load`, and the content's SHA-256.
         family: the attack's name in the registry, e.g. "alma".

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import polars as pl
 import torch
 
-from minadv.bench import reading
+from minadv.bench import finished as shelf
 from minadv.bench.executor import Executor, Failed, Finished
 from minadv.bench.planning import Job, Planning, Sample, Shard, shards
 from minadv.bench.records import Failure, ShardRecord
@@ -101,7 +101,7 @@ class Run:
 
     def _finished(self) -> dict[str, frozenset[Sample]]:
         """Find each cell's finished samples, reading every byte of what this run builds on."""
-        found, damaged = reading.records(self.store)
+        found, damaged = shelf.records(self.store)
         size, jobs = self.planning.shard_size, {job.cell.id: job for job in self.planning.jobs}
         rows: dict[str, list[pl.DataFrame]] = {cell: [] for cell in jobs}
         samples: dict[str, set[Sample]] = {cell: set() for cell in jobs}
@@ -110,7 +110,7 @@ class Run:
                 continue
             try:
                 self.store.verify(record.id)
-                rows[record.cell].append(reading.rows_of(self.store, record))
+                rows[record.cell].append(shelf.rows_of(self.store, record))
                 samples[record.cell] |= set(record.samples)
             except DamagedError as error:
                 damaged.append((record.id, str(error)))
@@ -121,7 +121,8 @@ class Run:
         for cell, job in jobs.items():
             self._counts["before"] += sum(samples[cell].issuperset(shard.samples) for shard in shards(job, size))
             asked = pl.DataFrame(job.samples, schema=["sample", "content", "label"], orient="row")
-            self.view.begin(job, reading.joined(rows[cell]).join(asked, on=asked.columns, how="semi"))
+            frames = [frame.join(asked, on=asked.columns, how="semi") for frame in rows[cell]]
+            self.view.begin(job, shelf.joined(frames))
         return {cell: frozenset(of) for cell, of in samples.items()}
 
     def _missing(self, done: dict[str, frozenset[Sample]]) -> Iterator[Shard]:
@@ -148,7 +149,7 @@ class Run:
             elif self.store.intact(shard.id):  # finished by another process since we looked
                 claim.release()
                 self._counts["before"] += 1
-                self.view.finished(shard.job, reading.rows_of(self.store, self.store.record(shard.id)))
+                self.view.finished(shard.job, shelf.rows_of(self.store, self.store.record(shard.id)))
             else:
                 self._claims[shard.id] = claim
                 yield shard
@@ -180,7 +181,7 @@ class Run:
                 "samples": numbers,
             }
         rows = finished.rows.with_columns(pl.lit(shard.id).alias("shard"))
-        self.store.write_shard(record, reading.ordered(rows), tensors)
+        self.store.write_shard(record, shelf.ordered(rows), tensors)
         self._counts["computed"] += 1
         self.view.finished(shard.job, rows)
 

@@ -173,7 +173,12 @@ class Store:
 
     def _write_plan(self, plan: Plan, old: Sequence[Planned], new: Sequence[Planned]) -> None:
         asked = {planned.name for planned in new}
-        kept = [planned for planned in old if planned.name not in asked]
+        cells = {planned.cell.id for planned in new if planned.cell is not None}  # under whatever name
+        kept = [
+            planned
+            for planned in old
+            if planned.name not in asked and (planned.cell is None or planned.cell.id not in cells)
+        ]
         merged = plan.model_copy(update={"planned": (*kept, *new)})
         files.write_text(self.folder / PLAN, merged.model_dump_json())
 
@@ -241,13 +246,17 @@ class Store:
                 raise DamagedError(f"{folder}: {name} {what}")
         return record
 
+    def path(self, record: ShardRecord, name: str) -> Path:
+        """Where a file of a shard is."""
+        return self.folder / SHARDS / record.id / name
+
     def bytes_of(self, record: ShardRecord, name: str) -> bytes:
         """Read a file of a shard.
 
         Raises:
             DamagedError: when it is not what was written.
         """
-        path = self.folder / SHARDS / record.id / name
+        path = self.path(record, name)
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Data sets in files that torch saved: a dictionary of `images` and `labels`. Only tensors are read, nothing runs."""
+"""Data sets in files that torch saved: a dictionary of `images` and `labels`. Nothing in them is run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,13 +24,7 @@ def load(path: Path) -> Data:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; pt: needs the path of {NEEDED}")
-    content: Any = unpickled(path)
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}; pt: needs {NEEDED}")
-    parts = cast("Mapping[str, Any]", content)
-    images, labels = parts.get("images"), parts.get("labels")
-    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
-        raise ValueError(f"{path} has {sorted(map(str, parts))}; pt: needs {NEEDED}")
+    images, labels = _parts(path, unpickled(path))
     pixels = _channels_first(path, images)
     if labels.ndim != 1 or labels.is_floating_point() or len(labels) != len(pixels):
         shape = f"{labels.dtype} {tuple(labels.shape)}"
@@ -39,6 +33,15 @@ def load(path: Path) -> Data:
         raise ValueError(f"{path}: labels go down to {int(labels.min())}, needed are class numbers from 0 on")
     classes = tuple(map(str, range(int(labels.max()) + 1 if len(labels) else 0)))
     return Data(f"pt:{path}", classes, InMemory(pixels), labels.long())
+
+
+def _parts(path: Path, content: Any) -> tuple[Tensor, Tensor]:
+    parts = cast("Mapping[str, Any]", content) if isinstance(content, Mapping) else {}
+    images, labels = parts.get("images"), parts.get("labels")
+    if isinstance(images, Tensor) and isinstance(labels, Tensor):
+        return images, labels
+    what = f"has {sorted(map(str, parts))}" if parts else f"holds a {type(content).__name__}"
+    raise ValueError(f"{path} {what}; pt: needs {NEEDED}")
 
 
 def _channels_first(path: Path, images: Tensor) -> Tensor:

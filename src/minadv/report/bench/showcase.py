@@ -16,6 +16,7 @@ from minadv.report.bench.groups import Entry, Group
 from minadv.report.summary import number
 
 BYTES = 2_000_000  # of all pictures on a page
+MODELS = 12  # that have pictures on a page
 SHOWN = tuple(name for name in MEASURED if name != "ciede2000_paper")
 
 
@@ -66,16 +67,17 @@ class Gallery:
 
 
 def of(stored: Stored, rows: pl.DataFrame, cells: pl.DataFrame, groups: Sequence[Group]) -> tuple[Gallery, ...]:
-    """Return the gallery, within `BYTES`: typical samples of every model first, then easy and hard ones."""
+    """Return the gallery of the first models, within `BYTES`: first typical samples, then easy and hard ones."""
     entries = {entry.number: entry for group in groups for entry in group.entries}
     group_of = {entry.number: group for group in groups for entry in group.entries}
     chosen = selection.choose(rows, cells)
     found = selection.found(rows, cells, chosen)
-    left = BYTES
+    left, shown = BYTES, list(chosen)[:MODELS]
     strips: dict[tuple[str, str], list[Strip]] = {}
     pixelated: dict[tuple[str, str], bool] = {}
     for kind in ("typical", "easy", "hard"):
-        for (data, model), samples in chosen.items():
+        for data, model in shown:
+            samples = chosen[data, model]
             if kind not in samples or left <= 0:
                 continue
             candidates = selection.beside(found.get((data, model, samples[kind])))

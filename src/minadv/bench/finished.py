@@ -1,0 +1,162 @@
+"""What is finished, read from its files: rows and tensors of shards, and no byte of it unchecked."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import polars as pl
+import torch
+from polars.exceptions import PolarsError
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from minadv.bench.records import ROWS, Pictures, ShardRecord
+from minadv.bench.store import ROWS_FILE, TENSORS_FILE, TRACE_FILE, DamagedError, Store
+
+THREADS = 4  # files are hashed while others are read
+FILES = 512  # read at a time
+Damaged = tuple[str, str]  # a shard, and what is wrong with it
+
+
+def records(store: Store) -> tuple[list[ShardRecord], list[Damaged]]:
+    """Read what the shards of a folder are; and (name, reason) of those that are damaged."""
+    found: list[ShardRecord] = []
+    damaged: list[Damaged] = []
+    for name in store.shard_names():
+        try:
+            found.append(store.record(name))
+        except DamagedError as error:
+            damaged.append((name, str(error)))
+    return found, damaged
+
+
+def rows_of(store: Store, record: ShardRecord) -> pl.DataFrame:
+    """Read the rows of a shard.
+
+    Raises:
+        DamagedError: when they are not what was written.
+    """
+    try:
+        return ordered(pl.read_parquet(io.BytesIO(store.bytes_of(record, ROWS_FILE))))
+    except PolarsError as error:
+        raise DamagedError(f"{ROWS_FILE} of shard {record.id} cannot be read: {error}") from error
+
+
+def rows_of_all(
+    store: Store, found: Sequence[ShardRecord]
+) -> tuple[pl.DataFrame, list[ShardRecord], list[Damaged]]:
+    """Read the rows of many shards; those that are damaged are named and left out.
+
+    Where two shards have the same sample, the later in `found` counts. Files are hashed one by one, then read many
+    at a time and in the order of the result, which takes a fraction of the time and memory of one by one.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        reasons = list(pool.map(partial(_reason, store), found))
+    intact = [record for record, why in zip(found, reasons, strict=True) if why is None]
+    damaged = [(record.id, why) for record, why in zip(found, reasons, strict=True) if why is not None]
+    in_order = sorted(intact, key=lambda record: (record.cell, record.samples[:1]))
+    rows = _together(store, in_order)
+    if not _each_once(rows):
+        rows = joined([_together(store, intact)])
+    elif not _in_order(rows):
+        rows = rows.sort("cell", "sample")
+    return rows, intact, damaged
+
+
+def _together(store: Store, found: Sequence[ShardRecord]) -> pl.DataFrame:
+    paths = [store.path(record, ROWS_FILE) for record in found]
+    parts = (pl.read_parquet(paths[start : start + FILES]) for start in range(0, len(paths), FILES))
+    return pl.concat([pl.DataFrame(schema=ROWS), *(ordered(part).rechunk() for part in parts)])
+
+
+def _each_once(rows: pl.DataFrame) -> bool:
+    counts = rows.lazy().group_by("cell").agg(pl.len(), different=pl.col("sample").n_unique()).collect()
+    return bool((counts["len"] == counts["different"]).all())
+
+
+def _in_order(rows: pl.DataFrame) -> bool:
+    step = rows.lazy().select(cell=pl.col("cell").rle_id().diff(), sample=pl.col("sample").diff())
+    return bool(step.select(((pl.col("cell") > 0) | (pl.col("sample") > 0)).all()).collect().item())
+
+
+def _reason(store: Store, record: ShardRecord) -> str | None:
+    try:
+        store.bytes_of(record, ROWS_FILE)
+    except DamagedError as error:
+        return str(error)
+    return None
+
+
+def ordered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the columns and types of `ROWS`, in that order."""
+    return rows.select(pl.col(name).cast(dtype) for name, dtype in ROWS.items())
+
+
+def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """One table, each sample of a cell once, the last of them.
+
+    Folders that were merged may have it in two shards, and an image may have changed since.
+    """
+    if not frames:
+        return pl.DataFrame(schema=ROWS)
+    return (
+        pl.concat(frames)
+        .unique(["cell", "sample"], keep="last", maintain_order=True)
+        .sort("cell", "sample", maintain_order=True)
+    )
+
+
+def pictures(store: Store, shards: Sequence[str], numbers: Sequence[int]) -> Pictures:
+    """Read originals and adversarials of these samples of a cell, whose shards are given, the latest last.
+
+    Raises:
+        DamagedError: when their file is damaged.
+        KeyError: when a sample is not among the cell's.
+    """
+    wanted, found = set(numbers), dict[int, tuple[Tensor, Tensor]]()
+    for record in map(store.record, shards):
+        if not wanted.isdisjoint(number for number, _, _ in record.samples):
+            tensors = _tensors(store, record, TENSORS_FILE)
+            order = map(int, tensors["samples"])
+            triples = zip(order, tensors["originals"], tensors["adversarials"], strict=True)
+            found |= {
+                number: (original, adversarial) for number, original, adversarial in triples if number in wanted
+            }
+    return Pictures(*(torch.stack([found[number][part] for number in numbers]) for part in (0, 1)))
+
+
+def traces(store: Store, shards: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+    """Read propagations and best distances (queries, samples); None when a sample has no intact trace."""
+    records = [store.record(shard) for shard in shards]
+    parts: list[tuple[Tensor, Tensor]] = []
+    seen = set[int]()
+    for record in reversed(records):
+        try:
+            tensors = _tensors(store, record, TRACE_FILE) if TRACE_FILE in record.files else None
+        except DamagedError:
+            tensors = None
+        if tensors is not None:
+            # a sample may be in several shards
+            new = [place for place, number in enumerate(map(int, tensors["samples"])) if number not in seen]
+            seen.update(number for number, _, _ in record.samples)
+            parts.append((tensors["propagations"][:, new], tensors["distances"][:, new]))
+    asked = {number for record in records for number, _, _ in record.samples}
+    if not parts or seen != asked:
+        return None
+    longest = max(len(spent) for spent, _ in parts)
+    # shorter ones go on with their last row
+    rows = [torch.arange(longest).clamp_max(len(spent) - 1) for spent, _ in parts]
+    joined_parts = [
+        torch.cat([part[which][chosen] for part, chosen in zip(parts, rows, strict=True)], dim=1)
+        for which in (0, 1)
+    ]
+    return joined_parts[0], joined_parts[1]
+
+
+def _tensors(store: Store, record: ShardRecord, name: str) -> dict[str, Tensor]:
+    try:
+        return load(store.bytes_of(record, name))
+    except SafetensorError as error:
+        raise DamagedError(f"{name} of shard {record.id} cannot be read: {error}") from error
