@@ -356,9 +356,6 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path: Path):
     assert benches.stamps(out) == before
 
 
-@pytest.mark.xfail(
-    reason="cli/benchmarking.py looks for whole shards of this size instead of samples", strict=True
-)
 def test_a_dry_run_knows_samples_of_other_shards(tmp_path: Path):
     path, out = small(tmp_path), tmp_path / "out"
     assert benches.bench(path, out).exit_code == 0

@@ -27,7 +27,7 @@ def test_assignments_are_read_by_the_type_of_their_field():
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("steps=many", "-p steps needs int, got 'many'"),
+        ("steps=many", "steps needs int, got 'many'"),
         ("constraint=dlrr", "'dlr', 'margin'"),
         ("=3", "key=value"),
         ("steps=3", "given twice"),

@@ -80,7 +80,7 @@ def parse(cls: Callable[..., Attack], key: str, text: object) -> Any:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(text)
     except ValidationError as error:
         needed = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
-        raise ValueError(f"-p {key} needs {needed}, got {text!r}") from error
+        raise ValueError(f"{key} needs {needed}, got {text!r}") from error
 
 
 def usual_distance(attack: str) -> str:

@@ -64,7 +64,7 @@ class Wanted:
             # resolved once: a distance with a network in it would be loaded again for every shard
             return replace(attack, distance=resolve(attack.distance))
         except (ValueError, TypeError) as error:
-            raise type(error)(f"{self.place} ({self.label}): {error}") from error
+            raise ValueError(f"{self.place} ({self.label}): {error}") from error
 
 
 def wanted(suite: Suite) -> tuple[Wanted, ...]:

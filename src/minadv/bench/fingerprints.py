@@ -129,6 +129,7 @@ def _closure(modules: Iterable[str]) -> set[str]:
     return known
 
 
+@lru_cache(maxsize=1024)
 def _imports(module: str) -> list[str]:
     """Names of this package's modules that a module imports, anywhere in its text."""
     found: list[str] = []

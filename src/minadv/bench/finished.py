@@ -1,4 +1,4 @@
-"""What is finished, read from its files: rows and tensors of shards, and no byte of it unchecked."""
+"""The rows of finished shards, read from their files, and no byte of them unchecked."""
 
 import io
 from collections.abc import Sequence
@@ -6,14 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import polars as pl
-import torch
 from polars.exceptions import PolarsError
-from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
 
-from minadv.bench.records import ROWS, Pictures, ShardRecord
-from minadv.bench.store import ROWS_FILE, TENSORS_FILE, TRACE_FILE, DamagedError, Store
+from minadv.bench.records import ROWS, Sample, ShardRecord
+from minadv.bench.store import ROWS_FILE, DamagedError, Store
 
 THREADS = 4  # files are hashed while others are read
 FILES = 512  # read at a time
@@ -30,6 +26,14 @@ def records(store: Store) -> tuple[list[ShardRecord], list[Damaged]]:
         except DamagedError as error:
             damaged.append((name, str(error)))
     return found, damaged
+
+
+def samples(store: Store) -> dict[str, frozenset[Sample]]:
+    """Return what is finished of each cell, as far as can be seen without reading all of it."""
+    found: dict[str, set[Sample]] = {}
+    for record in records(store)[0]:
+        found.setdefault(record.cell, set()).update(record.samples)
+    return {cell: frozenset(of) for cell, of in found.items()}
 
 
 def rows_of(store: Store, record: ShardRecord) -> pl.DataFrame:
@@ -106,57 +110,3 @@ def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         .unique(["cell", "sample"], keep="last", maintain_order=True)
         .sort("cell", "sample", maintain_order=True)
     )
-
-
-def pictures(store: Store, shards: Sequence[str], numbers: Sequence[int]) -> Pictures:
-    """Read originals and adversarials of these samples of a cell, whose shards are given, the latest last.
-
-    Raises:
-        DamagedError: when their file is damaged.
-        KeyError: when a sample is not among the cell's.
-    """
-    wanted, found = set(numbers), dict[int, tuple[Tensor, Tensor]]()
-    for record in map(store.record, shards):
-        if not wanted.isdisjoint(number for number, _, _ in record.samples):
-            tensors = _tensors(store, record, TENSORS_FILE)
-            order = map(int, tensors["samples"])
-            triples = zip(order, tensors["originals"], tensors["adversarials"], strict=True)
-            found |= {
-                number: (original, adversarial) for number, original, adversarial in triples if number in wanted
-            }
-    return Pictures(*(torch.stack([found[number][part] for number in numbers]) for part in (0, 1)))
-
-
-def traces(store: Store, shards: Sequence[str]) -> tuple[Tensor, Tensor] | None:
-    """Read propagations and best distances (queries, samples); None when a sample has no intact trace."""
-    records = [store.record(shard) for shard in shards]
-    parts: list[tuple[Tensor, Tensor]] = []
-    seen = set[int]()
-    for record in reversed(records):
-        try:
-            tensors = _tensors(store, record, TRACE_FILE) if TRACE_FILE in record.files else None
-        except DamagedError:
-            tensors = None
-        if tensors is not None:
-            # a sample may be in several shards
-            new = [place for place, number in enumerate(map(int, tensors["samples"])) if number not in seen]
-            seen.update(number for number, _, _ in record.samples)
-            parts.append((tensors["propagations"][:, new], tensors["distances"][:, new]))
-    asked = {number for record in records for number, _, _ in record.samples}
-    if not parts or seen != asked:
-        return None
-    longest = max(len(spent) for spent, _ in parts)
-    # shorter ones go on with their last row
-    rows = [torch.arange(longest).clamp_max(len(spent) - 1) for spent, _ in parts]
-    joined_parts = [
-        torch.cat([part[which][chosen] for part, chosen in zip(parts, rows, strict=True)], dim=1)
-        for which in (0, 1)
-    ]
-    return joined_parts[0], joined_parts[1]
-
-
-def _tensors(store: Store, record: ShardRecord, name: str) -> dict[str, Tensor]:
-    try:
-        return load(store.bytes_of(record, name))
-    except SafetensorError as error:
-        raise DamagedError(f"{name} of shard {record.id} cannot be read: {error}") from error

@@ -5,23 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 import minadv
 from minadv import settings
 from minadv.attacks.base import Attack
-from minadv.bench import fingerprints, places, rows
+from minadv.bench import choosing, fingerprints, places, rows
 from minadv.bench.entries import Wanted, wanted
-from minadv.bench.records import Cell, Plan, Planned
+from minadv.bench.records import Cell, Plan, Planned, Sample
 from minadv.bench.suite import ModelEntry, Population, Suite
 from minadv.data import Data
 from minadv.distances import resolve
-from minadv.guard import guarded
 
 T = TypeVar("T")
-BATCH = 256
-Sample = tuple[int, str, int]  # number in the data set, hash of the image, label
 
 
 @dataclass(frozen=True)
@@ -44,12 +40,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """A cell that can be computed here: the attack, where model and data are, and the samples."""
+    """A cell that can be computed here: the attack, where model and data are, and the samples.
+
+    Attributes:
+        outputs: classes that the model tells apart.
+    """
 
     cell: Cell
     attack: Attack
     model_spec: str
     data_spec: str
+    outputs: int
     target: int | None
     trace: bool
     samples: tuple[Sample, ...]
@@ -86,52 +87,102 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
         OSError, RuntimeError, ImportError: when the data cannot be had. A model or a distance that cannot be
             had is part of the plan.
     """
-    population = options.population or suite.population
-    all_rows = wanted(suite)
+    found = wanted(suite)
     pairs = [
-        (model, [row for row in all_rows if matches(model.label, row.label, options.only)])
+        (model, [row for row in found if choosing.matches(model.label, row.label, options.only)])
         for model in suite.models
     ]
-    if not any(found for _, found in pairs):
-        raise ValueError(f"--only {' '.join(options.only)} leaves nothing: {_names(suite, all_rows)}")
+    if not any(kept for _, kept in pairs):
+        models = ", ".join(entry.label for entry in suite.models)
+        attacks = ", ".join(row.label for row in found)
+        raise ValueError(
+            f"--only {' '.join(options.only)} leaves nothing: models are {models}; attacks are {attacks}"
+        )
     say(f"data {suite.data}")
-    data_spec = places.data_spec(suite.data, options.files)
-    data = minadv.data.load(data_spec)
-    chosen = _range(suite, len(data))
+    source = _Source.of(suite, options)
     planned: list[Planned] = []
     jobs: list[Job] = []
-    contents: dict[int, str] = {}
-    for entry, found in pairs:
-        if not found:
-            continue
-        say(f"model {entry.label}")
-        model_spec = places.model_spec(entry.spec, options.files)
-        model = _or_reason(lambda spec=model_spec: minadv.models.load(spec))
-        if isinstance(model, str):
-            planned += [_missing(entry, row, suite, model) for row in found]
-            continue
-        model_hash = fingerprints.of_module(model)  # before it is used: a forward pass may change it
-        numbers = _samples(data, chosen, suite, model if population == "correct" else None, options.limit)
-        images, labels = data.batch(numbers)
-        contents |= dict(zip(numbers, fingerprints.of_samples(images), strict=True))
-        samples = tuple(
-            (number, contents[number], int(label)) for number, label in zip(numbers, labels, strict=True)
-        )
-        for row in found:
-            attack = _or_reason(lambda row=row, spec=entry.spec: row.build(spec))
-            if isinstance(attack, str):
-                planned.append(_missing(entry, row, suite, attack))
-                continue
-            if suite.target is not None:
-                attack.check_targeted()
-            cell = _cell(entry, row, attack, model_hash, suite, data, population)
-            planned.append(
-                Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers), data=suite.data)
-            )
-            jobs.append(Job(cell, attack, model_spec, data_spec, suite.target, suite.trace, samples))
+    for entry, kept in pairs:
+        if kept:
+            say(f"model {entry.label}")
+            of_model, jobs_of_model = _of_model(suite, options, entry, kept, source)
+            planned += of_model
+            jobs += jobs_of_model
+    _each_once(jobs)
     return Planning(
         Plan(title=suite.title, planned=tuple(planned)), tuple(jobs), options.shard_size or suite.shard_size
     )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The data of a suite, looked at: where it is, and the samples that can be attacked."""
+
+    spec: str
+    data: Data
+    numbers: list[int]
+
+    @classmethod
+    def of(cls, suite: Suite, options: Options) -> "_Source":
+        spec = places.data_spec(suite.data, options.files)
+        data = minadv.data.load(spec)
+        return cls(spec, data, choosing.candidates(suite, data))
+
+
+def _of_model(
+    suite: Suite, options: Options, entry: ModelEntry, kept: list[Wanted], source: _Source
+) -> tuple[list[Planned], list[Job]]:
+    """Plan the rows of one model."""
+    spec = places.model_spec(entry.spec, options.files)
+    model = _or_reason(lambda: minadv.models.load(spec))
+    if isinstance(model, str):
+        return [_missing(suite, entry, row, model) for row in kept], []
+    model_hash = fingerprints.of_module(model)  # before it is used: a forward pass may change it
+    population, most = options.population or suite.population, choosing.at_most(suite, options.limit)
+    numbers = source.numbers[:most]
+    if population == "correct":
+        numbers = _or_reason(lambda: choosing.correct(source.data, source.numbers, most, model))
+        if not numbers:
+            numbers = f"it classifies none of the {len(source.numbers)} samples correctly"
+        if isinstance(numbers, str):
+            return [_missing(suite, entry, row, numbers) for row in kept], []
+    images, labels = source.data.batch(numbers)
+    outputs = _outputs(model, source)
+    if suite.target is not None and suite.target >= outputs:
+        raise ValueError(f"target is {suite.target}, but {entry.label} tells {outputs} classes apart, from 0 on")
+    samples = tuple(zip(numbers, fingerprints.of_samples(images), map(int, labels), strict=True))
+    planned: list[Planned] = []
+    jobs: list[Job] = []
+    for row in kept:
+        attack = _or_reason(lambda row=row: row.build(entry.spec))
+        if isinstance(attack, str):
+            planned.append(_missing(suite, entry, row, attack))
+            continue
+        if suite.target is not None:
+            attack.check_targeted()
+        cell = _cell(suite, entry, row, attack, model_hash, source.data, population)
+        planned.append(
+            Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers), data=suite.data)
+        )
+        jobs.append(Job(cell, attack, spec, source.spec, outputs, suite.target, suite.trace, samples))
+    return planned, jobs
+
+
+def _outputs(model: nn.Module, source: _Source) -> int:
+    """Count the model's classes; those of the data when it raises, which its shards will record."""
+    try:
+        return choosing.classify(model, source.data.batch(source.numbers[:1])[0]).shape[1]
+    except Exception:  # somebody's code can raise anything, and a plan is not the place to fail
+        return len(source.data.classes)
+
+
+def _each_once(jobs: Sequence[Job]) -> None:
+    names: dict[str, str] = {}
+    for job in jobs:
+        name = f"{job.cell.attack} on {job.cell.model}"
+        if job.cell.id in names:
+            raise ValueError(f"{name} and {names[job.cell.id]} are the same model and settings: leave one out")
+        names[job.cell.id] = name
 
 
 def shards(job: Job, size: int, done: frozenset[Sample] = frozenset()) -> Iterator[Shard]:
@@ -145,37 +196,6 @@ def shards(job: Job, size: int, done: frozenset[Sample] = frozenset()) -> Iterat
             yield Shard(fingerprints.of_json([job.cell.id, job.trace, block]), job, block)
 
 
-def matches(model: str, attack: str, only: Sequence[str]) -> bool:
-    """Whether all words of one of `only` are in a row's names; "100" is not in "1000", and l2 is ℓ2.
-
-    Args:
-        model: as tables call it.
-        attack: likewise.
-        only: e.g. ("alma l2 100", "fab").
-    """
-    text = _plain(f"{model} {attack}")
-    return not only or any(all(_contains(text, word) for word in _plain(words).split()) for words in only)
-
-
-def _contains(text: str, word: str) -> bool:
-    places_of = [place for place in range(len(text)) if text.startswith(word, place)]
-
-    def whole(place: int) -> bool:
-        before, after = text[place - 1 : place], text[place + len(word) :][:1]
-        return not (before.isdigit() and word[0].isdigit()) and not (after.isdigit() and word[-1].isdigit())
-
-    return any(whole(place) for place in places_of)
-
-
-def _plain(text: str) -> str:
-    return text.lower().replace("ℓ", "l").replace("∞", "inf").replace("×", "x").replace("σ", "sigma")
-
-
-def _names(suite: Suite, found: Sequence[Wanted]) -> str:
-    models = ", ".join(entry.label for entry in suite.models)
-    return f"models are {models}; attacks are {', '.join(row.label for row in found)}"
-
-
 def _or_reason(load: Callable[[], T]) -> T | str:
     """Return what `load` does, or why it is not available here. Bad settings are errors all the same."""
     try:
@@ -184,44 +204,7 @@ def _or_reason(load: Callable[[], T]) -> T | str:
         return " ".join(str(error).split())
 
 
-def _range(suite: Suite, available: int) -> range:
-    first, end = suite.samples if isinstance(suite.samples, tuple) else (0, available)
-    if first >= available:
-        raise ValueError(
-            f"samples = [{first}, {end}] begins after the last of {available} samples of {suite.data}"
-        )
-    return range(first, min(end, available))
-
-
-def _samples(data: Data, chosen: range, suite: Suite, model: nn.Module | None, limit: int | None) -> list[int]:
-    """Numbers of the samples to attack: the first so many, of those classified correctly when a model is given."""
-    labels = data.labels
-    numbers = [number for number in chosen if suite.target is None or int(labels[number]) != suite.target]
-    counts = [count for count in (suite.samples, limit) if isinstance(count, int)]
-    most = min(counts, default=len(numbers))
-    if model is None:
-        kept = numbers[:most]
-    else:
-        kept: list[int] = []
-        for start in range(0, len(numbers), BATCH):
-            if len(kept) >= most:
-                break
-            part = numbers[start : start + BATCH]
-            kept += [number for number, right in zip(part, _right(model, *data.batch(part)), strict=True) if right]
-        kept = kept[:most]
-    if not kept:
-        raise ValueError(
-            f"no sample of {data.name} is left: all are of the target class, or none is classified correctly"
-        )
-    return kept
-
-
-def _right(model: nn.Module, images: Tensor, labels: Tensor) -> list[bool]:
-    with guarded(model, images) as logits, torch.no_grad():
-        return [bool(right) for right in logits(images).argmax(dim=1) == labels]
-
-
-def _missing(entry: ModelEntry, row: Wanted, suite: Suite, why: str) -> Planned:
+def _missing(suite: Suite, entry: ModelEntry, row: Wanted, why: str) -> Planned:
     return Planned(
         model=entry.label,
         attack=row.label,
@@ -234,11 +217,11 @@ def _missing(entry: ModelEntry, row: Wanted, suite: Suite, why: str) -> Planned:
 
 
 def _cell(
+    suite: Suite,
     entry: ModelEntry,
     row: Wanted,
     attack: Attack,
     model_hash: str,
-    suite: Suite,
     data: Data,
     population: Population,
 ) -> Cell:

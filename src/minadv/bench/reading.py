@@ -8,6 +8,7 @@ import polars as pl
 from minadv.bench import finished
 from minadv.bench.records import Planned, Stored
 from minadv.bench.store import Store
+from minadv.bench.tensors import Tensors
 
 
 def read(folder: Path) -> Stored:
@@ -39,9 +40,7 @@ def read(folder: Path) -> Stored:
         rows = rows.filter(pl.col("cell").is_in(known))
     models = {cell.cell.model_hash for cell in planned if cell.cell is not None}
     diagnosed = [diagnosis for diagnosis in store.diagnoses() if diagnosis.model_hash in models]
-    shards: dict[str, list[str]] = {}
-    for record in intact:
-        shards.setdefault(record.cell, []).append(record.id)
+    tensors = Tensors.behind(store, intact, rows)
     return Stored(
         title=plan.title if plan else folder.name,
         planned=planned,
@@ -55,8 +54,8 @@ def read(folder: Path) -> Stored:
         diagnoses=tuple(diagnosed),
         notes=tuple(notes),
         environments=tuple({repr(record.environment): record.environment for record in intact}.values()),
-        pictures=lambda cell, numbers: finished.pictures(store, shards.get(cell, []), numbers),
-        traces=lambda cell: finished.traces(store, shards.get(cell, [])),
+        pictures=tensors.pictures,
+        traces=tensors.traces,
     )
 
 

@@ -18,6 +18,7 @@ from minadv.bench.suite import PaperData, Population
 from minadv.runs import Environment
 
 FORMAT = 1
+Sample = tuple[int, str, int]  # number in the data set, hash of the image, label
 ERROR = "error"  # status of the samples of a shard that failed; the others are those of `minadv.result.Status`
 
 # Distances that are measured whatever was minimised; null where one is not defined for the samples.
@@ -182,7 +183,7 @@ class ShardRecord(Record):
     format: Literal[1] = FORMAT
     id: str
     cell: str
-    samples: tuple[tuple[int, str, int], ...]
+    samples: tuple[Sample, ...]
     files: dict[str, File]
     seconds: float
     started: str

@@ -12,8 +12,8 @@ import torch
 
 from minadv.bench import finished as shelf
 from minadv.bench.executor import Executor, Failed, Finished
-from minadv.bench.planning import Job, Planning, Sample, Shard, shards
-from minadv.bench.records import Failure, ShardRecord
+from minadv.bench.planning import Job, Planning, Shard, shards
+from minadv.bench.records import Failure, Sample, ShardRecord
 from minadv.bench.store import TENSORS_FILE, TRACE_FILE, Claim, DamagedError, Store
 from minadv.environment import environment
 from minadv.runs import Environment
@@ -90,7 +90,7 @@ class Run:
                 waiting, self._busy = self._busy, []
                 self._work(iter(waiting))
                 if self._busy:
-                    time.sleep(WAIT)
+                    self._wait()
         finally:
             for claim in self._claims.values():
                 claim.release()
@@ -136,6 +136,12 @@ class Run:
             else:
                 self._record(outcome)
             self._claims.pop(outcome.shard.id).release()
+
+    def _wait(self) -> None:
+        if not self._counts["waited"]:
+            self.view.note(f"{len(self._busy)} shards are being computed by another process: waiting for them")
+        self._counts["waited"] += 1
+        time.sleep(WAIT)
 
     def _claimed(self, wanted: Iterator[Shard]) -> Iterator[Shard]:
         """Yield the shards that this process is the one to compute."""

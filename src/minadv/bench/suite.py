@@ -1,6 +1,8 @@
 """Suites: what to run, as a TOML file. Importing this does not import torch."""
 
+import json
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -199,8 +201,8 @@ def parse(text: str, source: str) -> Suite:
         found = error.errors()
         # an array whose every item is wrong is also too short, says pydantic
         inner = {problem["loc"][:1] for problem in found if len(problem["loc"]) > 1}
-        problems = [_problem(problem) for problem in found if problem["loc"] not in inner]
-        raise ValueError(f"{source}: {'; '.join(problems[:5])}") from error
+        problems = dict.fromkeys(_problem(problem) for problem in found if problem["loc"] not in inner)
+        raise ValueError(f"{source}: {'; '.join(list(problems)[:5])}") from error
 
 
 def _packaged() -> dict[str, str]:
@@ -225,23 +227,45 @@ def _tuples(value: Any) -> Any:
 _MODELS: dict[str, type[Part]] = {"models": ModelEntry, "attacks": AttackEntry, "tables": TableEntry}
 
 
+# keys that take values of several types: pydantic would name each of them
+_SEVERAL = {
+    "samples": "needs a count ≥ 1, or a range [first, end)",
+    "options": "needs a number, a text, true or false",
+}
+
+
 def _problem(problem: ErrorDetails) -> str:
     """One line for one of pydantic's errors."""
-    place = problem["loc"]
-    # alternatives of a type are part of pydantic's place, but no key of the file
-    keys = [part for part in place if isinstance(part, int) or part.isidentifier()]
+    keys = _keys(problem["loc"])
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in keys).lstrip(".")
     if problem["type"] == "extra_forbidden":
-        part = _MODELS.get(str(place[0]), Suite) if len(place) > 1 else Suite
+        part = _MODELS.get(str(keys[0]), Suite) if len(keys) > 1 else Suite
         return f"{key}: {errors.unknown('key', str(keys[-1]), part.model_fields)}"
     if problem["type"] == "missing":
-        return f"{key} is missing: {_needed(place)}"
-    got = "" if problem["type"] == "value_error" and not key else f", got {problem['input']!r:.80}"
-    what = problem["msg"].removeprefix("Value error, ").replace("tuple", "array").replace("Tuple", "Array")
-    return f"{key + ': ' if key else ''}{what}{got}"
+        return f"{key} is missing: {_needed(keys)}"
+    if problem["type"] == "value_error" and not key:
+        return problem["msg"].removeprefix("Value error, ")
+    several = next((text for name, text in _SEVERAL.items() if name in keys), None)
+    own = problem["type"] != "value_error"
+    what = several if several and own else problem["msg"].removeprefix("Value error, ")
+    # an item's own value may be what pydantic shows of an array of several types
+    got = "" if several and own and isinstance(problem["loc"][-1], int) else f", got {_written(problem['input'])}"
+    return f"{key}: {what.replace('tuple', 'array').replace('Tuple', 'Array')}{got}"
 
 
-def _needed(place: tuple[str | int, ...]) -> str:
-    part = _MODELS.get(str(place[0]), Suite) if len(place) > 1 else Suite
+def _keys(place: tuple[str | int, ...]) -> list[str | int]:
+    """Leave out of a place what is no key of the file: the alternatives of a type."""
+    last = next((number for number, part in enumerate(place) if part in _SEVERAL), len(place))
+    last += 2 if last < len(place) and place[last] == "options" else 1
+    return list(place[:last])
+
+
+def _written(value: Any) -> str:
+    """Write a value as in the file, shortened."""
+    return json.dumps(value, ensure_ascii=False, default=str)[:80]
+
+
+def _needed(keys: Sequence[str | int]) -> str:
+    part = _MODELS.get(str(keys[0]), Suite) if len(keys) > 1 else Suite
     required = [name for name, field in part.model_fields.items() if field.is_required()]
-    return f"needed are {', '.join(required)}"
+    return f"needed: {', '.join(required)}"

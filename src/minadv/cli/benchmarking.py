@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from minadv.bench import costs, planning, reading, suite
+from minadv.bench import costs, finished, planning, reading, suite
 from minadv.bench.executor import Executor, Local
 from minadv.bench.planning import Options, Planning, Shard
 from minadv.bench.running import Report, Run
@@ -53,7 +53,7 @@ def run(request: Request) -> int:
     asked = suite.load(request.suite)
     say = Console(quiet=True) if request.quiet else console.out()
     with say.status("reading the suite") as status:
-        planned = planning.plan(asked, request.options, lambda what: status.update(f"looking at {what}"))
+        planned = _planned(request, asked, lambda what: status.update(f"looking at {what}"))
     store = Store(request.out)
     if request.dry_run:
         say.print(costs_table(planned, store))
@@ -69,9 +69,16 @@ def run(request: Request) -> int:
             executor = ENGINES[request.engine](device, view.progress)
             report = Run(planned, store, executor, view, stop, device)()
     except OSError as error:
-        console.err().print(Text(_unwritable(request.out, error), "red"), soft_wrap=True)
-        return UNWRITABLE
+        return _unwritable(request.out, error)
     return _ending(request, planned, report, say)
+
+
+def _planned(request: Request, asked: suite.Suite, say: Callable[[str], None]) -> Planning:
+    """Plan a suite; what is wrong with it is said with its name."""
+    try:
+        return planning.plan(asked, request.options, say)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{request.suite}: {error}") from error
 
 
 def _ending(request: Request, planned: Planning, report: Report, say: Console) -> int:
@@ -85,8 +92,11 @@ def _ending(request: Request, planned: Planning, report: Report, say: Console) -
     if request.report and (report.computed or report.before):
         from minadv.report import bench as page
 
-        with say.status("writing the report"):
-            path = page.write(request.out, reading.read(request.out))
+        try:
+            with say.status("writing the report"):
+                path = page.write(request.out, reading.read(request.out))
+        except OSError as error:
+            return _unwritable(request.out, error)
         say.print(Text(f"report: {path}"), soft_wrap=True)
     if report.stopped:
         return console.INTERRUPTED
@@ -112,11 +122,12 @@ def costs_table(planned: Planning, store: Store) -> Table:
         table.add_column(name, justify="left" if name in ("model", "attack") else "right")
     total = [0, 0, 0, 0]
     unknown = False
+    done = finished.samples(store)
     for job in planned.jobs:
         found = list(planning.shards(job, planned.shard_size))
-        missing = [shard for shard in found if not store.has(shard.id)]
+        missing = list(planning.shards(job, planned.shard_size, done.get(job.cell.id, frozenset())))
         samples = sum(len(shard.samples) for shard in missing)
-        each = costs.at_most(job.cell.family, job.attack, len(job.cell.classes))
+        each = costs.at_most(job.cell.family, job.attack, job.outputs)
         spent = None if each is None else (samples * each[0], samples * each[1])
         unknown |= spent is None and samples > 0
         shown = ("?", "?") if spent is None else tuple(f"{count:,}" for count in spent)
@@ -137,12 +148,14 @@ def costs_table(planned: Planning, store: Store) -> Table:
     return table
 
 
-def _unwritable(folder: Path, error: OSError) -> str:
+def _unwritable(folder: Path, error: OSError) -> int:
     why = error.strerror or str(error)
-    return (
+    message = (
         f"error: cannot write to {error.filename or folder}: {why}. Finished shards in {folder} are kept: make "
         "room, or copy the folder elsewhere and give that as --out, then give the same command again"
     )
+    console.err().print(Text(message, "red"), soft_wrap=True)
+    return UNWRITABLE
 
 
 @contextmanager

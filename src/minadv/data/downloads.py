@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchvision import datasets
 
 from minadv import errors
 from minadv.data.catalogue import TORCHVISION
@@ -16,12 +15,12 @@ from minadv.data.dataset import Data
 from minadv.data.images import InMemory
 
 # CIFAR's files are pickles; torchvision compares their MD5 sums with its own before it reads them.
-SETS: dict[str, Callable[..., Any]] = {
-    "mnist": partial(datasets.MNIST, train=False),
-    "fashionmnist": partial(datasets.FashionMNIST, train=False),
-    "cifar10": partial(datasets.CIFAR10, train=False),
-    "cifar100": partial(datasets.CIFAR100, train=False),
-    "svhn": partial(datasets.SVHN, split="test"),
+SETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mnist": ("MNIST", {"train": False}),
+    "fashionmnist": ("FashionMNIST", {"train": False}),
+    "cifar10": ("CIFAR10", {"train": False}),
+    "cifar100": ("CIFAR100", {"train": False}),
+    "svhn": ("SVHN", {"split": "test"}),
 }
 FILES = {
     "mnist": "MNIST/raw/t10k-images-idx3-ubyte and the three others of MNIST, unpacked",
@@ -59,15 +58,18 @@ def load(name: str) -> Data:
 
 
 def _open(name: str) -> Any:
-    folder = root()
+    from torchvision import datasets  # takes a second, which only these data sets are worth
+
+    folder, (builder, options) = root(), SETS[name]
+    build: Callable[..., Any] = partial(getattr(datasets, builder), folder, **options)
     try:
-        return SETS[name](folder, download=False)
+        return build(download=False)
     except ModuleNotFoundError as error:
         raise errors.missing_extra(f"the data set 'torchvision:{name}'", str(error.name), "demo") from error
     except RuntimeError:
         pass  # torchvision's way to say that it is not there yet
     try:
-        return SETS[name](folder, download=True)
+        return build(download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())  # torchvision's has a line per mirror
         raise RuntimeError(
