@@ -9,8 +9,9 @@ import pytest
 from minadv import paper
 from minadv.attacks.tables import table
 from minadv.bench import suite
+from minadv.bench.choosing import matches
 from minadv.bench.entries import wanted
-from minadv.bench.planning import Options, matches, plan
+from minadv.bench.planning import Options, plan
 from minadv.distances import resolve
 from tests import benches
 

@@ -1,6 +1,6 @@
 """Reading a benchmark folder: what is intact counts, the rest is named."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +32,7 @@ def read(folder: Path) -> Stored:
     notes = [text for _, text in (*damaged, *more)]
     if plan is None and why is not None:
         notes.append(f"{why}: what was asked for is taken from the finished shards")
-    planned, left_out = _planned(store, plan.planned if plan else (), _samples(rows))
+    planned, left_out = _planned(store, plan.planned if plan else (), rows)
     known = {cell.cell.id for cell in planned if cell.cell is not None}
     notes += left_out
     notes += sorted({text for record in intact if record.cell in known for text in record.warnings})
@@ -59,34 +59,30 @@ def read(folder: Path) -> Stored:
     )
 
 
-def _samples(rows: pl.DataFrame) -> dict[str, tuple[int, ...]]:
-    """Return the numbers of each cell's samples, in order."""
-    listed = rows.group_by("cell").agg(pl.col("sample").unique().sort())
-    return {cell: tuple(numbers) for cell, numbers in listed.iter_rows()}
-
-
 def _computed(rows: pl.DataFrame, cell: str) -> set[int]:
     return set(rows.filter(pl.col("cell") == cell)["sample"].to_list())
 
 
 def _planned(
-    store: Store, planned: Sequence[Planned], samples: Mapping[str, tuple[int, ...]]
+    store: Store, planned: Sequence[Planned], rows: pl.DataFrame
 ) -> tuple[tuple[Planned, ...], list[str]]:
     """List what was asked for, then cells that came from elsewhere; and notes on what is left out."""
     asked = {cell.cell.id for cell in planned if cell.cell is not None}
     called = {cell.name for cell in planned}
+    others = set(rows["cell"].unique().to_list()) - asked
+    cells = {cell.id: cell for _, cell in store.cells() if cell is not None} if others else {}
     notes: list[str] = []
     more: list[Planned] = []
-    cells = {cell.id: cell for _, cell in store.cells() if cell is not None}
-    for cell in (cells[name] for name in sorted(samples.keys() & cells.keys() - asked)):
+    for cell in (cells[name] for name in sorted(others & cells.keys())):
+        samples = tuple(sorted(_computed(rows, cell.id)))
         if (cell.data, cell.model, cell.attack) in called:
             notes.append(
-                f"{cell.attack} on {cell.model}: {len(samples[cell.id])} samples computed with other settings, "
-                "weights or code are left out"
+                f"{cell.attack} on {cell.model}: {len(samples)} samples computed with other settings, weights or "
+                "code are left out"
             )
         else:
-            more.append(Planned(model=cell.model, attack=cell.attack, cell=cell, samples=samples[cell.id]))
-    unknown = len(samples.keys() - cells.keys() - asked)
+            more.append(Planned(model=cell.model, attack=cell.attack, cell=cell, samples=samples))
+    unknown = len(others - cells.keys())
     if unknown:
         notes.append(f"the shards of {unknown} cells are left out: their files in cells/ are missing or damaged")
     return (*planned, *more), notes

@@ -18,6 +18,7 @@ from minadv.runs import in_place
 
 COLUMNS, WIDTHS = 4, (3.5, 5.6, 7.2, 7.2)
 TALL, LEFT, RIGHT, OVER, UNDER, APART, BETWEEN, LEGEND = 1.45, 0.5, 0.14, 0.25, 0.48, 0.26, 0.5, 0.165  # inches
+MOST = 24  # models of a figure
 LONGEST = 48  # letters of a name in the legend
 DASHES = {"solid": "solid", "dot": (0, (1, 1.2)), "dash": (0, (5, 2)), "dashdot": (0, (6, 1.5, 1, 1.5))}
 # names in any script fall back on fonts that have their letters
@@ -39,9 +40,13 @@ def save(panel: panels.Panel, stem: Path, formats: Iterable[str]) -> None:
 
 
 def draw(panel: panels.Panel) -> Figure:
-    """Return a row of plots, one per model (more rows for more than four), with one legend below."""
-    across = min(COLUMNS, len(panel.figures))
-    down = math.ceil(len(panel.figures) / across)
+    """Return a row of plots, one per model (more rows for more than four), with one legend below.
+
+    More than `MOST` models would fill no page: the first ones are drawn.
+    """
+    shown = panel.figures[:MOST]
+    across = min(COLUMNS, len(shown))
+    down = math.ceil(len(shown) / across)
     width = WIDTHS[across - 1]
     lengths = [min(LONGEST, len(label.name)) for label in panel.legend]
     beside = max(1, min(len(lengths), int(width / (0.5 + 0.062 * max(lengths)))))
@@ -55,11 +60,11 @@ def draw(panel: panels.Panel) -> Figure:
     )
     grid = list(figure.subplots(down, across, squeeze=False).flat)
     for place, axes in enumerate(grid):
-        if place >= len(panel.figures):
+        if place >= len(shown):
             axes.set_visible(False)
             continue
-        _plot(axes, panel, panel.figures[place])
-        if place + across >= len(panel.figures):
+        _plot(axes, panel, shown[place])
+        if place + across >= len(shown):
             axes.set_xlabel(mathtext(panel.x_title), labelpad=2)
         if place % across:
             axes.tick_params(labelleft=False)

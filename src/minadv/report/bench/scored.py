@@ -53,16 +53,21 @@ def rows(stored: Stored, groups: Sequence[Group], cells: pl.DataFrame) -> pl.Dat
     - `best`: smallest `value` known for the sample, from any attack; inf when nobody found one.
     """
     asked = cells.select("cell", "entry", "only_correct", asked="data").with_row_index("position")
-    frame = (
+    # which rows, and in which order, from a few narrow columns: a million rows are copied once
+    order = (
         stored.rows.lazy()
+        .select("cell", "data", "sample")
+        .with_row_index("row")
         .join(asked.lazy(), on="cell")
         .filter(_meant(cells))
-        .drop("shard", "asked", *(label for label in LABELS if label in stored.rows.columns))
         .join(_samples(stored).lazy(), on=("entry", "sample"), how="semi")
-        .with_columns(counted=~pl.col("only_correct") | (pl.col("clean_prediction") == pl.col("label")))
         .sort("position", "sample")
-        .drop("position", "only_correct")
+        .select("row", "entry", "only_correct")
         .collect()
+    )
+    labels = [label for label in LABELS if label in stored.rows.columns]
+    frame = stored.rows.drop("shard", *labels)[order["row"]].with_columns(
+        order["entry"], counted=~order["only_correct"] | (pl.col("clean_prediction") == pl.col("label"))
     )
     value, best = _distances(frame, groups, cells)
     return frame.with_columns(value, best, attacked=pl.col("status") != Status.ALREADY.value)

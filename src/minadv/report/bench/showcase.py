@@ -70,14 +70,15 @@ def of(stored: Stored, rows: pl.DataFrame, cells: pl.DataFrame, groups: Sequence
     """Return the gallery of the first models, within `BYTES`: first typical samples, then easy and hard ones."""
     entries = {entry.number: entry for group in groups for entry in group.entries}
     group_of = {entry.number: group for group in groups for entry in group.entries}
+    cells = cells.join(cells.select("data", "model").unique(maintain_order=True)[:MODELS], on=("data", "model"))
+    rows = rows.filter(pl.col("entry").is_in(cells["entry"].implode()))
     chosen = selection.choose(rows, cells)
     found = selection.found(rows, cells, chosen)
-    left, shown = BYTES, list(chosen)[:MODELS]
+    left = BYTES
     strips: dict[tuple[str, str], list[Strip]] = {}
     pixelated: dict[tuple[str, str], bool] = {}
     for kind in ("typical", "easy", "hard"):
-        for data, model in shown:
-            samples = chosen[data, model]
+        for (data, model), samples in chosen.items():
             if kind not in samples or left <= 0:
                 continue
             candidates = selection.beside(found.get((data, model, samples[kind])))
