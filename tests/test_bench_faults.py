@@ -279,9 +279,8 @@ def test_a_damaged_shard_whose_model_raises_is_told_twice(
 def test_a_target_that_the_model_does_not_have(place: Path, tmp_path: Path):
     path = benches.write_suite(tmp_path, place / "images.npz", target=99)
     done = benches.bench(path, tmp_path / "out")
-    assert done.exit_code in (1, 2)
-    assert "99" in done.output
-    assert "[0, 5)" in done.output
+    assert done.exit_code == 2
+    assert "target is 99, but net tells 5 classes apart" in done.output
     assert "Traceback" not in done.output
 
 
@@ -290,8 +289,8 @@ def test_no_sample_left_is_said(place: Path, tmp_path: Path):
     data = benches.write_images(tmp_path / "wrong.npz", count=4, wrong=(0, 1, 2, 3))
     path = benches.write_suite(tmp_path, data, models=models, population="correct")
     done = benches.bench(path, tmp_path / "out")
-    assert done.exit_code == 2
-    assert "no sample" in done.output
+    assert done.exit_code == 1  # other models may do better
+    assert "classifies none of the 4 samples correctly" in done.output
 
 
 def test_bad_words_are_bad_input(place: Path, tmp_path: Path):

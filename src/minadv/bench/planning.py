@@ -1,6 +1,6 @@
 """From a suite to shards: which samples of which cell, and what it is that decides their numbers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -108,7 +108,6 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
             of_model, jobs_of_model = _of_model(suite, options, entry, kept, source)
             planned += of_model
             jobs += jobs_of_model
-    _each_once(jobs)
     return Planning(
         Plan(title=suite.title, planned=tuple(planned)), tuple(jobs), options.shard_size or suite.shard_size
     )
@@ -174,15 +173,6 @@ def _outputs(model: nn.Module, source: _Source) -> int:
         return choosing.classify(model, source.data.batch(source.numbers[:1])[0]).shape[1]
     except Exception:  # somebody's code can raise anything, and a plan is not the place to fail
         return len(source.data.classes)
-
-
-def _each_once(jobs: Sequence[Job]) -> None:
-    names: dict[str, str] = {}
-    for job in jobs:
-        name = f"{job.cell.attack} on {job.cell.model}"
-        if job.cell.id in names:
-            raise ValueError(f"{name} and {names[job.cell.id]} are the same model and settings: leave one out")
-        names[job.cell.id] = name
 
 
 def shards(job: Job, size: int, done: frozenset[Sample] = frozenset()) -> Iterator[Shard]:

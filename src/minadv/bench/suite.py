@@ -201,7 +201,9 @@ def parse(text: str, source: str) -> Suite:
         found = error.errors()
         # an array whose every item is wrong is also too short, says pydantic
         inner = {problem["loc"][:1] for problem in found if len(problem["loc"]) > 1}
-        problems = dict.fromkeys(_problem(problem) for problem in found if problem["loc"] not in inner)
+        problems = dict.fromkeys(
+            _problem(problem) for problem in found if problem["loc"] not in inner and not _of_item(problem)
+        )
         raise ValueError(f"{source}: {'; '.join(list(problems)[:5])}") from error
 
 
@@ -248,9 +250,14 @@ def _problem(problem: ErrorDetails) -> str:
     several = next((text for name, text in _SEVERAL.items() if name in keys), None)
     own = problem["type"] != "value_error"
     what = several if several and own else problem["msg"].removeprefix("Value error, ")
-    # an item's own value may be what pydantic shows of an array of several types
-    got = "" if several and own and isinstance(problem["loc"][-1], int) else f", got {_written(problem['input'])}"
-    return f"{key}: {what.replace('tuple', 'array').replace('Tuple', 'Array')}{got}"
+    written = what.replace("tuple", "array").replace("Tuple", "Array")
+    return f"{key}: {written}, got {_written(problem['input'])}"
+
+
+def _of_item(problem: ErrorDetails) -> bool:
+    """Whether a problem is of an item where the whole value has one too: several types were tried on it."""
+    place = problem["loc"]
+    return len(place) > 1 and place[0] in _SEVERAL and isinstance(place[-1], int)
 
 
 def _keys(place: tuple[str | int, ...]) -> list[str | int]:

@@ -41,7 +41,8 @@ def _parts(path: Path, content: Any) -> tuple[Tensor, Tensor]:
     images, labels = parts.get("images"), parts.get("labels")
     if isinstance(images, Tensor) and isinstance(labels, Tensor):
         return images, labels
-    what = f"has {sorted(map(str, parts))}" if parts else f"holds a {type(content).__name__}"
+    kind = type(cast("object", content)).__name__
+    what = f"has {sorted(map(str, parts))}" if parts else f"holds a {kind}"
     raise ValueError(f"{path} {what}; pt: needs {NEEDED}")
 
 

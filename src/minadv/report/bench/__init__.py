@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from pathlib import Path
 
+import polars as pl
+
 from minadv import runs
 from minadv.bench.records import Population, Stored
 from minadv.report.bench import accuracy, drawn, headline, latex, markdown, page, report, scored
@@ -39,7 +41,8 @@ def write(
     shown, place = report.of(stored, population), folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     with runs.in_place(place / "results.parquet") as path:
-        scored.labelled(shown.rows, shown.cells).sink_parquet(path)
+        parts = (scored.labelled(shown.rows, shown.cells), scored.failed(stored, shown.cells))
+        pl.concat(parts, how="diagonal").sink_parquet(path)
     with runs.in_place(place / "envelope.parquet") as path:
         scored.envelope(shown.rows, shown.cells).write_parquet(path)
     lead = (f"{headline.size(shown.lines)}.", headline.population(shown.groups, population))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from minadv.bench.records import MEASURED, Population, Stored
+from minadv.bench.records import ERROR, MEASURED, Population, Stored
 from minadv.report.bench.groups import Group
 from minadv.result import Status
 
@@ -71,6 +71,19 @@ def rows(stored: Stored, groups: Sequence[Group], cells: pl.DataFrame) -> pl.Dat
     )
     value, best = _distances(frame, groups, cells)
     return frame.with_columns(value, best, attacked=pl.col("status") != Status.ALREADY.value)
+
+
+def failed(stored: Stored, cells: pl.DataFrame) -> pl.LazyFrame:
+    """Return a row for each sample of a shard that failed: its cell's labels, and nothing measured."""
+    keys = [(failure.cell.id, number) for failure in stored.failures for number in failure.samples]
+    schema = {"cell": pl.String, "sample": pl.Int64}
+    missing = pl.LazyFrame(keys, schema=schema, orient="row").unique(maintain_order=True)
+    known = stored.rows.lazy().select("cell", "sample")
+    return (
+        missing.join(known, on=("cell", "sample"), how="anti", maintain_order="left")
+        .join(cells.lazy().select(LABELS), on="cell", maintain_order="left")
+        .with_columns(status=pl.lit(ERROR), success=pl.lit(False))
+    )
 
 
 def labelled(rows: pl.DataFrame, cells: pl.DataFrame) -> pl.LazyFrame:
