@@ -717,3 +717,23 @@ def test_columns_share_heads_from_left_to_right():
     table = Table("t", "t", columns, (Block("", ()),))
     assert table.heads == (("", 1), ("x", 2), ("", 1))
     assert not table.grouped
+
+
+def test_samples_of_a_failed_shard_are_rows_without_numbers(tmp_path: Path):
+    found = by_hand.nasty()
+    bench.write(tmp_path, found, formats=())
+    rows = pl.read_parquet(tmp_path / "report" / "results.parquet").filter(pl.col("status") == "error")
+    (failure,) = found.failures
+    done = set(found.rows.filter(pl.col("cell") == failure.cell.id)["sample"].to_list())
+    assert rows["sample"].to_list() == [number for number in failure.samples if number not in done]
+    assert len(rows) > 0
+    assert rows["attack"].unique().to_list() == [failure.cell.attack]
+    assert not rows["success"].any()
+    assert rows["distance"].null_count() == len(rows)
+
+
+def test_models_that_were_checked_and_what_is_absent_are_said_once(tmp_path: Path):
+    found = by_hand.nasty()
+    page = bench.write(tmp_path, found, formats=("html",)).read_text(encoding="utf-8")
+    assert "was checked on 7 samples for probabilities, randomness: 2 findings." in page
+    assert page.count("not available</span>") == len({planned.unavailable for planned in found.planned} - {None})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from minadv.bench.records import FORMAT
+from minadv.bench.records import FORMAT, Stored
 from minadv.report import pages
 from minadv.report.bench import (
     convergence,
@@ -45,7 +45,8 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         findings=findings.of(stored, report.rows, report.groups),
         notes=stored.notes,
         failures=stored.failures,
-        absent=[planned for planned in stored.planned if planned.cell is None],
+        diagnoses=stored.diagnoses,
+        absent=_absent(stored),
         sections=[
             (results.table(group, lines), overall.table(group, lines), curve)
             for group, curve in zip(report.groups, curves, strict=True)
@@ -59,6 +60,16 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         format=FORMAT,
         symbol=names.symbol,
     )
+
+
+def _absent(stored: Stored) -> dict[tuple[str, bool], list[str]]:
+    """Return why cells could not be computed, and whether that matters not, each with the cells' names."""
+    reasons: dict[tuple[str, bool], list[str]] = {}
+    for planned in stored.planned:
+        if planned.cell is None:
+            reason = (planned.unavailable or "", planned.optional)
+            reasons.setdefault(reason, []).append(f"{planned.attack} on {planned.model}")
+    return reasons
 
 
 def embedded(panels: Sequence[Panel]) -> Markup:

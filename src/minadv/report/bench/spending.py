@@ -26,6 +26,8 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table:
         Column("", "Budget", about="most propagations that the attack was allowed for a sample"),
         Column("", "Used (%)", about="mean, of the budget"),
     )
+    if all(_number(line, "budget") == math.inf for found in attacks.values() for line in found):
+        columns, rows = columns[:-2], tuple(row[:-2] for row in rows)  # nothing was limited
     return Table(f"{group.title}: propagations", f"{group.slug}-budget", columns, (Block("", rows),))
 
 
