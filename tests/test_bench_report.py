@@ -578,7 +578,7 @@ def test_the_page_is_one_file_that_escapes_every_name(tmp_path: Path):
     assert data
     assert "\u2028" not in data[1]
     assert json.loads(data[1])[0]["legend"][0]["name"] == NASTY
-    assert page.index("randomness") < page.index("probabilities")  # problems first
+    assert page.index("</span> randomness") < page.index("</span> probabilities")  # problems first
     assert "Not all samples are done" in page
 
 

@@ -19,8 +19,17 @@ from minadv.data import Data
 
 FIRST = 16  # images by which a data set is told
 LENGTH = 32  # hexadecimal digits: 128 bits
-# Code that decides no attack's numbers: lists of what there is, and loaders of what is hashed by its content.
-NO_NUMBERS = ("minadv.attacks.registry.", "minadv.errors.", "minadv.models.", "minadv.data.")
+# Code that decides no sample's numbers: lists of what there is, loaders of what is hashed by its content, and
+# the shapes of files, which have a number of their own.
+NO_NUMBERS = (
+    "minadv.attacks.registry.",
+    "minadv.bench.records.",
+    "minadv.bench.suite.",
+    "minadv.data.",
+    "minadv.errors.",
+    "minadv.models.",
+    "minadv.runs.",
+)
 
 
 def digest(*parts: bytes | str) -> str:
