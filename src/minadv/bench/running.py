@@ -114,10 +114,9 @@ class Run:
                 samples[record.cell] |= set(record.samples)
             except DamagedError as error:
                 damaged.append((record.id, str(error)))
-        missing = {shard.id for cell, job in jobs.items() for shard in shards(job, size, frozenset(samples[cell]))}
         for shard, why in damaged:
-            # it stays in its place until then: another process may have put an intact one there by now
-            self.view.note(f"{why}: " + ("it is computed again" if shard in missing else "it is left out"))
+            if self.store.set_aside(shard):
+                self.view.note(f"{why}: it is set aside in damaged/, and what this suite needs is computed again")
         for cell, job in jobs.items():
             self._counts["before"] += sum(samples[cell].issuperset(shard.samples) for shard in shards(job, size))
             asked = pl.DataFrame(job.samples, schema=["sample", "content", "label"], orient="row")

@@ -7,6 +7,7 @@
                  trace.safetensors          best distance against propagations, when it was kept
                  shard.json                 which cell and samples, checksums of the files and of itself
     failures/SHARD.json            a shard that raised, with its traceback
+    damaged/SHARD/                 a shard whose files are not what was written
     diagnoses/MODEL.json           findings about a model
     claims/SHARD.lock              held by the process that computes the shard
 
@@ -18,7 +19,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from minadv.bench import files
-from minadv.bench.records import Cell, Diagnosis, Failure, File, Plan, Planned, ShardRecord
+from minadv.bench.papers import CELLS, CLAIMS, DAMAGED, DIAGNOSES, FAILURES, SHARDS, Papers
+from minadv.bench.records import File, ShardRecord
 
 ROWS_FILE, TENSORS_FILE, TRACE_FILE, RECORD = (
     "rows.parquet",
@@ -37,15 +39,6 @@ ROWS_FILE, TENSORS_FILE, TRACE_FILE, RECORD = (
     "trace.safetensors",
     "shard.json",
 )
-SHARDS, CELLS, FAILURES, DIAGNOSES, CLAIMS, PLAN = (
-    "shards",
-    "cells",
-    "failures",
-    "diagnoses",
-    "claims",
-    "plan.json",
-)
-PLAN_LOCK = "plan.lock"
 AT_ONCE = 2**24  # bytes hashed at a time
 
 
@@ -68,10 +61,8 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Store:
-    """A benchmark folder, by what is written to it and found in it."""
-
-    folder: Path
+class Store(Papers):
+    """A benchmark folder: its small files, and its shards."""
 
     def create(self) -> None:
         """Make the folder.
@@ -105,11 +96,6 @@ class Store:
                 claim = self.claim(path.stem) if self.has(path.stem) else None
                 if claim is not None:
                     claim.release()
-
-    def write_cell(self, cell: Cell) -> None:
-        """Say what a cell is."""
-        with self._alone():
-            files.write_text(self.folder / CELLS / f"{cell.id}.json", cell.model_dump_json(indent=1))
 
     def write_shard(
         self, record: ShardRecord, rows: pl.DataFrame, tensors: Mapping[str, Mapping[str, Tensor]]
@@ -147,79 +133,6 @@ class Store:
         finally:
             shutil.rmtree(half, ignore_errors=True)
         (self.folder / FAILURES / f"{record.id}.json").unlink(missing_ok=True)
-
-    def write_failure(self, failure: Failure) -> None:
-        """Record what a shard raised."""
-        files.write_text(self.folder / FAILURES / f"{failure.shard}.json", failure.model_dump_json(indent=1))
-
-    def write_diagnosis(self, diagnosis: Diagnosis) -> None:
-        """Record what was found about a model."""
-        path = self.folder / DIAGNOSES / f"{diagnosis.name}.json"
-        with self._alone():
-            files.write_text(path, diagnosis.model_dump_json(indent=1))
-
-    def write_plan(self, plan: Plan) -> None:
-        """Say what is asked for: it replaces cells of the same data, model and attack; others stay."""
-        with self._alone():
-            before, _ = self.plan()
-            self._write_plan(plan, before.planned if before else (), plan.planned)
-
-    def add_plan(self, plan: Plan) -> None:
-        """Add what was asked of another folder: cells that are in this one's plan keep their settings."""
-        with self._alone():
-            before, _ = self.plan()
-            own = [_together(mine, plan.planned) for mine in before.planned] if before else []
-            self._write_plan(before or plan, plan.planned, own)
-
-    def _write_plan(self, plan: Plan, old: Sequence[Planned], new: Sequence[Planned]) -> None:
-        asked = {planned.name for planned in new}
-        cells = {planned.cell.id for planned in new if planned.cell is not None}  # under whatever name
-        kept = [
-            planned
-            for planned in old
-            if planned.name not in asked and (planned.cell is None or planned.cell.id not in cells)
-        ]
-        merged = plan.model_copy(update={"planned": (*kept, *new)})
-        files.write_text(self.folder / PLAN, merged.model_dump_json())
-
-    def _alone(self) -> FileLock:
-        """Lock for the small files that belong to no shard."""
-        return FileLock(self.folder / CLAIMS / PLAN_LOCK)
-
-    def plan(self) -> tuple[Plan | None, str | None]:
-        """Read what was asked for; None, and why, when there is no plan that can be read."""
-        return files.read(Plan, self.folder / PLAN)
-
-    def cells(self) -> Iterator[tuple[Path, Cell | None]]:
-        """Read what the cells are, None for a damaged file."""
-        for path in sorted((self.folder / CELLS).glob("*.json")):
-            yield path, files.read(Cell, path)[0]
-
-    def has_cell(self, cell: str) -> bool:
-        """Whether it is said what a cell is."""
-        return (self.folder / CELLS / f"{cell}.json").is_file()
-
-    def failures(self) -> Iterator[Failure]:
-        """Read what shards raised, in this folder's whole life."""
-        for path in sorted((self.folder / FAILURES).glob("*.json")):
-            failure, _ = files.read(Failure, path)
-            if failure is not None:
-                yield failure
-
-    def diagnoses(self) -> Iterator[Diagnosis]:
-        """Read what was found about models."""
-        for path in sorted((self.folder / DIAGNOSES).glob("*.json")):
-            diagnosis, _ = files.read(Diagnosis, path)
-            if diagnosis is not None:
-                yield diagnosis
-
-    def diagnosis(self, name: str) -> Diagnosis | None:
-        """Read one; None when there is none that can be read."""
-        return files.read(Diagnosis, self.folder / DIAGNOSES / f"{name}.json")[0]
-
-    def has(self, shard: str) -> bool:
-        """Whether a shard is in its place (intact or not)."""
-        return (self.folder / SHARDS / shard).is_dir()
 
     def shard_names(self) -> list[str]:
         """Names of the shards in their places."""
@@ -299,19 +212,24 @@ class Store:
         finally:
             shutil.rmtree(half, ignore_errors=True)
 
+    def set_aside(self, shard: str) -> bool:
+        """Move a damaged shard out of the way of readers; False when it is intact by now, or being computed."""
+        claim = self.claim(shard)
+        if claim is None:
+            return False
+        try:
+            if not self.has(shard) or self.intact(shard):
+                return False
+            (self.folder / DAMAGED).mkdir(exist_ok=True)
+            shutil.rmtree(self.folder / DAMAGED / shard, ignore_errors=True)  # it was damaged before
+            (self.folder / SHARDS / shard).rename(self.folder / DAMAGED / shard)
+            return True
+        finally:
+            claim.release()
+
     def intact(self, shard: str) -> bool:
         """Whether a shard is in its place, every byte of it."""
         try:
             return self.has(shard) and bool(self.verify(shard))
         except DamagedError:
             return False
-
-
-def _together(mine: Planned, others: Sequence[Planned]) -> Planned:
-    """Return what was asked of a cell here and there; one that could not be computed here is what it is there."""
-    there = [other for other in others if other.cell is not None and other.name == mine.name]
-    if mine.cell is None:
-        return next(iter(there), mine)
-    same = [other.samples for other in there if other.cell is not None and other.cell.id == mine.cell.id]
-    samples = {number for numbers in (mine.samples, *same) for number in numbers}
-    return mine.model_copy(update={"samples": tuple(sorted(samples))})
