@@ -147,3 +147,13 @@ def test_weights_are_found_in_the_folders_in_order(nowhere: Path, monkeypatch: p
         found = search.find("mnist_kw", entry)
         assert found is not None
         assert found.resolve() == place / "mnist_kw.safetensors"
+
+
+def test_a_file_with_the_official_name_and_another_content_is_used_with_a_warning(nowhere: Path):
+    network = BUILDERS["mnist_convex"]()
+    save_file(network.state_dict(), nowhere / "mnist_kw.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINADV_WEIGHTS", str(nowhere))
+        with pytest.warns(UserWarning, match="not the official file of zoo:mnist_kw"):
+            models.load("zoo:mnist_kw")
+    models.load(f"zoo:mnist_kw@{nowhere / 'mnist_kw.safetensors'}")  # a file of one's own is nobody else's business

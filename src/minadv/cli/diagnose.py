@@ -33,6 +33,12 @@ def diagnose(
     attack: Annotated[
         bool, typer.Option("--attack/--no-attack", help="Look for gradient masking by attacking, too.")
     ] = True,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder in which weights and data files are looked for first; can be repeated.", metavar="DIR"
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write checks, findings and distances to a file.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")] = False,
 ) -> None:
@@ -43,11 +49,13 @@ def diagnose(
     with one_line_errors(debug), plain_warnings():
         from minadv import data as datasets
         from minadv import models
+        from minadv.bench import places
         from minadv.diagnosis import diagnose as examine
 
-        inputs, labels = datasets.load(data).tensors(samples)
-        network = models.load(model)
-        others = {spec: models.load(spec) for spec in transfer or ()}
+        folders = tuple(files or ())
+        inputs, labels = datasets.load(places.data_spec(data, folders)).tensors(samples)
+        network = models.load(places.model_spec(model, folders))
+        others = {spec: models.load(places.model_spec(spec, folders)) for spec in transfer or ()}
         with _progress() as bar:
             task = bar.add_task("", total=1.0)
             done = examine(
