@@ -24,6 +24,7 @@ SIZES |= {"ciede2000_paper": 2.0, "lpips": 0.01}
 
 
 def cell(model: str = "Net", attack: str = "ALMA ℓ2 100", **changes: object) -> Cell:
+    name, _, budget = attack.partition(" ≤")
     facts = {
         "id": hashlib.sha256(f"{model} {attack}".encode()).hexdigest(),
         "model": model,
@@ -31,7 +32,11 @@ def cell(model: str = "Net", attack: str = "ALMA ℓ2 100", **changes: object) -
         "model_spec": f"file:{model}",
         "model_hash": hashlib.sha256(model.encode()).hexdigest(),
         "family": attack.split()[0].lower(),
-        "settings": {"steps": int(attack.split()[-1].split("×")[-1]), "budget": None, "distance": "l2"},
+        "settings": {
+            "steps": int(name.split()[-1].split("×")[-1]),
+            "budget": int(budget) if budget else None,
+            "distance": "l2",
+        },
         "minimises": "l2",
         "column": "l2",
         "goal": "untargeted",
@@ -207,7 +212,7 @@ def nasty() -> Stored:
             Diagnosis(
                 name="d",
                 model=NASTY,
-                model_hash="m",
+                model_hash=bad.model_hash,
                 samples=7,
                 checks=("probabilities", "randomness"),
                 findings=(finding, severe),

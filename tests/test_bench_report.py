@@ -17,19 +17,21 @@ from hypothesis import strategies as st
 from skimage import color
 
 from minadv import metrics, paper
-from minadv.bench.records import MEASURED, Stored
+from minadv.bench.records import MEASURED, Cell, Diagnosis, Stored
 from minadv.distances import CIEDE2000
 from minadv.report import bench, pictures
 from minadv.report.bench import (
     accuracy,
     drawn,
     groups,
+    headline,
     latex,
     lines,
     markdown,
     names,
     palette,
     report,
+    results,
     scored,
     selection,
     showcase,
@@ -129,7 +131,7 @@ def test_the_envelope_says_who_reached_each_best_distance():
             key = (row["model"], row["content"], name)
             if value < best.get(key, (INF, ""))[0]:
                 best[key] = (value, row["attack"])
-    found = scored.envelope(shown.rows, shown.cells)
+    found = scored.envelope(shown.rows, shown.cells, shown.beyond)
     assert {
         (row["model"], row["content"], row["distance"]): (row["best"], row["attack"])
         for row in found.iter_rows(named=True)
@@ -268,6 +270,48 @@ def test_a_median_of_infinity_makes_the_mean_undefined():
     shown = report.of(stored((one, [1.0, 2.0, 3.0]), (other, [1.0, INF, INF])))
     assert shown.tables[0].blocks[1].rows[0][2] == Value("–", INF)
     assert shown.tables[1].blocks[0].rows[0][3].text == "–"
+
+
+def test_nothing_is_best_where_no_mean_is_defined():
+    parts = [(cell(model=model), [1.0, INF, INF]) for model in "AB"]
+    parts += [(cell(model=model, attack="DDN 100"), [INF, INF, 1.0]) for model in "AB"]
+    overall = report.of(stored(*parts)).tables[1]
+    assert [(row[3].text, row[3].best) for row in overall.blocks[0].rows] == [("–", False)] * 2
+
+
+def test_what_the_paper_has_not_is_empty_in_its_columns():
+    theirs = draw(by_hand.PAPER_MODELS, ("DDN 100",), 30, paper="cifar10")
+    mine = draw(by_hand.PAPER_MODELS, ("Mine ℓ2 100",), 30, paper="cifar10")
+    table = report.of(by_hand.merged(theirs, mine)).tables[1]
+    beside = [place for place, column in enumerate(table.columns) if column.head in ("paper", "ratio")]
+    known, own = table.blocks[0].rows
+    assert len(beside) == 4
+    assert [own[place].text for place in beside] == [""] * 4
+    assert all(known[place].text not in ("", "–") for place in beside)
+    assert not any(note.startswith("The paper has not all") for note in table.notes)
+    more = report.of(by_hand.merged(theirs, draw(["Ours"], ("DDN 100",), 30, paper="cifar10"))).tables[1]
+    assert not any(column.head == "paper" for column in more.columns)
+    assert any(note.startswith("The paper has not all") for note in more.notes)
+
+
+def test_medians_over_different_samples_are_not_compared():
+    parts = [(cell(model=model), [1.0, 2.0, 3.0]) for model in "AB"]
+    parts += [
+        (cell(model="A", attack="DDN 100"), [0.1, 0.2]),
+        (cell(model="B", attack="DDN 100"), [4.0, 5.0, 6.0]),
+    ]
+    table, overall = report.of(stored(*parts)).tables
+    assert [[row[2].best for row in block.rows] for block in table.blocks] == [[False, False], [True, False]]
+    assert not any(row[3].best for row in overall.blocks[0].rows)
+    for found in (table, overall):
+        assert results.NOTE_DIFFERENT in found.notes
+    # a cell that has not begun is no reason
+    later = cell(model="B", attack="FMN ℓ2 100")
+    begun = stored(*parts[1:2], parts[3], (later, []))
+    planned = begun.planned[2].model_copy(update={"samples": (0, 1, 2)})
+    (table,) = report.of(replace(begun, planned=(*begun.planned[:2], planned))).tables
+    assert [row[2].best for row in table.blocks[0].rows] == [True, False, False]
+    assert results.NOTE_DIFFERENT not in table.notes
 
 
 def test_means_over_fewer_models_are_said_to_be():
@@ -412,6 +456,24 @@ def test_an_attack_has_one_colour_and_its_reduced_budget_is_dotted():
     assert len({colour for colour, _ in looks.values()}) == 3
 
 
+def test_budgets_of_one_attack_look_different():
+    def limited(steps: int, budget: int | None) -> Cell:
+        suffix = "" if budget is None else f" ≤{budget}"
+        return cell(attack=f"FMN ℓ2 {steps}{suffix}")
+
+    for few, most in (
+        (limited(1000, 200), limited(1000, 2000)),
+        (limited(1000, 200), limited(1000, None)),
+        (limited(100, None), limited(1000, 200)),
+    ):
+        assert palette.stem(few) == palette.stem(most) == "FMN ℓ2"
+        for order in ((few, most), (most, few)):
+            looks = palette.styles(groups.of(stored(*((each, [1.0]) for each in order))))
+            styles = {each.attack: looks[number] for number, each in enumerate(order)}
+            assert styles[most.attack].dash == "solid"
+            assert styles[few.attack] == palette.Style(styles[most.attack].colour, "dot")
+
+
 def test_twenty_attacks_look_different():
     attacks = [f"A{letter} ℓ2 {steps}" for letter in "abcdefghijklmno" for steps in (100, 1000)]
     styles = palette.styles(groups.of(draw(["A"], attacks, 10)))
@@ -483,6 +545,16 @@ def test_convergence_is_drawn_where_traces_were_kept(tmp_path: Path):
     assert trace.y[-1] == pytest.approx(best[-1].median().item(), rel=1e-4)
     for x, y in zip(trace.x, trace.y, strict=True):
         assert y == pytest.approx(best[spent[:, 0] == x].median().item(), rel=1e-4)
+
+
+def test_axis_titles_are_short_and_keep_the_power_of_ten():
+    folder = by_hand.paper_like(20)
+    shown = report.of(folder)
+    panels = [bench.page.spending.panel(group, shown.lines, shown.styles) for group in shown.groups]
+    titles = {group.symbol: panel.y_title for group, panel in zip(shown.groups, panels, strict=True)}
+    assert (titles["CIEDE2000 (paper's scale)"], titles["LPIPS"]) == ("median", "median ×10⁻²")
+    (progress,) = bench.page.convergence.of(folder, shown.groups, shown.styles, None)
+    assert progress.y_title == "median"
 
 
 # the gallery
@@ -596,6 +668,18 @@ def test_the_page_says_which_population_was_used(tmp_path: Path):
     assert "that the model classifies correctly" in page_of(tmp_path, folder, population="correct")
 
 
+def test_samples_that_were_not_attacked_are_not_claimed():
+    folder = stored((cell(population="correct"), [1.0, 2.0]))
+    said = {asked: headline.population(report.of(folder).groups, asked) for asked in (None, "all", "correct")}
+    assert said["all"] == (
+        "Only samples that the model classifies correctly were attacked, so statistics are over those."
+    )
+    assert said[None] == said["correct"] == "Statistics are over the samples that the model classifies correctly."
+    mixed = stored((cell(), [1.0]), (cell(model="Other", population="correct"), [1.0]))
+    assert headline.population(report.of(mixed).groups, "all").startswith("Some cells' statistics")
+    assert headline.population(report.of(mixed).groups, "correct") == said["correct"]
+
+
 def test_an_unknown_format_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="formats must be among html, md"):
         bench.write(tmp_path, by_hand.nasty(), formats=("docx",))
@@ -673,8 +757,8 @@ def test_a_click_in_the_legend_hides_the_attack_for_every_model(browser: object,
 @needs_browser
 def test_a_table_sorts_within_its_models(browser: object, written: Path):
     rows_now = """() => [...document.querySelector('table.results').tBodies].map(body => [
-        body.querySelector('th').textContent, body.rows[0].firstElementChild.tagName,
-        [...body.rows].map(row => row.querySelector('td[data-c="3"]').dataset.v)])"""
+        body.querySelector('th.side').textContent, body.rows[1].firstElementChild.tagName,
+        [...body.rows].slice(1).map(row => row.querySelector('td[data-c="3"]').dataset.v)])"""
     with opened(browser, written) as tab:
         before = tab.evaluate(rows_now)
         button = tab.locator("table.results").first.locator("th button[data-c='3']")
@@ -686,6 +770,43 @@ def test_a_table_sorts_within_its_models(browser: object, written: Path):
                 assert now == sorted(was, key=float, reverse=expected)
             assert button.locator("..").get_attribute("aria-sort") == order
         assert tab.problems == []
+
+
+@needs_browser
+def test_the_median_is_seen_on_a_phone(browser: object, written: Path):
+    right = "table => table.tBodies[0].rows[1].querySelector('td[data-c=\"3\"]').getBoundingClientRect().right"
+    heads = """table => [...table.querySelectorAll('tbody th')].filter(th => th.checkVisibility())
+        .map(th => th.innerText)"""
+    for width in (360, 1280):
+        with opened(browser, written, width) as tab:
+            table = tab.locator("table.results").first
+            assert table.evaluate(heads) == list(by_hand.PAPER_MODELS)
+            assert table.evaluate(right) <= width
+            assert tab.problems == []
+
+
+@needs_browser
+def test_a_figure_can_be_zoomed_without_a_mouse(browser: object, written: Path):
+    context = browser.new_context(viewport={"width": 360, "height": 800}, has_touch=True, is_mobile=True)
+    tab = context.new_page()
+    tab.goto(written.as_uri())
+    assert tab.locator(".touch").is_visible()
+    assert not tab.locator(".mouse").is_visible()
+    plot = tab.locator(".plot").first
+    plot.scroll_into_view_if_needed()
+    span = "p => p.layout.xaxis.range[1] - p.layout.xaxis.range[0]"
+    plot.locator(".modebar-btn[data-title='Zoom in']").wait_for()
+    assert plot.evaluate("p => [...p.querySelectorAll('.modebar-btn')].map(each => each.dataset.title)") == [
+        "Zoom",
+        "Pan",
+        "Zoom in",
+        "Zoom out",
+        "Reset axes",
+    ]  # and none that sends data away
+    before = plot.evaluate(span)
+    plot.locator(".modebar-btn[data-title='Zoom in']").tap()
+    tab.wait_for_function(f"({span})(document.querySelector('.plot')) < {0.8 * before}")
+    context.close()
 
 
 @needs_browser
@@ -730,6 +851,32 @@ def test_samples_of_a_failed_shard_are_rows_without_numbers(tmp_path: Path):
     assert rows["attack"].unique().to_list() == [failure.cell.attack]
     assert not rows["success"].any()
     assert rows["distance"].null_count() == len(rows)
+
+
+def diagnosis(of: Cell, samples: int = 5, **changes: object) -> Diagnosis:
+    facts = {"name": f"{of.model}{samples}", "model": of.model, "model_hash": of.model_hash, "samples": samples}
+    return Diagnosis.model_validate(facts | {"checks": ("randomness",), "findings": ()} | changes)
+
+
+ALL_CLEAR = "Nothing was found that makes these results doubtful"
+
+
+def test_a_model_that_was_not_checked_is_said_to_be(tmp_path: Path):
+    one, other = cell(model="Zebra"), cell(model="Ape")
+    folder = stored((one, [1.0, 2.0]), (other, [1.0, 2.0]))
+    for diagnoses, unchecked in (((), ["Zebra", "Ape"]), ((diagnosis(other),), ["Zebra"])):
+        page = page_of(tmp_path, replace(folder, diagnoses=diagnoses))
+        assert re.findall(r"<strong>(\w+)</strong> was not checked", page) == unchecked
+        assert ALL_CLEAR not in page
+    # files come in any order, and a model may have been checked twice
+    both = (diagnosis(other), diagnosis(one, 9), diagnosis(one, 4))
+    page = page_of(tmp_path, replace(folder, diagnoses=both))
+    assert re.findall(r"<strong>(\w+)</strong> was checked on (\d+) samples", page) == [
+        ("Zebra", "9"),
+        ("Ape", "5"),
+    ]
+    assert ALL_CLEAR in page
+    assert "was not checked" not in page
 
 
 def test_models_that_were_checked_and_what_is_absent_are_said_once(tmp_path: Path):

@@ -156,4 +156,6 @@ def test_a_file_with_the_official_name_and_another_content_is_used_with_a_warnin
         patch.setenv("MINADV_WEIGHTS", str(nowhere))
         with pytest.warns(UserWarning, match="not the official file of zoo:mnist_kw"):
             models.load("zoo:mnist_kw")
-    models.load(f"zoo:mnist_kw@{nowhere / 'mnist_kw.safetensors'}")  # a file of one's own is nobody else's business
+    models.load(
+        f"zoo:mnist_kw@{nowhere / 'mnist_kw.safetensors'}"
+    )  # a file of one's own is nobody else's business

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import minadv
+from minadv import diagnosis
 from minadv.bench import fingerprints
 from minadv.bench.planning import Planning
 from minadv.bench.records import Diagnosis
@@ -12,11 +13,22 @@ SAMPLES, FEWER = 32, 8  # the first ones of the suite; fewer where a pass takes 
 LARGE = 2**15  # entries of an image
 
 
-def diagnose(planned: Planning, store: Store, say: Callable[[str], None]) -> None:
+def diagnose(planned: Planning, store: Store, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
     """Look at each model with the first samples of the suite, unless that was done before.
 
-    Adversarials of the suite's other models are tried on it too.
+    Adversarials of the suite's other models are tried on it too. A model that raises is a finding.
+
+    Args:
+        planned: the suite.
+        store: where findings are kept.
+        say: told which model is being looked at.
+        stop: asked all the time whether to leave it for another run.
     """
+
+    def go_on(_what: str, _share: float) -> None:
+        if stop():
+            raise KeyboardInterrupt
+
     jobs = {job.cell.model_hash: job for job in planned.jobs}
     code = fingerprints.of_code("minadv.diagnosis")
     for model_hash, job in jobs.items():
@@ -27,21 +39,29 @@ def diagnose(planned: Planning, store: Store, say: Callable[[str], None]) -> Non
         name = fingerprints.of_json([code, model_hash, sorted(jobs), fingerprints.of_samples(inputs)])
         if store.diagnosis(name) is not None:
             continue
+        if stop():
+            return
         say(f"checking {job.cell.model}")
-        found = minadv.diagnose(
-            minadv.models.load(job.model_spec),
-            inputs,
-            labels,
-            name=job.cell.model,
-            transfer={label: minadv.models.load(other.model_spec) for label, other in others.items()},
-        )
+        try:
+            found = diagnosis.diagnose_or_finding(
+                lambda job=job: minadv.models.load(job.model_spec),
+                inputs,
+                labels,
+                name=job.cell.model,
+                transfer={label: minadv.models.load(other.model_spec) for label, other in others.items()},
+                progress=go_on,
+            )
+        except KeyboardInterrupt:
+            if stop():  # asked for it: nothing is lost but this look
+                return
+            raise
         store.write_diagnosis(
             Diagnosis(
                 name=name,
                 model=job.cell.model,
                 model_hash=model_hash,
-                samples=found.samples,
-                checks=tuple(check.check for check in found.checks),
-                findings=found.findings,
+                samples=len(inputs),
+                checks=tuple(check.check for check in found),
+                findings=tuple(finding for check in found for finding in check.findings),
             )
         )

@@ -114,6 +114,9 @@ def _of_attack(number: int, entry: AttackEntry, suite: Suite) -> list[Wanted]:
 
 
 def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
+    for key in ("steps", "budget", "distance"):
+        if key in entry.options:
+            raise ValueError(f"options have {key!r}, which has a key of its own: write {key}s = …")
     own = {field.name for field in fields(cls)} - {"distance", "budget"}
     presets = set(signature(cls.paper).parameters) - {"distance", "others", "budget"}
     known = own | presets if entry.paper else own

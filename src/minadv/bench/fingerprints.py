@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from minadv.data import Data
+from minadv.data.images import InFiles, InMemory
 
-FIRST = 16  # images by which a data set is told
+FIRST = 16  # images of files by which a data set is told
 LENGTH = 32  # hexadecimal digits: 128 bits
 # Code that decides no sample's numbers: lists of what there is, loaders of what is hashed by its content, and
 # the shapes of files, which have a number of their own.
@@ -55,9 +56,17 @@ def of_samples(images: Tensor) -> list[str]:
 
 @lru_cache(maxsize=1)
 def of_data(data: Data) -> str:
-    """Hash what tells a data set from others: labels, classes and first images. Samples have their own hash."""
-    first = data.batch(range(min(FIRST, len(data))))[0]
-    return digest(*data.classes, data.labels.numpy().tobytes(), *of_samples(first))
+    """Hash a data set: labels, classes and images; of images in files, their names and sizes and the first ones.
+
+    Samples have a hash of their own besides.
+    """
+    if isinstance(data.images, InMemory):
+        images = of_samples(data.images.pixels.unsqueeze(0))
+    else:
+        images = of_samples(data.batch(range(min(FIRST, len(data))))[0])
+    if isinstance(data.images, InFiles):
+        images += [f"{path.name}:{path.stat().st_size}" for path in data.images.paths]
+    return digest(*data.classes, data.labels.numpy().tobytes(), *images)
 
 
 def of_module(module: nn.Module) -> str:

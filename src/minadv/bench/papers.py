@@ -1,6 +1,6 @@
 """What a benchmark folder says about its shards, in small JSON files: plan, cells, failures and findings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,28 +36,27 @@ class Papers:
             files.write_text(path, diagnosis.model_dump_json(indent=1))
 
     def write_plan(self, plan: Plan) -> None:
-        """Say what is asked for: it replaces cells of the same data, model and attack; others stay."""
+        """Say what is asked for: it replaces cells of the same data, model and attack, in their places."""
         with self._alone():
             before, _ = self.plan()
-            self._write_plan(plan, before.planned if before else (), plan.planned)
+            old = before.planned if before else ()
+            asked = {planned.name: _together(planned, old) for planned in plan.planned}
+            ids = _ids(plan.planned)  # under whatever name
+            kept = [planned for planned in old if planned.name in asked or not ids & _ids([planned])]
+            merged = [asked.pop(planned.name, planned) for planned in kept]
+            self._write_plan(plan, [*merged, *asked.values()])
 
     def add_plan(self, plan: Plan) -> None:
         """Add what was asked of another folder: cells that are in this one's plan keep their settings."""
         with self._alone():
             before, _ = self.plan()
             own = [_together(mine, plan.planned) for mine in before.planned] if before else []
-            self._write_plan(before or plan, plan.planned, own)
+            names, ids = {planned.name for planned in own}, _ids(own)
+            more = [planned for planned in plan.planned if planned.name not in names and not ids & _ids([planned])]
+            self._write_plan(before or plan, [*own, *more])
 
-    def _write_plan(self, plan: Plan, old: Sequence[Planned], new: Sequence[Planned]) -> None:
-        asked = {planned.name for planned in new}
-        cells = {planned.cell.id for planned in new if planned.cell is not None}  # under whatever name
-        kept = [
-            planned
-            for planned in old
-            if planned.name not in asked and (planned.cell is None or planned.cell.id not in cells)
-        ]
-        merged = plan.model_copy(update={"planned": (*kept, *new)})
-        files.write_text(self.folder / PLAN, merged.model_dump_json())
+    def _write_plan(self, plan: Plan, planned: Sequence[Planned]) -> None:
+        files.write_text(self.folder / PLAN, plan.model_copy(update={"planned": tuple(planned)}).model_dump_json())
 
     def plan(self) -> tuple[Plan | None, str | None]:
         """Read what was asked for; None, and why, when there is no plan that can be read."""
@@ -107,3 +106,7 @@ def _together(mine: Planned, others: Sequence[Planned]) -> Planned:
     same = [other.samples for other in there if other.cell is not None and other.cell.id == mine.cell.id]
     samples = {number for numbers in (mine.samples, *same) for number in numbers}
     return mine.model_copy(update={"samples": tuple(sorted(samples))})
+
+
+def _ids(planned: Iterable[Planned]) -> set[str]:
+    return {one.cell.id for one in planned if one.cell is not None}

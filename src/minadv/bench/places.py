@@ -38,10 +38,10 @@ def data_spec(spec: str, files: Sequence[Path]) -> str:
     folders = (*files, *((Path(variable).expanduser(),) if variable else ()), *search.folders())
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if found is None:
-        source = f" from {SOURCES[name]}" if name in SOURCES else ""
+        source = f"get it from {SOURCES[name]}; " if name in SOURCES else ""
         places = ", ".join(str(folder.absolute()) for folder in folders)
         raise FileNotFoundError(
-            f"the data file {name} was not found: get it{source}; looked in {places}. Put it there, give its "
+            f"the data file {name} was not found: {source}looked in {places}. Put it there, give its "
             "folder as --files, or set MINADV_DATA"
         )
     return f"{kind}:{found}"

@@ -29,6 +29,7 @@ class Options:
         limit: most samples.
         files: folders in which weights and data are looked for first.
         population, shard_size: in place of the suite's.
+        trace: keep traces even if the suite does not ask for them.
     """
 
     only: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Options:
     files: tuple[Path, ...] = ()
     population: Population | None = None
     shard_size: int | None = None
+    trace: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
             of_model, jobs_of_model = _of_model(suite, options, entry, kept, source)
             planned += of_model
             jobs += jobs_of_model
-    return Planning(
-        Plan(title=suite.title, planned=tuple(planned)), tuple(jobs), options.shard_size or suite.shard_size
-    )
+    # a row may be another by its settings: it is in the tables, and computed once
+    different = {job.cell.id: job for job in reversed(jobs)}
+    once = tuple(reversed(different.values()))
+    return Planning(Plan(title=suite.title, planned=tuple(planned)), once, options.shard_size or suite.shard_size)
 
 
 @dataclass(frozen=True)
@@ -133,14 +136,18 @@ def _of_model(
 ) -> tuple[list[Planned], list[Job]]:
     """Plan the rows of one model."""
     spec = places.model_spec(entry.spec, options.files)
-    model = _or_reason(lambda: minadv.models.load(spec))
+    place = f"models[{suite.models.index(entry)}]"
+    try:
+        model = _or_reason(lambda: minadv.models.load(spec), Exception)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{place}.spec: {error}") from error
     if isinstance(model, str):
         return [_missing(suite, entry, row, model) for row in kept], []
     model_hash = fingerprints.of_module(model)  # before it is used: a forward pass may change it
     population, most = options.population or suite.population, choosing.at_most(suite, options.limit)
     numbers = source.numbers[:most]
     if population == "correct":
-        numbers = _or_reason(lambda: choosing.correct(source.data, source.numbers, most, model))
+        numbers = _or_reason(lambda: choosing.correct(source.data, source.numbers, most, model), Exception)
         if not numbers:
             numbers = f"it classifies none of the {len(source.numbers)} samples correctly"
         if isinstance(numbers, str):
@@ -152,18 +159,19 @@ def _of_model(
     samples = tuple(zip(numbers, fingerprints.of_samples(images), map(int, labels), strict=True))
     planned: list[Planned] = []
     jobs: list[Job] = []
+    trace = suite.trace or options.trace
     for row in kept:
         attack = _or_reason(lambda row=row: row.build(entry.spec))
         if isinstance(attack, str):
             planned.append(_missing(suite, entry, row, attack))
             continue
         if suite.target is not None:
-            attack.check_targeted()
+            _targeted(row, attack)
         cell = _cell(suite, entry, row, attack, model_hash, source.data, population)
         planned.append(
             Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers), data=suite.data)
         )
-        jobs.append(Job(cell, attack, spec, source.spec, outputs, suite.target, suite.trace, samples))
+        jobs.append(Job(cell, attack, spec, source.spec, outputs, suite.target, trace, samples))
     return planned, jobs
 
 
@@ -186,12 +194,28 @@ def shards(job: Job, size: int, done: frozenset[Sample] = frozenset()) -> Iterat
             yield Shard(fingerprints.of_json([job.cell.id, job.trace, block]), job, block)
 
 
-def _or_reason(load: Callable[[], T]) -> T | str:
-    """Return what `load` does, or why it is not available here. Bad settings are errors all the same."""
+def _targeted(row: Wanted, attack: Attack) -> None:
+    try:
+        attack.check_targeted()
+    except ValueError as error:
+        raise ValueError(f"{row.place} ({row.label}): {error}") from error
+
+
+def _or_reason(load: Callable[[], T], *more: type[Exception]) -> T | str:
+    """Return what `load` does, or why it is not available here. Bad settings are errors all the same.
+
+    Args:
+        load: loads or builds something.
+        more: errors besides those of files, libraries and torch: somebody's own code can raise anything.
+    """
     try:
         return load()
     except (OSError, ImportError, RuntimeError) as error:
         return " ".join(str(error).split())
+    except (ValueError, TypeError):
+        raise
+    except more as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _missing(suite: Suite, entry: ModelEntry, row: Wanted, why: str) -> Planned:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from minadv.bench import finished
-from minadv.bench.records import Planned, Stored
+from minadv.bench.records import Cell, Planned, Stored
 from minadv.bench.store import Store
 from minadv.bench.tensors import Tensors
 
@@ -32,10 +32,11 @@ def read(folder: Path) -> Stored:
     notes = [text for _, text in (*damaged, *more)]
     if plan is None and why is not None:
         notes.append(f"{why}: what was asked for is taken from the finished shards")
-    planned, left_out = _planned(store, plan.planned if plan else (), rows)
+    planned, replaced, left_out = _planned(store, plan.planned if plan else (), rows)
     known = {cell.cell.id for cell in planned if cell.cell is not None}
     notes += left_out
     notes += sorted({text for record in intact if record.cell in known for text in record.warnings})
+    earlier = tuple((cell, rows.filter(pl.col("cell") == cell.id)) for cell in replaced)
     if rows.select(~pl.col("cell").is_in(known).all()).item():
         rows = rows.filter(pl.col("cell").is_in(known))
     models = {cell.cell.model_hash for cell in planned if cell.cell is not None}
@@ -56,6 +57,7 @@ def read(folder: Path) -> Stored:
         environments=tuple({repr(record.environment): record.environment for record in intact}.values()),
         pictures=tensors.pictures,
         traces=tensors.traces,
+        earlier=earlier,
     )
 
 
@@ -65,24 +67,26 @@ def _computed(rows: pl.DataFrame, cell: str) -> set[int]:
 
 def _planned(
     store: Store, planned: Sequence[Planned], rows: pl.DataFrame
-) -> tuple[tuple[Planned, ...], list[str]]:
-    """List what was asked for, then cells that came from elsewhere; and notes on what is left out."""
+) -> tuple[tuple[Planned, ...], list[Cell], list[str]]:
+    """List what was asked for, then cells that came from elsewhere; cells that were replaced; and notes."""
     asked = {cell.cell.id for cell in planned if cell.cell is not None}
     called = {cell.name for cell in planned}
     others = set(rows["cell"].unique().to_list()) - asked
     cells = {cell.id: cell for _, cell in store.cells() if cell is not None} if others else {}
     notes: list[str] = []
     more: list[Planned] = []
+    replaced: list[Cell] = []
     for cell in (cells[name] for name in sorted(others & cells.keys())):
         samples = tuple(sorted(_computed(rows, cell.id)))
         if (cell.data, cell.model, cell.attack) in called:
+            replaced.append(cell)
             notes.append(
                 f"{cell.attack} on {cell.model}: {len(samples)} samples computed with other settings, weights or "
-                "code are left out"
+                "code count only for what is best known"
             )
         else:
             more.append(Planned(model=cell.model, attack=cell.attack, cell=cell, samples=samples))
     unknown = len(others - cells.keys())
     if unknown:
         notes.append(f"the shards of {unknown} cells are left out: their files in cells/ are missing or damaged")
-    return (*planned, *more), notes
+    return (*planned, *more), replaced, notes

@@ -238,6 +238,8 @@ class Stored:
         title: of the last suite.
         planned: what was asked for, in the order of the tables.
         rows: `ROWS`, one row per (cell, sample) of finished shards. `cell` is the cell's id.
+        earlier: cells that were replaced since, by other settings, weights or code, with their rows: they count
+            for what is best known of a sample, and for nothing else.
         failures: shards that raised and were not computed since.
         diagnoses: of the models, with what was found.
         notes: what a reader should know about the folder: damaged files, results of earlier settings left out.
@@ -255,6 +257,7 @@ class Stored:
     environments: tuple[Environment, ...]
     pictures: Callable[[str, Sequence[int]], Pictures]
     traces: Callable[[str], tuple[Tensor, Tensor] | None]
+    earlier: tuple[tuple[Cell, pl.DataFrame], ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

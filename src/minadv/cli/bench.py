@@ -64,7 +64,7 @@ def bench(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the run. [dim]default: runs/SUITE[/]", show_default=False, rich_help_panel=RUN
+            help="Folder of the run. [dim]default: runs/bench-SUITE[/]", show_default=False, rich_help_panel=RUN
         ),
     ] = None,
     dry_run: Annotated[
@@ -81,6 +81,14 @@ def bench(
             metavar="N",
         ),
     ] = None,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace",
+            help="Keep best distances against propagations, as trace = true does.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
     diagnosis: Annotated[
         bool, typer.Option(help="Check the models first, as minadv diagnose does.", rich_help_panel=RUN)
     ] = True,
@@ -117,8 +125,9 @@ def bench(
                 files=tuple(files or ()),
                 population=None if population is None else population.value,
                 shard_size=shard_size,
+                trace=trace,
             ),
-            out=out or Path("runs") / Path(suite).with_suffix("").as_posix().strip("/.").replace("/", "-"),
+            out=out or Path("runs") / f"bench-{_stem(suite)}",
             dry_run=dry_run,
             diagnosis=diagnosis,
             report=report,
@@ -130,6 +139,10 @@ def bench(
         code = benchmarking.run(request)
         if code:
             raise typer.Exit(code)
+
+
+def _stem(suite: str) -> str:
+    return Path(suite).with_suffix("").as_posix().strip("/.").replace("/", "-")
 
 
 def merge(

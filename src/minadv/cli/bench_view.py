@@ -15,6 +15,7 @@ from rich.text import Text
 from minadv import metrics
 from minadv.bench.executor import Failed
 from minadv.bench.planning import Job, Planning, Shard
+from minadv.cli.console import warn
 from minadv.report.summary import duration, number
 
 AT_ONCE = 30  # cells shown in a terminal: those at work, and what comes next
@@ -127,7 +128,7 @@ class Live:
 
     def note(self, text: str) -> None:
         """Say something that a user should know."""
-        self._console.print(Text.assemble(("note: ", "bold yellow"), text), soft_wrap=True)
+        warn(text)
 
     def _line(self, state: CellState) -> None:
         """Without a terminal, say what a finished shard brought."""

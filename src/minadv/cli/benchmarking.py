@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from minadv import runs
 from minadv.bench import costs, finished, planning, reading, suite
 from minadv.bench.executor import Executor, Local
 from minadv.bench.planning import Options, Planning, Shard
@@ -55,17 +56,20 @@ def run(request: Request) -> int:
     with say.status("reading the suite") as status:
         planned = _planned(request, asked, lambda what: status.update(f"looking at {what}"))
     store = Store(request.out)
+    if runs.exists(request.out):
+        raise ValueError(f"{request.out} holds a run of minadv attack: choose another --out")
+    if request.out.exists() and not request.out.is_dir():
+        raise ValueError(f"--out {request.out} is a file: give a folder")
     if request.dry_run:
         say.print(costs_table(planned, store))
-        _unavailable(planned)
-        return FINISHED
+        return INCOMPLETE if _unavailable(planned) else FINISHED
     try:
         store.create()
         with _stoppable() as stop, Live(planned, say) as view:
             if request.diagnosis:
                 from minadv.bench import diagnosing
 
-                diagnosing.diagnose(planned, store, view.say)
+                diagnosing.diagnose(planned, store, view.say, stop)
             executor = ENGINES[request.engine](device, view.progress)
             report = Run(planned, store, executor, view, stop, device)()
     except OSError as error:
@@ -79,6 +83,8 @@ def _planned(request: Request, asked: suite.Suite, say: Callable[[str], None]) -
         return planning.plan(asked, request.options, say)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{request.suite}: {error}") from error
+    except (OSError, RuntimeError, ImportError) as error:
+        raise RuntimeError(f"{request.suite}: data: {error}") from error
 
 
 def _ending(request: Request, planned: Planning, report: Report, say: Console) -> int:

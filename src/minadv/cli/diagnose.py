@@ -1,7 +1,8 @@
 """`minadv diagnose`: say what makes robustness results of a model doubtful."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Group
@@ -9,12 +10,13 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from minadv.cli.console import one_line_errors, out, plain_warnings
+from minadv.cli.console import EXPECTED, one_line_errors, out, plain_warnings
 
 if TYPE_CHECKING:
     from minadv.bench.records import Finding
     from minadv.diagnosis import Diagnosis
 
+T = TypeVar("T")
 PROBLEMS_FOUND = 1
 COLOURS = {"problem": "red", "warning": "yellow", "note": "cyan"}
 
@@ -54,19 +56,22 @@ def diagnose(
 
         folders = tuple(files or ())
         inputs, labels = datasets.load(places.data_spec(data, folders)).tensors(samples)
-        network = models.load(places.model_spec(model, folders))
+        network = _own(model, lambda: models.load(places.model_spec(model, folders)))
         others = {spec: models.load(places.model_spec(spec, folders)) for spec in transfer or ()}
         with _progress() as bar:
             task = bar.add_task("", total=1.0)
-            done = examine(
-                network,
-                inputs,
-                labels,
-                name=model,
-                transfer=others,
-                steps=steps,
-                attack=attack,
-                progress=lambda what, share: bar.update(task, description=what, completed=share),
+            done = _own(
+                model,
+                lambda: examine(
+                    network,
+                    inputs,
+                    labels,
+                    name=model,
+                    transfer=others,
+                    steps=steps,
+                    attack=attack,
+                    progress=lambda what, share: bar.update(task, description=what, completed=share),
+                ),
             )
         out().print(page(done, data))
         if json is not None:
@@ -97,6 +102,16 @@ def described(finding: "Finding") -> tuple[Text | Padding, ...]:
     facts = (("seen", finding.seen), ("why it matters", finding.matters), ("what to do", finding.remedy))
     body = (Padding(Text.assemble((f"{name}: ", "bold"), fact), (0, 0, 0, 2)) for name, fact in facts)
     return (Text(), title, *body)
+
+
+def _own(model: str, run: Callable[[], T]) -> T:
+    """Run what calls somebody's own code, which can raise anything."""
+    try:
+        return run()
+    except EXPECTED:
+        raise
+    except Exception as error:
+        raise RuntimeError(f"{model} raised {type(error).__name__}: {error} (--debug shows where)") from error
 
 
 def _progress() -> Progress:

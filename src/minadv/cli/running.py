@@ -15,6 +15,7 @@ from torch import Tensor
 import minadv
 from minadv import measurement, runs, settings
 from minadv.attacks.base import Attack
+from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.environment import environment, usable_device
 from minadv.report import pictures, summary
@@ -54,6 +55,8 @@ def run(request: Request) -> None:
         raise ValueError(
             f"{request.out} already holds a run: choose another --out, or add --overwrite to replace it"
         )
+    if Store(request.out).exists():
+        raise ValueError(f"{request.out} holds a benchmark: choose another --out")
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     device = usable_device(request.device)

@@ -103,6 +103,33 @@ def diagnose(
         return Diagnosis(name, len(subject), int(subject.correct.sum()), tuple(checks), distances)
 
 
+def diagnose_or_finding(
+    load: Callable[[], Model],
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    name: str,
+    transfer: Mapping[str, Model],
+    progress: Progress,
+) -> tuple[Ran, ...]:
+    """Load and diagnose a model; one that raises for the clean inputs is a finding, so that a benchmark goes on.
+
+    Args:
+        load: returns the model.
+        inputs: as for `diagnose`, and so are the others.
+        labels: likewise.
+        name: likewise.
+        transfer: likewise.
+        progress: likewise.
+    """
+    done = attempt(
+        "forward",
+        name,
+        lambda: diagnose(load(), inputs, labels, name=name, transfer=transfer, progress=progress),
+    )
+    return (done,) if isinstance(done, Ran) else done.checks
+
+
 def static_findings(model: Model, inputs: Tensor, labels: Tensor, name: str) -> tuple[Finding, ...]:
     """Run the checks that need no attack: a few forward passes of each sample, and three with gradients.
 

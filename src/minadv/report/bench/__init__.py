@@ -44,7 +44,7 @@ def write(
         parts = (scored.labelled(shown.rows, shown.cells), scored.failed(stored, shown.cells))
         pl.concat(parts, how="diagonal").sink_parquet(path)
     with runs.in_place(place / "envelope.parquet") as path:
-        scored.envelope(shown.rows, shown.cells).write_parquet(path)
+        scored.envelope(shown.rows, shown.cells, shown.beyond).write_parquet(path)
     lead = (f"{headline.size(shown.lines)}.", headline.population(shown.groups, population))
     curves = tuple(accuracy.panel(group, shown.lines, shown.styles, shown.steps) for group in shown.groups)
     if "md" in formats:

@@ -48,7 +48,7 @@ def _panel(
         title=group.title,
         kind="steps",
         x_title="forwards + backwards",
-        y_title=f"median {group.unit}",
+        y_title=f"median {names.power(group.exponent)}".strip(),
         hover="after {x}: {y}",
         legend=labels,
         figures=tuple(figures),

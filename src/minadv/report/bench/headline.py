@@ -93,7 +93,11 @@ def size(lines: Mapping[int, Line]) -> str:
 
 def population(groups: Sequence[Group], asked: str | None) -> str:
     """Return which samples the statistics are over."""
-    kinds = {asked or entry.cell.population for group in groups for entry in group.entries}
+    own = {entry.cell.population for group in groups for entry in group.entries}
+    if asked == "all" and own == {"correct"}:
+        return "Only samples that the model classifies correctly were attacked, so statistics are over those."
+    # asking for all samples brings none back that were not attacked
+    kinds = {"correct" if "correct" in (asked, each) else "all" for each in own}
     over = {
         "all": "all samples; one that the model misclassifies counts as a success at distance 0",
         "correct": "the samples that the model classifies correctly",

@@ -1,13 +1,29 @@
 """Tables 1 and 2 of the paper: geometric means over the models of a data set, and global optimality."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from minadv import metrics, paper
+from minadv import metrics
+from minadv.paper.geometric import Mean, Measured, geometric_means
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line
-from minadv.report.bench.results import digits, published, ratio
+from minadv.report.bench.results import NOTE_DIFFERENT, comparable, digits, published, ratio
 from minadv.report.bench.tables import INCOMPLETE, Block, Column, Table, Value, number, pair
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A line as what `geometric_means` averages; success rates in per cent, as in the paper."""
+
+    data: str
+    distance: str
+    attack: str
+    model: str
+    asr: float
+    median: float
+    forwards: float
+    backwards: float
 
 
 def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
@@ -18,20 +34,28 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
     for entry in group.entries:
         if lines[entry.number].counted:
             attacks.setdefault(entry.cell.attack, {})[entry.cell.model] = lines[entry.number]
-    theirs = {attack: _published(list(found.values())) for attack, found in attacks.items()}
-    beside = any(theirs.values())
+    printed = {attack: list(map(published, found.values())) for attack, found in attacks.items()}
+    theirs = {attack: _mean([row for row in rows if row]) for attack, rows in printed.items() if all(rows)}
+    beside = bool(theirs)
     places = digits(group, [line for found in attacks.values() for line in found.values()])
     everywhere = len(group.models)
-    means = {attack: _median(found.values()) for attack, found in attacks.items() if len(found) == everywhere}
-    least = min((mean for mean in means.values() if math.isfinite(mean)), default=math.nan)
-    best = number(least / 10**group.exponent, places).text
+    means = {attack: _mean([_ours(line) for line in found.values()]) for attack, found in attacks.items()}
+    blocks = ([found[model] for found in attacks.values() if model in found] for model in group.models)
+    compare = all(map(comparable, blocks))
+    compared = [mean.median for mean in means.values() if len(mean.models) == everywhere] if compare else []
+    least = min(filter(math.isfinite, compared), default=math.inf)
+    best = number(least / 10**group.exponent, places).text if least < math.inf else ""
     rows = [
-        _row(group, attack, list(found.values()), theirs[attack], places, best, beside)
+        _row(group, list(found.values()), means[attack], theirs.get(attack), places, best, beside)
         for attack, found in attacks.items()
     ]
     notes = ["Geometric means over models; – where a median is ∞. Optimality: the mean of the models' values."]
     if beside:
         notes.append("Paper: means of its tables over the same models, as in its tables 1 and 2.")
+    if any(any(rows) and not all(rows) for rows in printed.values()):
+        notes.append("The paper has not all of these models: where one is missing, its means are left out.")
+    if not compare:
+        notes.append(NOTE_DIFFERENT)
     if any(row[1].text != str(everywhere) for row in rows):
         notes.append("Means over different models do not compare.")
     if any(not line.complete for found in attacks.values() for line in found.values()):
@@ -62,50 +86,55 @@ def _columns(group: Group, beside: bool) -> tuple[Column, ...]:
 
 def _row(
     group: Group,
-    attack: str,
     lines: Sequence[Line],
-    theirs: Sequence[paper.Row],
+    mean: Mean,
+    theirs: Mean | None,
     places: int,
     best: str,
     beside: bool,
 ) -> tuple[Value, ...]:
     scale = 10**group.exponent
-    mean = _median(lines)
-    median = number(mean / scale, places)
+    median = number(mean.median / scale, places)
     median = Value(median.text, median.order, best=median.text == best and len(lines) == len(group.models))
-    asr = number(100 * metrics.geometric_mean([line.asr for line in lines]), 1)
-    counts = _counts([(line.forwards, line.backwards) for line in lines])
+    asr, counts = number(mean.asr, 1), pair(mean.forwards, mean.backwards)
     numbers = [asr, median, counts]
-    if beside:
-        other = metrics.geometric_mean([row.median for row in theirs])
+    if beside and theirs is None:
+        absent = Value("", math.nan, quiet=True)
+        numbers = [asr, absent, median, absent, absent, counts, absent]
+    elif theirs is not None:
         numbers = [
             asr,
-            number(metrics.geometric_mean([row.asr for row in theirs]), 1, quiet=True),
+            number(theirs.asr, 1, quiet=True),
             median,
-            number(other / scale, 2, quiet=True),
-            number(ratio(mean, other), 2),
+            number(theirs.median / scale, 2, quiet=True),
+            number(ratio(mean.median, theirs.median), 2),
             counts,
-            _counts([(row.forwards, row.backwards) for row in theirs], quiet=True),
+            pair(theirs.forwards, theirs.backwards, quiet=True),
         ]
     complete = all(line.complete for line in lines)
     return (
-        Value(attack if complete else f"{attack} {INCOMPLETE}", attack),
+        Value(mean.attack if complete else f"{mean.attack} {INCOMPLETE}", mean.attack),
         Value(str(len(lines)), len(lines)),
         *numbers,
         number(metrics.global_optimality([line.optimality for line in lines]), 3),
     )
 
 
-def _published(lines: Sequence[Line]) -> list[paper.Row]:
-    """Return the paper's rows of the same models, or nothing when one is missing."""
-    rows = [row for row in map(published, lines) if row is not None]
-    return rows if len(rows) == len(lines) else []
+def _ours(line: Line) -> Ours:
+    cell = line.entry.cell
+    return Ours(
+        cell.data,
+        cell.minimises,
+        cell.attack,
+        cell.model,
+        100 * line.asr,
+        line.median,
+        line.forwards,
+        line.backwards,
+    )
 
 
-def _median(lines: Iterable[Line]) -> float:
-    return metrics.geometric_mean([line.median for line in lines])
-
-
-def _counts(counts: Sequence[tuple[float, float]], *, quiet: bool = False) -> Value:
-    forwards, backwards = (metrics.geometric_mean([each[k] for each in counts]) for k in (0, 1))
-    return pair(forwards, backwards, quiet=quiet)
+def _mean(rows: Sequence[Measured]) -> Mean:
+    """Average rows of one attack, a row per model."""
+    (mean,) = geometric_means(rows)
+    return mean

@@ -28,9 +28,10 @@
       ...(log ? ticks(values) : {}),
     });
     return {
-      margin: { l: 48, r: 10, t: 8, b: 44 }, showlegend: false, hovermode: "closest",
+      margin: { l: 48, r: 10, t: coarse ? 34 : 8, b: 44 }, showlegend: false, hovermode: "closest",
       dragmode: coarse ? false : "zoom", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: style("--ink") },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--soft"), activecolor: style("--ink") },
       hoverlabel: { bgcolor: style("--panel"), bordercolor: style("--soft"), font: { color: style("--ink") }, align: "left" },
       xaxis: axis(panel.x_title, panel.x_log, figure.x_range, all("x")),
       yaxis: { ...axis(panel.y_title, panel.y_log, figure.y_range, all("y")), ...(figure.y_range ? { dtick: 25 } : {}) },
@@ -55,8 +56,9 @@
   }
 
   const config = {
-    responsive: true, displaylogo: false, displayModeBar: coarse ? false : "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toImage"],
+    // a finger scrolls the page: it zooms with the buttons, which cannot wait for a pointer above them
+    responsive: true, displaylogo: false, displayModeBar: coarse ? true : "hover",
+    showSendToCloud: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toImage"],
   };
 
   function draw(element) {
@@ -125,7 +127,7 @@
       for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       for (const body of table.tBodies) {
-        const rows = [...body.rows], name = body.querySelector("th");
+        const rows = [...body.rows].filter(row => row.className !== "model"), name = body.querySelector("th.side");
         rows.sort((a, b) => {
           const one = value(a, button.dataset.c), other = value(b, button.dataset.c);
           return missing(one) || missing(other) || !down ? compare(one, other) : compare(other, one);

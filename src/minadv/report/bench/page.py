@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from minadv.bench.records import FORMAT, Stored
+from minadv.bench.records import FORMAT, Diagnosis, Stored
 from minadv.report import pages
 from minadv.report.bench import (
     convergence,
@@ -45,7 +45,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         findings=findings.of(stored, report.rows, report.groups),
         notes=stored.notes,
         failures=stored.failures,
-        diagnoses=stored.diagnoses,
+        checked=_checked(stored),
         absent=_absent(stored),
         sections=[
             (results.table(group, lines), overall.table(group, lines), curve)
@@ -60,6 +60,15 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         format=FORMAT,
         symbol=names.symbol,
     )
+
+
+def _checked(stored: Stored) -> list[tuple[str, Diagnosis | None]]:
+    """Return the suite's models in order, each with the diagnosis of its weights on most samples, if any."""
+    most: dict[str, Diagnosis] = {}
+    for diagnosis in sorted(stored.diagnoses, key=lambda each: each.samples):
+        most[diagnosis.model_hash] = diagnosis
+    models = dict.fromkeys((cell.model, cell.model_hash) for cell in stored.cells)
+    return [(model, most.get(digest)) for model, digest in models]
 
 
 def _absent(stored: Stored) -> dict[tuple[str, bool], list[str]]:

@@ -1,5 +1,6 @@
 """Colours and dashes of attacks: the same on the page, in print, and for every model."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ REDUCED = "dot"
 
 @dataclass(frozen=True)
 class Style:
-    """Number of a colour in the palettes, and a dash: "dot" for a budget that is not the attack's largest."""
+    """Number of a colour in the palettes, and a dash: "dot" for less than the attack's most steps and budget."""
 
     colour: int
     dash: str
@@ -30,7 +31,7 @@ def styles(groups: Sequence[Group]) -> dict[int, Style]:
     """Return the style of every entry, by its number.
 
     An attack has one colour wherever it occurs. Variants of it that are compared with one another (names that
-    differ in more than the final number of steps) have colours of their own.
+    differ in more than the final number of steps and the budget) have colours of their own.
     """
     slots: dict[tuple[str, int], int] = {}
     found: dict[int, Style] = {}
@@ -44,24 +45,29 @@ def styles(groups: Sequence[Group]) -> dict[int, Style]:
             variant = (family, variants[family].index(name))
             slot = slots.setdefault(variant, len(slots))
             dash = FULL[slot // len(LIGHT) % len(FULL)]
-            found[entry.number] = Style(
-                slot % len(LIGHT), REDUCED if steps(entry.cell) < most[family, name] else dash
-            )
+            reduced = effort(entry.cell) < most[family, name]
+            found[entry.number] = Style(slot % len(LIGHT), REDUCED if reduced else dash)
     return found
 
 
-def largest(group: Group) -> dict[tuple[str, str], float]:
-    """Return the largest number of steps of every (family, stem) in a group."""
-    most: dict[tuple[str, str], float] = {}
+def largest(group: Group) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the largest `effort` of every (family, stem) in a group."""
+    most: dict[tuple[str, str], tuple[float, float]] = {}
     for entry in group.entries:
         key = (entry.cell.family, stem(entry.cell))
-        most[key] = max(most.get(key, 0.0), steps(entry.cell))
+        most[key] = max(most.get(key, (0.0, 0.0)), effort(entry.cell))
     return most
 
 
 def stem(cell: Cell) -> str:
-    """Return an attack's name without its number of steps."""
-    return re.sub(r"[\s×x]*\d+$", "", cell.attack)
+    """Return an attack's name without its number of steps and its budget."""
+    return re.sub(r"[\s×x]*\d+$", "", re.sub(r" ≤\d+$", "", cell.attack))
+
+
+def effort(cell: Cell) -> tuple[float, float]:
+    """Return an attack's number of steps and its budget (inf for none): variants are ordered by these."""
+    budget = cell.settings.get("budget")
+    return steps(cell), float(budget) if isinstance(budget, int | float) else math.inf
 
 
 def steps(cell: Cell) -> float:

@@ -18,7 +18,7 @@ class Report:
 
     Attributes:
         population: which samples statistics are over; None leaves it to each cell.
-        cells, rows: those of `scored`.
+        cells, rows, beyond: those of `scored`.
         lines, styles: of every cell, by its position in `Stored.planned`.
     """
 
@@ -27,6 +27,7 @@ class Report:
     groups: tuple[Group, ...]
     cells: pl.DataFrame
     rows: pl.DataFrame
+    beyond: scored.Beyond
     lines: Mapping[int, Line]
     styles: Mapping[int, palette.Style]
 
@@ -46,6 +47,8 @@ def of(stored: Stored, population: Population | None = None) -> Report:
     """Compute every number of the report."""
     found = groups.of(stored)
     cells = scored.cells(found, population)
-    rows = scored.rows(stored, found, cells)
+    beyond = scored.beyond(stored, cells)
+    rows = scored.rows(stored, found, cells, beyond)
     entries = [entry for group in found for entry in group.entries]
-    return Report(stored, population, found, cells, rows, lines.of(stored, rows, entries), palette.styles(found))
+    made = lines.of(stored, rows, entries)
+    return Report(stored, population, found, cells, rows, beyond, made, palette.styles(found))

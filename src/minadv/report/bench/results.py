@@ -20,6 +20,7 @@ ABOUT = {
     "samples": "samples that the statistics are over, or done of asked for where some are missing",
 }
 NOTE_INCOMPLETE = f"{INCOMPLETE} Not all samples are done: the numbers are of those that are, and will change."
+NOTE_DIFFERENT = "No median is bold among attacks with different samples of a model: those do not compare."
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table:
     rows = [row for row in printed.values() if row]
     rates = max((len(f"{row.asr:g}".partition(".")[2]) for row in rows), default=0)
     layout = Layout(10**group.exponent, digits(group, ours), rates, bool(rows))
-    blocks = [
-        Block(model, _rows([line for line in ours if line.entry.cell.model == model], printed, layout))
-        for model in group.models
-    ]
+    parts = {model: [line for line in ours if line.entry.cell.model == model] for model in group.models}
+    blocks = [Block(model, _rows(part, printed, layout)) for model, part in parts.items()]
     notes = [] if all(line.complete for line in ours) else [NOTE_INCOMPLETE]
+    if not all(map(comparable, parts.values())):
+        notes.append(NOTE_DIFFERENT)
     if rows:
         which = " and ".join(str(number) for number in sorted({row.table for row in rows}))
         notes.insert(0, f"Paper: as printed in table {which} of Rony et al., ICCV 2021.")
@@ -94,6 +95,11 @@ def published(line: Line) -> paper.Row | None:
     return paper.find(cell.paper, names.family(names.compared_by(cell)), cell.model, cell.attack)
 
 
+def comparable(lines: Sequence[Line]) -> bool:
+    """Whether lines of one model, those without any sample aside, are over equally many samples."""
+    return len({(line.done, line.counted) for line in lines if line.done}) <= 1
+
+
 def digits(group: Group, lines: Sequence[Line]) -> int:
     """Return the decimals of the medians of a table; counts of entries need none."""
     if group.distance == "l0":
@@ -104,8 +110,8 @@ def digits(group: Group, lines: Sequence[Line]) -> int:
 def _rows(
     lines: Sequence[Line], printed: Mapping[int, paper.Row | None], layout: Layout
 ) -> tuple[tuple[Value, ...], ...]:
-    compared = [line for line in lines if line.complete] or lines
-    least = min((line.median for line in compared if line.counted), default=math.inf)
+    compared = [line for line in lines if line.complete and line.counted] if comparable(lines) else []
+    least = min((line.median for line in compared), default=math.inf)
     best = number(least / layout.scale, layout.places).text if least < math.inf else ""
     return tuple(_row(line, printed[line.entry.number], layout, best) for line in lines)
 

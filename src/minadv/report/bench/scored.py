@@ -4,13 +4,16 @@ Everything here is columnar, and labels are kept once per cell, so that a millio
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from minadv.bench.records import ERROR, MEASURED, Population, Stored
+from minadv.bench.records import ERROR, MEASURED, Cell, Population, Stored
+from minadv.report.bench import names
 from minadv.report.bench.groups import Group
 from minadv.result import Status
 
+NEEDED = ("entry", "content", "sample", "success", "status", "distance", *MEASURED)
 LABELS = ("cell", "data", "model", "attack", "family", "minimises", "compared_by", "goal", "model_hash")
 
 
@@ -41,7 +44,44 @@ def cells(groups: Sequence[Group], population: Population | None) -> pl.DataFram
     return frame.with_columns(source=pl.struct("data", "model_hash", "goal").rank("dense"))
 
 
-def rows(stored: Stored, groups: Sequence[Group], cells: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Beyond:
+    """Rows that are in no table but count for what is best known, and their cells where `cells` lacks them.
+
+    Columns are `NEEDED`, and those of `cells`.
+    """
+
+    rows: pl.DataFrame
+    cells: pl.DataFrame
+
+
+def beyond(stored: Stored, cells: pl.DataFrame) -> Beyond:
+    """Return the rows of cells that were replaced, and of samples that are not asked for any more."""
+    facts = {
+        "cell": [cell.id for cell, _ in stored.earlier],
+        **{
+            name: [getattr(cell, name) for cell, _ in stored.earlier]
+            for name in LABELS
+            if name in Cell.model_fields
+        },
+        "compared_by": [names.compared_by(cell) for cell, _ in stored.earlier],
+    }
+    described = (
+        pl.DataFrame(facts, schema=dict.fromkeys(facts, pl.String))
+        .with_row_index("entry", offset=len(stored.planned))
+        .with_columns(only_correct=pl.lit(False))
+        .join(cells.select("data", "model_hash", "goal", "source").unique(), on=("data", "model_hash", "goal"))
+        .select(cells.columns)
+    )
+    found = pl.concat([pl.DataFrame(schema=stored.rows.schema), *(frame for _, frame in stored.earlier)])
+    parts = [found.join(described.select("cell", "entry"), on="cell").select(NEEDED)]
+    if len(stored.rows) != sum(len(planned.samples) for planned in stored.planned if planned.cell is not None):
+        own = stored.rows.join(cells.select("cell", "entry"), on="cell")
+        parts.append(own.join(_samples(stored), on=("entry", "sample"), how="anti").select(NEEDED))
+    return Beyond(pl.concat(parts), described)
+
+
+def rows(stored: Stored, groups: Sequence[Group], cells: pl.DataFrame, beyond: Beyond) -> pl.DataFrame:
     """Return the rows that were asked for, ordered as in the tables.
 
     Columns are those of `records.ROWS` without the labels, and
@@ -69,7 +109,7 @@ def rows(stored: Stored, groups: Sequence[Group], cells: pl.DataFrame) -> pl.Dat
     frame = stored.rows.drop("shard", *labels)[order["row"]].with_columns(
         order["entry"], counted=~order["only_correct"] | (pl.col("clean_prediction") == pl.col("label"))
     )
-    value, best = _distances(frame, groups, cells)
+    value, best = _distances(frame, groups, cells, beyond)
     return frame.with_columns(value, best, attacked=pl.col("status") != Status.ALREADY.value)
 
 
@@ -93,13 +133,16 @@ def labelled(rows: pl.DataFrame, cells: pl.DataFrame) -> pl.LazyFrame:
     return joined.select(*first, pl.exclude(*first, "entry"))
 
 
-def envelope(rows: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
+def envelope(rows: pl.DataFrame, cells: pl.DataFrame, beyond: Beyond) -> pl.DataFrame:
     """Return the best known distance per (data, model, goal, sample content, distance), and who reached it.
 
     Every distance that was measured counts, whatever the attack minimised. Distances that are not among
     `records.MEASURED` are known under their label, from attacks that minimised them. Samples that nobody broke
     have no line.
     """
+    cells = pl.concat([cells, beyond.cells])
+    if len(beyond.rows):
+        rows = pl.concat([rows.select(beyond.rows.columns), beyond.rows])
     measured = [name for name in MEASURED if rows[name].null_count() < max(1, len(rows))]
     parts = [_best(rows, cells, name, name) for name in measured]
     own = cells.filter(~pl.col("compared_by").is_in(MEASURED))["compared_by"].unique(maintain_order=True)
@@ -137,14 +180,20 @@ def _best(rows: pl.DataFrame, cells: pl.DataFrame, column: str, name: str) -> pl
     )
 
 
-def _distances(frame: pl.DataFrame, groups: Sequence[Group], cells: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+def _distances(
+    frame: pl.DataFrame, groups: Sequence[Group], cells: pl.DataFrame, beyond: Beyond
+) -> tuple[pl.Series, pl.Series]:
     """Return `value` and `best` of every row."""
-    keyed = frame.lazy().with_row_index().join(cells.lazy().select("entry", "source", "compared_by"), on="entry")
+    labels = ("entry", "source", "compared_by")
+    keyed = frame.lazy().with_row_index().join(cells.lazy().select(labels), on="entry")
+    more = beyond.rows.lazy().join(pl.concat([cells, beyond.cells]).lazy().select(labels), on="entry")
     parts: list[pl.LazyFrame] = []
     for distance, column in dict.fromkeys((group.distance, group.column) for group in groups):
         minimised = pl.col("compared_by") == distance
         reached = keyed.select("index", "source", "content", "compared_by", value=_reached(column))
-        candidates = reached.filter(minimised) if column == "distance" else reached
+        others = more.select("source", "content", "compared_by", value=_reached(column))
+        candidates = pl.concat([reached.drop("index"), others]) if len(beyond.rows) else reached
+        candidates = candidates.filter(minimised) if column == "distance" else candidates
         best = candidates.group_by("source", "content").agg(best=pl.col("value").min())
         parts.append(
             reached.filter(minimised).join(best, on=("source", "content")).select("index", "value", "best")
@@ -162,7 +211,7 @@ def _reached(column: str) -> pl.Expr:
         .then(float("inf"))
         .when(pl.col("status") == Status.ALREADY.value)
         .then(0.0)
-        .otherwise(pl.col(column).fill_null(float("inf")))
+        .otherwise(pl.col(column).fill_null(float("inf")).fill_nan(float("inf")))
     )
 
 

@@ -1,0 +1,135 @@
+"""A folder that has a past: settings, data and limits that changed, models that raise, runs of other kinds."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from minadv.bench import reading
+from minadv.report import bench as page
+from tests import benches
+
+DDN = {"attack": "ddn", "label": "DDN"}
+
+
+def best(out: Path) -> pl.DataFrame:
+    """The best known ℓ2 distance of each sample, as the report says."""
+    page.write(out, reading.read(out), formats=())
+    known = pl.read_parquet(out / "report" / "envelope.parquet").filter(pl.col("distance") == "l2")
+    return known.select("content", "best").sort("content")
+
+
+def measured(out: Path) -> pl.DataFrame:
+    """The least ℓ2 distance of each image over every shard, by Parquet alone."""
+    found = pl.concat([pl.read_parquet(shard / "rows.parquet") for shard in benches.shards(out)])
+    value = pl.when(pl.col("status") == "already adversarial").then(0.0).otherwise(pl.col("l2"))
+    return found.filter("success").group_by("content").agg(best=value.min()).sort("content")
+
+
+def test_what_is_best_known_outlives_the_settings_that_found_it(tmp_path: Path):
+    data, out = benches.write_images(tmp_path / "images.npz"), tmp_path / "out"
+    for steps in (40, 1):
+        path = benches.write_suite(tmp_path, data, {**DDN, "steps": [steps]})
+        assert benches.bench(path, out).exit_code == 0
+    read = reading.read(out)
+    assert [cell.settings["steps"] for cell, _ in read.earlier] == [40]
+    assert set(read.rows["forwards"]) <= {0, 1}
+    assert best(out).equals(measured(out))
+    assert len(best(out)) > read.rows["success"].sum()
+
+
+def test_what_is_best_known_has_the_samples_beyond_a_limit(tmp_path: Path):
+    data, out = benches.write_images(tmp_path / "images.npz"), tmp_path / "out"
+    assert benches.bench(benches.write_suite(tmp_path, data), out).exit_code == 0
+    (out / "plan.json").unlink()
+    assert benches.bench(benches.write_suite(tmp_path, data), out, "--limit", 3).exit_code == 0
+    assert reading.read(out).planned[0].samples == (0, 1, 2)
+    assert best(out).equals(measured(out))
+
+
+def test_a_limit_or_a_choice_does_not_take_away_what_is_there(tmp_path: Path):
+    data, out = benches.write_images(tmp_path / "images.npz"), tmp_path / "out"
+    alma, ddn = {"attack": "alma", "steps": [4]}, {**DDN, "steps": [4]}
+    path = benches.write_suite(tmp_path, data, alma, ddn)
+    assert benches.bench(path, out).exit_code == 0
+    before = reading.read(out)
+    assert benches.bench(path, out, "--limit", 2, "--only", "alma").exit_code == 0
+    after = reading.read(out)
+    assert after.planned == before.planned
+    assert benches.bits(after.rows) == benches.bits(before.rows)
+
+
+def test_data_that_change_and_change_back_are_not_mixed(tmp_path: Path):
+    path, out = tmp_path / "images.npz", tmp_path / "out"
+    kinds = {}
+    for kind in ("first", "second"):
+        benches.write_images(path, wrong=(1,) if kind == "first" else (1, 2, 3))
+        with np.load(path) as arrays:
+            images = arrays["images"] if kind == "first" else arrays["images"][:, ::-1]
+            kinds[kind] = {**arrays, "images": images}
+    suite = benches.write_suite(tmp_path, path)
+    answers = {}
+    for kind in ("first", "second", "first"):
+        np.savez(path, **kinds[kind])
+        assert benches.bench(suite, out).exit_code == 0
+        bits = benches.bits(reading.read(out).rows.drop("seconds"))
+        assert answers.setdefault(kind, bits) == bits
+    assert answers["first"] != answers["second"]
+
+
+def raising():
+    def model(x):
+        raise KeyError("weights of layer 3")
+
+    return model
+
+
+def refusing():
+    raise KeyError("no such configuration")
+
+
+@pytest.mark.parametrize("name", ["raising", "refusing"])
+@pytest.mark.parametrize("population", ["all", "correct"])
+def test_a_model_that_raises_takes_nothing_from_the_others(tmp_path: Path, name: str, population: str):
+    models = [{"spec": f"python:tests.test_bench_history:{name}", "name": "bad"}, {"spec": benches.MODEL}]
+    data, out = benches.write_images(tmp_path / "images.npz", count=6, wrong=()), tmp_path / "out"
+    path = benches.write_suite(tmp_path, data, models=models, population=population)
+    done = benches.minadv("bench", path, "--out", out, "--no-report")
+    assert done.exit_code == 1, done.output
+    assert "Traceback" not in done.output
+    assert "KeyError" in done.output
+    read = reading.read(out)
+    assert read.rows["model"].unique().to_list() == [benches.MODEL]
+    assert len(read.rows) == 6
+    if name == "raising" and population == "all":
+        (found,) = (diagnosis for diagnosis in read.diagnoses if diagnosis.model == "bad")
+        assert [finding.severity for finding in found.findings] == ["problem"]
+
+
+def test_folders_of_attacks_and_of_benchmarks_are_told_apart(tmp_path: Path):
+    data, out = benches.write_images(tmp_path / "images.npz", count=4), tmp_path / "out"
+    path = benches.write_suite(tmp_path, data)
+    assert benches.bench(path, out).exit_code == 0
+    words = ("attack", "--model", benches.MODEL, "--data", f"npz:{data}", "--steps", 2)
+    refused = benches.minadv(*words, "--out", out)
+    assert refused.exit_code == 2
+    assert "holds a benchmark" in refused.output
+    assert benches.minadv(*words, "--out", tmp_path / "run").exit_code == 0
+    refused = benches.bench(path, tmp_path / "run")
+    assert refused.exit_code == 2
+    assert "holds a run of minadv attack" in refused.output
+    file = tmp_path / "file"
+    file.write_text("mine")
+    refused = benches.bench(path, file)
+    assert refused.exit_code == 2
+    assert "is a file" in refused.output
+    assert file.read_text() == "mine"
+
+
+def test_a_setting_is_not_given_twice(tmp_path: Path):
+    data = benches.write_images(tmp_path / "images.npz", count=4)
+    path = benches.write_suite(tmp_path, data, {**DDN, "steps": [5], "options": {"steps": 7}})
+    done = benches.bench(path, tmp_path / "out")
+    assert done.exit_code == 2
+    assert "attacks[0]: options have 'steps'" in done.output
