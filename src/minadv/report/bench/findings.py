@@ -14,7 +14,7 @@ from minadv.attacks.registry import REGISTRY
 from minadv.bench.records import Finding, Stored
 from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings
 from minadv.report.bench.groups import Entry, Group
-from minadv.report.bench.palette import stem, steps
+from minadv.report.bench.palette import effort, stem, steps
 
 SEVERITIES = ("problem", "warning", "note")
 BLACK_BOX_REMEDY = (
@@ -93,9 +93,10 @@ def _of_model(
 
 def _pairs(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
     """Yield the same attack at neighbouring numbers of steps, fewer first."""
-    variants: dict[tuple[str, str], list[Entry]] = {}
+    variants: dict[tuple[str, str, float], list[Entry]] = {}
     for entry in entries:
-        variants.setdefault((entry.cell.family, stem(entry.cell)), []).append(entry)
+        # a budget would end the longer run before it could be worse
+        variants.setdefault((entry.cell.family, stem(entry.cell), effort(entry.cell)[1]), []).append(entry)
     for found in variants.values():
         ordered = sorted(found, key=lambda entry: steps(entry.cell))
         yield from ((few, many) for few, many in pairwise(ordered) if steps(few.cell) < steps(many.cell))
