@@ -132,8 +132,7 @@ def of_code(*modules: str) -> str:
     An attack's results are its code's: when that changes, and only then, they are computed again. Modules of
     other packages count by their own text alone.
     """
-    found = sorted(name for name in _closure(modules) if not f"{name}.".startswith(NO_NUMBERS))
-    return digest(*(f"{name}\n{_text(name)}" for name in found))
+    return digest(*(f"{name}\n{_text(name)}" for name in sorted(_closure(modules))))
 
 
 def _closure(modules: Iterable[str]) -> set[str]:
@@ -141,7 +140,7 @@ def _closure(modules: Iterable[str]) -> set[str]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in known:
+        if name not in known and not f"{name}.".startswith(NO_NUMBERS):
             known.add(name)
             waiting += _imports(name)
     return known

@@ -1,8 +1,6 @@
 """Suites: what to run, as a TOML file. Importing this does not import torch."""
 
-import json
 import tomllib
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,9 +14,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from minadv import errors
+from minadv.bench import problems
 
 PACKAGED = "minadv.bench"
 Count = Annotated[int, Field(ge=1)]
@@ -198,13 +196,8 @@ def parse(text: str, source: str) -> Suite:
     try:
         return Suite.model_validate(_tuples(content))
     except ValidationError as error:
-        found = error.errors()
-        # an array whose every item is wrong is also too short, says pydantic
-        inner = {problem["loc"][:1] for problem in found if len(problem["loc"]) > 1}
-        problems = dict.fromkeys(
-            _problem(problem) for problem in found if problem["loc"] not in inner and not _of_item(problem)
-        )
-        raise ValueError(f"{source}: {'; '.join(list(problems)[:5])}") from error
+        found = problems.of(error, Suite, {"models": ModelEntry, "attacks": AttackEntry, "tables": TableEntry})
+        raise ValueError(f"{source}: {'; '.join(found[:5])}") from error
 
 
 def _packaged() -> dict[str, str]:
@@ -224,55 +217,3 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
     return tuple(map(_tuples, value)) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-
-
-_MODELS: dict[str, type[Part]] = {"models": ModelEntry, "attacks": AttackEntry, "tables": TableEntry}
-
-
-# keys that take values of several types: pydantic would name each of them
-_SEVERAL = {
-    "samples": "needs a count ≥ 1, or a range [first, end)",
-    "options": "needs a number, a text, true or false",
-}
-
-
-def _problem(problem: ErrorDetails) -> str:
-    """One line for one of pydantic's errors."""
-    keys = _keys(problem["loc"])
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in keys).lstrip(".")
-    if problem["type"] == "extra_forbidden":
-        part = _MODELS.get(str(keys[0]), Suite) if len(keys) > 1 else Suite
-        return f"{key}: {errors.unknown('key', str(keys[-1]), part.model_fields)}"
-    if problem["type"] == "missing":
-        return f"{key} is missing: {_needed(keys)}"
-    if problem["type"] == "value_error" and not key:
-        return problem["msg"].removeprefix("Value error, ")
-    several = next((text for name, text in _SEVERAL.items() if name in keys), None)
-    own = problem["type"] != "value_error"
-    what = several if several and own else problem["msg"].removeprefix("Value error, ")
-    written = what.replace("tuple", "array").replace("Tuple", "Array")
-    return f"{key}: {written}, got {_written(problem['input'])}"
-
-
-def _of_item(problem: ErrorDetails) -> bool:
-    """Whether a problem is of an item where the whole value has one too: several types were tried on it."""
-    place = problem["loc"]
-    return len(place) > 1 and place[0] in _SEVERAL and isinstance(place[-1], int)
-
-
-def _keys(place: tuple[str | int, ...]) -> list[str | int]:
-    """Leave out of a place what is no key of the file: the alternatives of a type."""
-    last = next((number for number, part in enumerate(place) if part in _SEVERAL), len(place))
-    last += 2 if last < len(place) and place[last] == "options" else 1
-    return list(place[:last])
-
-
-def _written(value: Any) -> str:
-    """Write a value as in the file, shortened."""
-    return json.dumps(value, ensure_ascii=False, default=str)[:80]
-
-
-def _needed(keys: Sequence[str | int]) -> str:
-    part = _MODELS.get(str(keys[0]), Suite) if len(keys) > 1 else Suite
-    required = [name for name, field in part.model_fields.items() if field.is_required()]
-    return f"needed: {', '.join(required)}"
