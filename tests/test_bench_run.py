@@ -455,3 +455,17 @@ def test_outcomes_say_what_they_are_of(tmp_path: Path):
     assert outcome.shard is shard
     assert len(outcome.rows) == len(outcome.originals) == len(outcome.adversarials) == 4
     assert "shard" not in outcome.rows.columns
+
+
+def test_a_suite_names_classes_and_data(tmp_path: Path):
+    names = [f"kind {label}" for label in range(benches.CLASSES)]
+    data = benches.write_images(tmp_path / "images.npz", count=4)
+    path = benches.write_suite(tmp_path, data, classes=names, data_name="Noise")
+    assert benches.bench(path, tmp_path / "out").exit_code == 0
+    (cell,) = reading.read(tmp_path / "out").cells
+    assert cell.classes == tuple(names)
+    assert cell.data_title == "Noise"
+    few = benches.write_suite(tmp_path, data, classes=names[:2])
+    refused = benches.bench(few, tmp_path / "few")
+    assert refused.exit_code == 2
+    assert "classes has 2 names" in refused.output

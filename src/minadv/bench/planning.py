@@ -128,6 +128,10 @@ class _Source:
     def of(cls, suite: Suite, options: Options) -> "_Source":
         spec = places.data_spec(suite.data, options.files)
         data = minadv.data.load(spec)
+        if suite.classes and len(suite.classes) < len(data.classes):
+            raise ValueError(
+                f"classes has {len(suite.classes)} names, {suite.data} has {len(data.classes)} classes"
+            )
         return cls(spec, data, choosing.candidates(suite, data))
 
 
@@ -254,7 +258,7 @@ def _cell(
         goal=goal,
         data=suite.data,
         data_name=suite.data_name or "",
-        classes=data.classes,
+        classes=suite.classes or data.classes,
         paper=suite.paper,
         population=population,
     )

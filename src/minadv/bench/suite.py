@@ -106,6 +106,7 @@ class Suite(Part):
         about: a sentence on it.
         data: a spec of `minadv.data.load`. A file that is named without a folder is looked for as weights are.
         data_name: what tables and figures call it; default: the spec.
+        classes: a name per label, where the data set has none.
         samples: the first N samples, or [first, end); default: all.
         population: "all": the samples as they come, those misclassified from the start count with distance 0;
             "correct": so many samples that the model classifies correctly.
@@ -122,6 +123,7 @@ class Suite(Part):
     about: str = ""
     data: Text
     data_name: Text | None = None
+    classes: tuple[Text, ...] = ()
     samples: Count | tuple[Index, Count] | None = None
     population: Population = "all"
     target: Index | None = None
