@@ -18,7 +18,7 @@ from minadv.runs import in_place
 
 COLUMNS, WIDTHS = 4, (3.5, 5.6, 7.2, 7.2)
 TALL, LEFT, RIGHT, OVER, UNDER, APART, BETWEEN, LEGEND = 1.45, 0.5, 0.14, 0.25, 0.48, 0.26, 0.5, 0.165  # inches
-MOST = 24  # models of a figure
+MOST = 12  # models of a figure
 LONGEST = 48  # letters of a name in the legend
 DASHES = {"solid": "solid", "dot": (0, (1, 1.2)), "dash": (0, (5, 2)), "dashdot": (0, (6, 1.5, 1, 1.5))}
 # names in any script fall back on fonts that have their letters

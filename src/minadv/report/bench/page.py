@@ -10,6 +10,7 @@ from minadv.bench.records import FORMAT, Diagnosis, Stored
 from minadv.report import pages
 from minadv.report.bench import (
     convergence,
+    drawn,
     findings,
     headline,
     names,
@@ -55,6 +56,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         convergence=progress,
         spending=[(group, spending.table(group, lines), points[group.slug]) for group in report.groups],
         steps=report.steps,
+        printed_models=drawn.MOST,
         cells=[(entry.cell, lines[entry.number], group) for group in report.groups for entry in group.entries],
         environments=stored.environments,
         format=FORMAT,
