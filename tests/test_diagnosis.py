@@ -375,6 +375,11 @@ def test_more_steps_are_judged_by_median_and_by_share():
     seen = worse_with_more_steps(few, longer)
     assert (int(seen.worse.sum()), seen.larger_median, seen.often_worse) == (3, False, True)
     assert more_steps_findings("m", ("few", few), ("many", longer))[0].severity == "warning"
+    middle = few.clone()
+    middle[5] = few[6]
+    seen = worse_with_more_steps(few, middle)
+    assert seen.many > 1.01 * seen.few
+    assert (int(seen.worse.sum()), seen.larger_median) == (1, False)  # one sample in the middle is luck
     seen = worse_with_more_steps(few, few * 1.02)
     assert (seen.larger_median, round(seen.many / seen.few, 4)) == (True, 1.02)
     assert more_steps_findings("m", ("few", few), ("many", few * 1.02))[0].severity == "problem"

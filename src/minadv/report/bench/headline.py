@@ -117,7 +117,8 @@ def completeness(stored: Stored, lines: Mapping[int, Line]) -> str:
     cells = sum(line.complete for line in lines.values())
     parts = [f"{grouped(str(done))} of {grouped(str(asked))} samples of {_count(len(lines), 'cell')} are done"]
     if done == asked:
-        parts = [f"All {_count(len(lines), 'cell')} are complete ({grouped(str(done))} results)"]
+        whole = "The cell is" if len(lines) == 1 else f"All {len(lines)} cells are"
+        parts = [f"{whole} complete ({grouped(str(done))} results)"]
     elif cells:
         parts.append(f"{cells} cells are complete")
     if failed:
