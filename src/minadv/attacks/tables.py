@@ -22,7 +22,15 @@ _ROWS: dict[str, tuple[tuple[str, str, tuple[int, ...]], ...]] = {
     "ciede2000": (("C&W CIEDE2000 9×{}", "cw", (1000,)), ("PerC-AL {}", "percal", (100, 1000))),
     "lpips": (("C&W LPIPS 9×{}", "cw", (1000,)), ("LPA", "lpa", (40,))),
 }
-_SYMBOLS = {"l1": "ℓ1", "l2": "ℓ2", "ssim": "SSIM", "ciede2000": "CIEDE2000", "lpips": "LPIPS"}
+SYMBOLS = {
+    "l0": "ℓ0",
+    "l1": "ℓ1",
+    "l2": "ℓ2",
+    "linf": "ℓ∞",
+    "ssim": "SSIM",
+    "ciede2000": "CIEDE2000",
+    "lpips": "LPIPS",
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def table(distance: str, data: Data = "cifar10") -> tuple[Row, ...]:
     if family not in _ROWS:
         raise ValueError(f"the paper has tables for {', '.join(_ROWS)}, got {distance!r}")
     found: list[Row] = []
-    for label, name, all_steps in (*_ROWS[family], (f"ALMA {_SYMBOLS[family]} {{}}", "alma", (100, 1000))):
+    for label, name, all_steps in (*_ROWS[family], (f"ALMA {SYMBOLS[family]} {{}}", "alma", (100, 1000))):
         settings: dict[str, Any] = {"data": data} if name == "minimal_apgd" else {}
         row = label
         if name == "fab" and data == "imagenet":

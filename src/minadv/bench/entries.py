@@ -14,15 +14,6 @@ from minadv.bench.suite import AttackEntry, Suite, TableEntry
 from minadv.distances import resolve
 
 TITLES = {"cw": "C&W", "percal": "PerC-AL", "minimal_apgd": "minimal APGD", "lpa": "LPA", "sigma_zero": "σ-zero"}
-SYMBOLS = {
-    "l0": "ℓ0",
-    "l1": "ℓ1",
-    "l2": "ℓ2",
-    "linf": "ℓ∞",
-    "ssim": "SSIM",
-    "ciede2000": "CIEDE2000",
-    "lpips": "LPIPS",
-}
 NESTED = ("cw", "ead")  # searches of so many steps each
 
 
@@ -131,7 +122,7 @@ def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
 def _label(entry: AttackEntry, distance: str, steps: int | None, budget: int | None) -> str:
     """Name a row as the paper does where it has one, e.g. "FMN ℓ1 100"."""
     family, _, options = distance.partition(":")
-    symbol = SYMBOLS.get(family, family) + (f" ({options})" if options else "")
+    symbol = tables.SYMBOLS.get(family, family) + (f" ({options})" if options else "")
     if entry.label is not None:
         return (
             entry.label.replace("{distance}", symbol)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from torch import Tensor
 
 from minadv.bench.suite import PaperData, Population
-from minadv.runs import Environment
+from minadv.runs import COLUMNS, Environment
 
 FORMAT = 1
 Sample = tuple[int, str, int]  # number in the data set, hash of the image, label
@@ -31,19 +31,9 @@ ROWS: dict[str, type[pl.DataType]] = {
     "model": pl.String,
     "attack": pl.String,
     "minimises": pl.String,
-    "sample": pl.Int64,
     "content": pl.String,
-    "label": pl.Int64,
-    "clean_prediction": pl.Int64,
-    "adversarial_prediction": pl.Int64,
-    "status": pl.String,
-    "success": pl.Boolean,
-    "distance": pl.Float64,
+    **COLUMNS,
     **dict.fromkeys(MEASURED, pl.Float64),
-    "forwards": pl.Int64,
-    "backwards": pl.Int64,
-    "margin": pl.Float64,
-    "survives_8bit": pl.Boolean,
     "seconds": pl.Float64,
 }
 

@@ -110,7 +110,8 @@ def diagnose_or_finding(
     *,
     name: str,
     transfer: Mapping[str, Model],
-    progress: Progress,
+    progress: Progress | None = None,
+    attack: bool = True,
 ) -> tuple[Ran, ...]:
     """Load and diagnose a model; one that raises for the clean inputs is a finding, so that a benchmark goes on.
 
@@ -121,11 +122,12 @@ def diagnose_or_finding(
         name: likewise.
         transfer: likewise.
         progress: likewise.
+        attack: likewise.
     """
     done = attempt(
         "forward",
         name,
-        lambda: diagnose(load(), inputs, labels, name=name, transfer=transfer, progress=progress),
+        lambda: diagnose(load(), inputs, labels, name=name, transfer=transfer, progress=progress, attack=attack),
     )
     return (done,) if isinstance(done, Ran) else done.checks
 
@@ -139,8 +141,8 @@ def static_findings(model: Model, inputs: Tensor, labels: Tensor, name: str) -> 
         TypeError, ValueError: for inputs or labels of a wrong type, shape or range.
     """
     check_classes("labels", labels, check_inputs(inputs))
-    done = attempt("forward", name, lambda: diagnose(model, inputs, labels, name=name, attack=False))
-    return done.findings
+    ran = diagnose_or_finding(lambda: model, inputs, labels, name=name, transfer={}, attack=False)
+    return tuple(finding for check in ran for finding in check.findings)
 
 
 def _experiments(

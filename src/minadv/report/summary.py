@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from minadv import metrics
 from minadv.result import Status
 from minadv.runs import COLUMNS, Run
 
@@ -85,7 +86,7 @@ def of(run: Run) -> Summary:
         successes=int(rows["success"].sum()),
         clean_accuracy=(rows["clean_prediction"] == rows["label"]).to_numpy().mean().item(),
         distance=asked.distance,
-        median=lower_median(rows["distance"].to_list()),
+        median=metrics.lower_median(rows["distance"].to_numpy()),
         mean=sum(found) / len(found) if found else math.nan,
         largest=max(found, default=math.nan),
         forwards=rows["forwards"].to_numpy().mean().item(),
@@ -102,12 +103,7 @@ def other_distances(rows: pl.DataFrame, minimised: str) -> list[tuple[str, str, 
     found = rows.filter(pl.col("status") == Status.FOUND.value)
     names = [name for name in rows.columns if name not in COLUMNS and name != minimised]
     means = {name: found[name].to_numpy().mean().item() if len(found) else math.nan for name in names}
-    return [(name, number(lower_median(rows[name].to_list())), number(means[name])) for name in names]
-
-
-def lower_median(values: list[float]) -> float:
-    """Median; the lower middle for even counts, so that it is a distance that occurred."""
-    return sorted(values)[(len(values) - 1) // 2]
+    return [(name, number(metrics.lower_median(rows[name].to_numpy())), number(means[name])) for name in names]
 
 
 def number(value: float) -> str:
