@@ -13,7 +13,8 @@ from torch import Tensor
 
 from minadv.bench import reading, suite
 from minadv.bench.executor import Executor, Failed, Finished, Local
-from minadv.bench.planning import Options, plan
+from minadv.bench.jobs import Options
+from minadv.bench.planning import plan
 from minadv.bench.records import MEASURED, ROWS
 from minadv.bench.running import Run, View
 from minadv.bench.store import Store
@@ -447,7 +448,7 @@ def test_a_stop_when_all_is_done_is_no_stop(tmp_path: Path):
 
 def test_outcomes_say_what_they_are_of(tmp_path: Path):
     planned = plan(suite.load(small(tmp_path)), Options(limit=4))
-    from minadv.bench.planning import shards
+    from minadv.bench.jobs import shards
 
     (shard,) = shards(planned.jobs[0], 4)
     (outcome,) = Local().run([shard])

@@ -17,8 +17,9 @@ from torch import nn
 from minadv import ALMA, attacks, distances
 from minadv.attacks.registry import REGISTRY
 from minadv.bench import files, fingerprints, reading, suite
+from minadv.bench.jobs import Job, Options, Planning, shards
 from minadv.bench.merging import merge
-from minadv.bench.planning import Job, Options, Planning, plan, shards
+from minadv.bench.planning import plan
 from minadv.bench.records import ROWS, Failure, Plan
 from minadv.bench.store import DamagedError, Store
 from tests import benches

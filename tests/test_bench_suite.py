@@ -11,7 +11,8 @@ from minadv.attacks.tables import table
 from minadv.bench import suite
 from minadv.bench.choosing import matches
 from minadv.bench.entries import wanted
-from minadv.bench.planning import Options, plan
+from minadv.bench.jobs import Options
+from minadv.bench.planning import plan
 from minadv.distances import resolve
 from tests import benches
 

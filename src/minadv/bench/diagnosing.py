@@ -5,7 +5,7 @@ from collections.abc import Callable
 import minadv
 from minadv import diagnosis
 from minadv.bench import fingerprints
-from minadv.bench.planning import Planning
+from minadv.bench.jobs import Planning
 from minadv.bench.records import Diagnosis
 from minadv.bench.store import Store
 

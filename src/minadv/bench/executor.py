@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import minadv
 from minadv.bench import rows
-from minadv.bench.planning import Shard
+from minadv.bench.jobs import Shard
 from minadv.data import Data
 from minadv.evaluation import evaluate
 from minadv.result import Trace

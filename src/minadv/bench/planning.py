@@ -1,8 +1,7 @@
-"""From a suite to shards: which samples of which cell, and what it is that decides their numbers."""
+"""From a suite to jobs: which samples of which cell, and what it is that decides their numbers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from torch import nn
@@ -12,68 +11,13 @@ from minadv import settings
 from minadv.attacks.base import Attack
 from minadv.bench import choosing, fingerprints, places, rows
 from minadv.bench.entries import Wanted, wanted
-from minadv.bench.records import Cell, Plan, Planned, Sample
+from minadv.bench.jobs import Job, Options, Planning
+from minadv.bench.records import Cell, Plan, Planned
 from minadv.bench.suite import ModelEntry, Population, Suite
 from minadv.data import Data
 from minadv.distances import resolve
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line adds to a suite.
-
-    Attributes:
-        only: words; a row is kept when all words of one of them are in its model's and attack's names.
-        limit: most samples.
-        files: folders in which weights and data are looked for first.
-        population, shard_size: in place of the suite's.
-        trace: keep traces even if the suite does not ask for them.
-    """
-
-    only: tuple[str, ...] = ()
-    limit: int | None = None
-    files: tuple[Path, ...] = ()
-    population: Population | None = None
-    shard_size: int | None = None
-    trace: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """A cell that can be computed here: the attack, where model and data are, and the samples.
-
-    Attributes:
-        outputs: classes that the model tells apart.
-    """
-
-    cell: Cell
-    attack: Attack
-    model_spec: str
-    data_spec: str
-    outputs: int
-    target: int | None
-    trace: bool
-    samples: tuple[Sample, ...]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The unit of work. Its id is a hash of everything that decides its numbers."""
-
-    id: str
-    job: Job
-    samples: tuple[Sample, ...]
-
-
-@dataclass(frozen=True)
-class Planning:
-    """A suite, looked at: what was asked, and what can be computed."""
-
-    plan: Plan
-    jobs: tuple[Job, ...]
-    shard_size: int
 
 
 def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: None) -> Planning:
@@ -185,17 +129,6 @@ def _outputs(model: nn.Module, source: _Source) -> int:
         return choosing.classify(model, source.data.batch(source.numbers[:1])[0]).shape[1]
     except Exception:  # somebody's code can raise anything, and a plan is not the place to fail
         return len(source.data.classes)
-
-
-def shards(job: Job, size: int, done: frozenset[Sample] = frozenset()) -> Iterator[Shard]:
-    """Cut a job into shards of `size` samples, leaving out what is finished.
-
-    The cuts do not depend on what is finished, so that an interrupted run goes on with the same shards.
-    """
-    for start in range(0, len(job.samples), size):
-        block = tuple(sample for sample in job.samples[start : start + size] if sample not in done)
-        if block:
-            yield Shard(fingerprints.of_json([job.cell.id, job.trace, block]), job, block)
 
 
 def _targeted(row: Wanted, attack: Attack) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from minadv.bench import finished as shelf
 from minadv.bench.executor import Executor, Failed, Finished
-from minadv.bench.planning import Job, Planning, Shard, shards
+from minadv.bench.jobs import Job, Planning, Shard, shards
 from minadv.bench.records import Failure, Sample, ShardRecord
 from minadv.bench.store import TENSORS_FILE, TRACE_FILE, Claim, DamagedError, Store
 from minadv.environment import environment

@@ -114,7 +114,7 @@ def bench(
 ) -> None:
     """Run a suite of models × attacks × data, or what is missing of it; finished work is never lost."""
     with one_line_errors(debug), plain_warnings():
-        from minadv.bench.planning import Options
+        from minadv.bench.jobs import Options
         from minadv.cli import benchmarking
 
         request = benchmarking.Request(

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from minadv import metrics
 from minadv.bench.executor import Failed
-from minadv.bench.planning import Job, Planning, Shard
+from minadv.bench.jobs import Job, Planning, Shard
 from minadv.cli.console import warn
 from minadv.report.summary import duration, number
 

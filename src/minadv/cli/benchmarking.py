@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from minadv import runs
-from minadv.bench import costs, finished, planning, reading, suite
+from minadv.bench import costs, finished, jobs, planning, reading, suite
 from minadv.bench.executor import Executor, Local
-from minadv.bench.planning import Options, Planning, Shard
+from minadv.bench.jobs import Options, Planning, Shard
 from minadv.bench.running import Report, Run
 from minadv.bench.store import Store
 from minadv.cli import console
@@ -130,8 +130,8 @@ def costs_table(planned: Planning, store: Store) -> Table:
     unknown = False
     done = finished.samples(store)
     for job in planned.jobs:
-        found = list(planning.shards(job, planned.shard_size))
-        missing = list(planning.shards(job, planned.shard_size, done.get(job.cell.id, frozenset())))
+        found = list(jobs.shards(job, planned.shard_size))
+        missing = list(jobs.shards(job, planned.shard_size, done.get(job.cell.id, frozenset())))
         samples = sum(len(shard.samples) for shard in missing)
         each = costs.at_most(job.cell.family, job.attack, job.outputs)
         spent = None if each is None else (samples * each[0], samples * each[1])
