@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Batch = Float[Tensor, "batch ..."]
 PerSample = Float[Tensor, " batch"]
@@ -71,18 +72,13 @@ class ByAutograd:
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the distances and their gradients."""
-        if self.at_a_time is None or len(x) <= self.at_a_time or x.device.type != "cpu":
-            return self._differentiate(x, slice(None))
-        starts = range(0, len(x), self.at_a_time)
-        rows = [slice(start, start + self.at_a_time) for start in starts]
-        values, gradients = zip(*(self._differentiate(x[some], some) for some in rows), strict=True)
-        return torch.cat(values), torch.cat(gradients)
+        return by_parts(self._differentiate, x, self.at_a_time)
 
     def select(self, rows: Tensor) -> "ByAutograd":
         """Return the distance to the originals of the given rows (indices)."""
         return ByAutograd(lambda x, some: self.value(x, rows[some]), self.at_a_time)
 
-    def _differentiate(self, x: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    def _differentiate(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             value = self.value(leaf, rows)
@@ -143,6 +139,53 @@ class Custom:
     def anchored(self, x0: Batch) -> ByAutograd:
         """Return the distance to `x0`; nothing is known to depend on `x0` alone."""
         return ByAutograd(lambda x, rows: self(x, x0[rows]))
+
+
+def by_parts(
+    measure: Callable[[Batch, Rows], tuple[PerSample, Batch]], x: Batch, at_a_time: int | None
+) -> tuple[PerSample, Batch]:
+    """Values and gradients `measure(x, rows)` of all rows, on a CPU so many at a time as stay in its cache.
+
+    `at_a_time` should be a multiple of 4, for the sake of equal rounding.
+    """
+    if at_a_time is None or len(x) <= at_a_time or x.device.type != "cpu":
+        return measure(x, slice(None))
+    rows = [slice(start, start + at_a_time) for start in range(0, len(x), at_a_time)]
+    values, gradients = zip(*(measure(x[some], some) for some in rows), strict=True)
+    return torch.cat(values), torch.cat(gradients)
+
+
+def differentiable(anchored: "Closed", x: Batch) -> PerSample:
+    """Distances of `x` as part of the caller's graph (once differentiable), where the caller keeps one."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return cast("Tensor", _ClosedForm.apply(x, anchored))
+    return anchored.value(x)
+
+
+class Closed(Anchored, Protocol):
+    """Anchored distance with a gradient in closed form."""
+
+    def value(self, x: Batch) -> PerSample:
+        """Return the distances, without a graph."""
+        ...
+
+
+class _ClosedForm(torch.autograd.Function):
+    """A distance's own gradient as a node of autograd's graph."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchored: Closed) -> Tensor:
+        """Compute value and gradient together, and keep the gradient."""
+        value, gradient = anchored.value_and_gradient(x)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, weights: Tensor) -> tuple[Tensor, None]:
+        """Scale the gradient of each sample."""
+        (gradient,) = ctx.saved_tensors
+        return per_sample(weights, gradient) * gradient, None
 
 
 def safe_sqrt(u: Tensor) -> Tensor:

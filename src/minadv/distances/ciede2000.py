@@ -2,10 +2,25 @@
 
 from dataclasses import dataclass
 
-from minadv.distances.base import Batch, ByAutograd, PerSample, Rows, check_pair, few, need_images, safe_sqrt
-from minadv.distances.colour import D65, PAPER, Map, lab, squared_ciede2000
+import torch
+from torch import Tensor
 
-# Some eighty maps are alive while one batch of pixels is differentiated.
+from minadv.distances.base import (
+    Batch,
+    PerSample,
+    Rows,
+    by_parts,
+    check_pair,
+    differentiable,
+    few,
+    need_images,
+    per_sample,
+    safe_sqrt,
+)
+from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pullback
+from minadv.distances.delta_e import Reference, squared_ciede2000
+
+# Some forty maps are alive while one batch of pixels is differentiated: more at a time would not stay in a cache.
 PIXELS_AT_A_TIME = 2**15
 
 
@@ -34,23 +49,53 @@ class CIEDE2000:
         check_pair(self.name, x, x0)
         return self.anchored(x0)(x)
 
-    def anchored(self, x0: Batch) -> ByAutograd:
+    def anchored(self, x0: Batch) -> "AnchoredCIEDE2000":
         """Return the distance to `x0`, whose Lab values are computed once.
 
         Raises:
             ValueError: unless `x0` has three channels.
         """
         need_images(self.name, x0, channels=3)
-        space = D65 if self.scale == "correct" else PAPER
-        original = lab(x0, space)
-
-        def value(x: Batch, rows: Rows) -> PerSample:
-            return safe_sqrt(squared_ciede2000(original[rows], lab(x, space)).flatten(1).sum(dim=1))
-
-        return ByAutograd(value, at_a_time=few(x0, PIXELS_AT_A_TIME))
+        return AnchoredCIEDE2000(self._space, Reference.of(lab(x0, self._space)))
 
     def map(self, x: Batch, x0: Batch) -> Map:
-        """ΔE₀₀ of each pixel, (batch, height, width)."""
+        """ΔE₀₀ of each pixel, (batch, height, width), without a graph."""
         need_images(self.name, x0, channels=3)
-        space = D65 if self.scale == "correct" else PAPER
-        return safe_sqrt(squared_ciede2000(lab(x0, space), lab(x, space)))
+        with torch.no_grad():
+            return squared_ciede2000(Reference.of(lab(x0, self._space)), lab(x, self._space))[0].sqrt_()
+
+    @property
+    def _space(self) -> LabSpace:
+        return D65 if self.scale == "correct" else PAPER
+
+
+@dataclass(frozen=True, eq=False)
+class AnchoredCIEDE2000:
+    """√(Σ ΔE₀₀²) to fixed originals."""
+
+    space: LabSpace
+    reference: Reference
+
+    def __call__(self, x: Batch) -> PerSample:
+        """Distance of each row of `x` to its original."""
+        return differentiable(self, x)
+
+    def value(self, x: Batch) -> PerSample:
+        """Distances, without a graph."""
+        squared, _ = squared_ciede2000(self.reference, lab(x, self.space), gradient=False)
+        return squared.flatten(1).sum(dim=1).sqrt()
+
+    def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
+        """Return the distances and their gradients in closed form, 0 where there is none."""
+        return by_parts(self._differentiate, x.detach(), few(x, PIXELS_AT_A_TIME))
+
+    def select(self, rows: Tensor) -> "AnchoredCIEDE2000":
+        """Return the distance to the originals of the given rows."""
+        return AnchoredCIEDE2000(self.space, self.reference.select(rows))
+
+    def _differentiate(self, x: Batch, rows: Rows) -> tuple[PerSample, Batch]:
+        colours, pullback = lab_and_pullback(x, self.space)
+        squared, slope = squared_ciede2000(self.reference.select(rows), colours)
+        value = squared.flatten(1).sum(dim=1).sqrt()
+        half = torch.where(value > 0, 0.5 / value, 0.0)
+        return value, pullback(slope).mul_(per_sample(half, x))
