@@ -48,9 +48,12 @@ class Outcome:
     seconds: float
 
     @property
+    def passes(self) -> str:
+        return f"{self.forwards:.0f}/{self.backwards:.0f}"
+
+    @property
     def cells(self) -> tuple[str, ...]:
-        passes = f"{self.forwards:.0f}/{self.backwards:.0f}"
-        return f"{self.median:.4g}", f"{100 * self.asr:.0f} %", passes, f"{self.seconds:.1f}"
+        return f"{self.median:.4g}", f"{100 * self.asr:.0f} %", self.passes, f"{self.seconds:.1f}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 from typing import Any
 
@@ -45,8 +45,7 @@ class Peer:
 
     @property
     def installed(self) -> str:
-        """Package and version."""
-        return f"{self.package} {version(self.package)}"
+        return installed(self.package)
 
     def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         """Run with a fixed seed; the packages' many warnings (deprecations, NaN) are not ours to show."""
@@ -54,6 +53,21 @@ class Peer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.run(model, inputs.clone(), labels.clone()).detach()
+
+
+def there(package: str) -> bool:
+    """Whether a package is installed."""
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def installed(package: str) -> str:
+    """Package and version, or how to get it."""
+    return (
+        f"{package} {version(package)}" if there(package) else f"{package} not installed: make parity installs it"
+    )
 
 
 def adv_lib(name: str, **settings: Any) -> Peer:

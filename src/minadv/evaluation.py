@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from torch import Tensor, nn
 
 from minadv.attacks.base import Attack
-from minadv.guard import Model
+from minadv.guard import Model, Precision
 from minadv.probe import Step
 from minadv.result import Result, concatenate
 
@@ -42,6 +42,8 @@ def evaluate(
     limit: int | None = None,
     progress: bool = True,
     trace: bool = False,
+    precision: Precision | None = None,
+    channels_last: bool = False,
     on_batch: Callable[[Sequence[int], Result], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Result:
@@ -59,6 +61,8 @@ def evaluate(
         limit: attack only the first so many samples.
         progress: show a bar with ASR and median so far.
         trace: keep the best distance against propagations.
+        precision: of the model's passes in the search, see `Attack.__call__`.
+        channels_last: memory layout of the images in these passes.
         on_batch: called with (sample numbers, result) after each batch.
         on_progress: called before every step with the number of samples done, in fractions of a batch.
 
@@ -71,13 +75,14 @@ def evaluate(
     if isinstance(targets, Tensor) and len(targets) < total:
         raise ValueError(f"targets must have one class for each of {total} samples, got {len(targets)}")
     size = batch_size or _first_batch_size(take(data, range(1))[0])
+    options = {"trace": trace, "precision": precision, "channels_last": channels_last}
     results: list[Result] = []
     done, fill_up = 0, True
     with _on_device(model, device) as where, _Bar(total, progress, on_progress) as bar:
         while done < total:
             numbers = range(done, min(done + size, total))
             inputs, labels = take(data, numbers)
-            run = partial(attack, model, inputs.to(where), labels.to(where), trace=trace, fill_up=fill_up)
+            run = partial(attack, model, inputs.to(where), labels.to(where), fill_up=fill_up, **options)
             wanted = None if targets is None else _targets(targets, numbers).to(where)
             result = _or_none_without_memory(partial(run, targets=wanted, on_step=bar.on_step(len(numbers))))
             if result is None:

@@ -6,6 +6,7 @@ it returns by a separate forward pass.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -15,8 +16,10 @@ from minadv import random
 from minadv.distances import Distance, anchor
 from minadv.distances.base import Selectable, per_sample
 from minadv.goals import Goal
+from minadv.guard import searched
 from minadv.ledger import Ledger
-from minadv.parts import Parts
+from minadv.parts import Part, Parts
+from minadv.precision import LOOKS, handicap, land, search_budget
 from minadv.probe import Probe, Step
 from minadv.result import Result, assemble
 from minadv.validation import check_logits, check_range
@@ -49,6 +52,7 @@ class Oracle:
         inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
         self._model, self._inputs, self._goal, self._distance = model, inputs, goal, distance
         self._settings, self._on_step = settings, on_step
+        self._searched = searched(model, settings.lower, settings.channels_last)
         filled = settings.fill(torch.arange(len(inputs), device=inputs.device), inputs)
         leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
         logits = model(leaf.clone())  # a copy: the model may work in place
@@ -79,8 +83,11 @@ class Oracle:
             leaf=leaf,
             gathered=None if untouched else self._rows,
         )
+        self._handicap = handicap(self.goal, self._clean.logits, settings)
+        if self._handicap is not None:
+            self._clean = replace(self._clean, logits=self._clean.logits + self._handicap)
         self._clean_logits = self._clean.logits.detach()
-        self._ledger = Ledger(len(self._rows), settings.budget)
+        self._ledger = Ledger(len(self._rows), search_budget(settings))
         self._round, self._shown = (0, 1), (0, 1)
         self._best = self.originals.clone()
         self._best_distance = self._best_rank = torch.full_like(self._clean.distance, torch.inf)
@@ -163,9 +170,9 @@ class Oracle:
         leaf = (x if part is None else part.gather(x)).detach().requires_grad_()
         logits = self._clean_logits
         if part is None:
-            logits = self._model(leaf.clone())
+            logits = self._look(leaf, None)
         elif len(part.rows):
-            logits = part.scatter(self._model(leaf.clone()), logits)
+            logits = part.scatter(self._look(leaf, part), logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         self._non_finite |= ~margin.isfinite()
         # one bad answer of the model must not poison a search for good
@@ -221,6 +228,8 @@ class Oracle:
     def result(self) -> Result:
         """Verify the best answers by a separate forward pass and return them."""
         self._clean = None
+        if self._settings.lower is not None:
+            self._land()
         outcome = Outcome(
             inputs=self._inputs,
             answers=self._scatter(self._inputs.clone(), self._best),
@@ -240,6 +249,24 @@ class Oracle:
             confidence=self._settings.confidence,
             trace=assemble(self._trace, self._rows, len(self._inputs)) if self._settings.trace else None,
         )
+
+    def _look(self, leaf: Tensor, part: Part | None) -> Tensor:
+        logits = self._searched(leaf.clone())
+        if self._handicap is None:
+            return logits
+        return logits + (self._handicap if part is None else part.gather(self._handicap))
+
+    def _land(self) -> None:
+        rows = torch.nonzero(self._best_distance < torch.inf).flatten()
+        if not len(rows):
+            return
+        x0, goal = self.originals[rows], self.goal.select(rows)
+        self._best[rows] = land(self._model, x0, self._best[rows], goal, self._settings)
+        distance, _ = self._parts.measure(self._best, None, gradient=False)
+        self._best_distance = torch.where(self._best_distance < torch.inf, distance, self._best_distance)
+        for _ in range(LOOKS):
+            self._ledger.forward(rows.cpu())
+        self._record()
 
     def _scatter(self, whole: Tensor, attacked: Tensor) -> Tensor:
         """Put the attacked rows back among all rows of the batch."""

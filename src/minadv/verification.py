@@ -6,6 +6,7 @@ far beyond the boundary, in logits, a point must be to count, during the search 
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from minadv.distances import Distance
 from minadv.goals import Goal
+from minadv.guard import PRECISIONS, Precision
 from minadv.result import Status
 
 # Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
@@ -40,6 +42,17 @@ class Settings:
     seed: int = 0
     trace: bool = False
     fill_up: bool = True
+    precision: Precision | None = None
+    channels_last: bool = False
+
+    @property
+    def lower(self) -> torch.dtype | None:
+        """The precision of the search where it is lower than that of the verification."""
+        return None if self.precision in (None, "float32") else PRECISIONS[self.precision]
+
+    def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
+        """Where a precision is asked for, that of the caller's own autocast ends."""
+        return nullcontext() if self.precision is None else torch.autocast(device.type, enabled=False)
 
     def fill(self, rows: Tensor, inputs: Tensor) -> Tensor:
         """Repeat the last of the given row numbers up to a batch size whose rounding is that of large batches."""

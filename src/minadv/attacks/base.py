@@ -12,7 +12,7 @@ from torch import Tensor
 from minadv.attacks.registry import REGISTRY, able
 from minadv.distances import Distance, Lp, as_published, resolve
 from minadv.goals import Goal, Targeted, Untargeted
-from minadv.guard import Model, guarded
+from minadv.guard import Model, Precision, check_passes, guarded
 from minadv.ledger import BudgetSpentError
 from minadv.oracle import Oracle
 from minadv.probe import Step
@@ -64,6 +64,8 @@ class Attack(ABC):
         trace: bool = False,
         on_step: Callable[[Step], None] | None = None,
         fill_up: bool = True,
+        precision: Precision | None = None,
+        channels_last: bool = False,
     ) -> Result:
         """Search for the smallest perturbation of each input.
 
@@ -76,6 +78,12 @@ class Attack(ABC):
             on_step: called before every step of the search.
             fill_up: on a CPU, fill small batches of small images up to a multiple of 4 with copies (not counted),
                 so that a sample's rounding, and with it its result, does not depend on the batch.
+            precision: of the model's passes in the search, by automatic mixed precision: "bfloat16" or "float16",
+                which go further beyond the boundary, by what they round (docs/speed.md); "float32", under the
+                caller's own autocast too; None, as the model is. With any, the pass over the clean images is in
+                float32, as the verification always is.
+            channels_last: show the model (batch, channels, height, width) images in channels-last memory layout;
+                not in the pass over the clean images and the verification.
 
         Raises:
             TypeError, ValueError: for bad input; the message names the argument, its value and the remedy.
@@ -88,8 +96,11 @@ class Attack(ABC):
             targets = check_classes("targets", targets, inputs)
             check_targets(targets, labels)
             goal, classes = Targeted(targets), classes | {"targets": targets}
-        settings = Settings(self.confidence, self.levels, self.budget, self.seed, trace, fill_up)
-        with guarded(model, inputs) as logits:
+        check_passes(precision, channels_last, inputs)
+        settings = Settings(
+            self.confidence, self.levels, self.budget, self.seed, trace, fill_up, precision, channels_last
+        )
+        with guarded(model, inputs) as logits, settings.arithmetic(inputs.device):
             oracle = Oracle(logits, inputs, classes, goal, resolve(self.distance), settings, on_step)
             if len(oracle.originals):
                 with suppress(BudgetSpentError):

@@ -1,13 +1,13 @@
 """`minadv attack`: attack a data set, write a run folder, say what was found."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from minadv.cli.console import one_line_errors, plain_warnings
 
-MODEL, ATTACK, OUTPUT = "Model and data", "Attack", "Output"
+MODEL, ATTACK, OUTPUT, SPEED = "Model and data", "Attack", "Output", "Speed"
 DEMO_SAMPLES = 100
 
 
@@ -117,13 +117,33 @@ def attack(
             min=1,
             help="Samples at a time; halved when memory runs out. [dim]default: by the images' size[/]",
             show_default=False,
+            rich_help_panel=SPEED,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, …")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, …", rich_help_panel=SPEED)
+    ] = "cpu",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads. [dim]default: torch's choice[/]", show_default=False),
+        typer.Option(
+            min=1, help="CPU threads. [dim]default: torch's choice[/]", show_default=False, rich_help_panel=SPEED
+        ),
     ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(
+            help="Search in this precision, by automatic mixed precision; what is found is verified in float32. "
+            "[dim]default: as the model is[/]",
+            show_default=False,
+            rich_help_panel=SPEED,
+        ),
+    ] = None,
+    channels_last: Annotated[
+        bool,
+        typer.Option(
+            "--channels-last", help="Search on images in channels-last memory layout.", rich_help_panel=SPEED
+        ),
+    ] = False,
 ) -> None:
     """Find the smallest perturbations that change a model's answers; write them to a folder with a report."""
     with one_line_errors(debug), plain_warnings():
@@ -155,5 +175,7 @@ def attack(
                 batch_size=batch_size,
                 device=device,
                 threads=threads,
+                precision=precision,
+                channels_last=channels_last,
             )
         )

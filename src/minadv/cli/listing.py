@@ -35,22 +35,37 @@ class Kind(StrEnum):
 
 
 def list_names(
-    kind: Annotated[Kind, typer.Argument(help="What to list.", metavar="attacks|distances|models|data|suites")],
+    kind: Annotated[
+        Kind | None,
+        typer.Argument(
+            help="What to list; everything by default.", metavar="attacks|distances|models|data|suites"
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")] = False,
 ) -> None:
     """List what there is: attacks, distances, models, data sets or suites."""
     with one_line_errors(debug):
-        heads, rows = _CONTENTS[kind]()
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for column, head in enumerate(heads):
-            table.add_column(head, no_wrap=column == 0, overflow="fold")  # names are there to be copied
-        for name, *facts in rows:
-            table.add_row(Text(name, "cyan"), *map(Text, facts))
-        out().print(table)
-        if kind is Kind.MODELS:
-            from minadv.models.specs import GRAMMAR
+        if kind is not None:
+            _show(kind)
+            return
+        for each in Kind:
+            out().print(Text(each.capitalize(), "bold underline"))
+            _show(each)
+            out().print()
 
-            out().print(Text(f"\nEvery model spec: {GRAMMAR}."))
+
+def _show(kind: Kind) -> None:
+    heads, rows = _CONTENTS[kind]()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column, head in enumerate(heads):
+        table.add_column(head, no_wrap=column == 0, overflow="fold")  # names are there to be copied
+    for name, *facts in rows:
+        table.add_row(Text(name, "cyan"), *map(Text, facts))
+    out().print(table)
+    if kind is Kind.MODELS:
+        from minadv.models.specs import GRAMMAR
+
+        out().print(Text(f"\nEvery model spec: {GRAMMAR}."))
 
 
 def _attacks() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

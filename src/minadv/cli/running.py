@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -18,6 +19,7 @@ from minadv.attacks.base import Attack
 from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.environment import environment, usable_device
+from minadv.guard import Precision
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
 
@@ -43,6 +45,8 @@ class Request:
     batch_size: int | None
     device: str
     threads: int | None
+    precision: Precision | None
+    channels_last: bool
 
 
 def run(request: Request) -> None:
@@ -84,6 +88,8 @@ def run(request: Request) -> None:
         device=device,
         progress=not request.quiet,
         trace=request.trace,
+        precision=request.precision,
+        channels_last=request.channels_last,
     )
     seconds = time.perf_counter() - clock
     survives = measurement.survive_8_bits(model, result.adversarials, labels, target, device)
@@ -92,7 +98,7 @@ def run(request: Request) -> None:
         model=request.model,
         data=request.data,
         attack=type(attack).__name__,
-        settings=settings.as_plain(attack),
+        settings=settings.as_plain(attack) | passes(request),
         distance=result.distance,
         confidence=result.confidence,
         target=target,
@@ -149,6 +155,12 @@ def class_number(written: str, classes: tuple[str, ...]) -> int:
         return int(written)
     except ValueError:
         raise minadv.errors.unknown("class", written, classes) from None
+
+
+def passes(request: Request) -> dict[str, JsonValue]:
+    """Return how the model was searched, where it was asked for: part of a run's settings."""
+    asked: dict[str, JsonValue] = {"precision": request.precision, "channels_last": request.channels_last}
+    return {name: value for name, value in asked.items() if value}
 
 
 def introduction(request: Request, attack: Attack, count: int, left_out: int) -> str:

@@ -18,11 +18,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from minadv.distances.base import Batch, PerSample, check_pair, need_images
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
+# Sides above this are filtered by shifted sums.
+LARGEST_BAND = 64
 
 
 @dataclass(frozen=True)
@@ -52,79 +55,110 @@ class SSIM:
                 f"ssim needs images of at least {WINDOW}×{WINDOW} pixels (its Gaussian window), "
                 f"got {height}×{width}: enlarge the images or use another distance"
             )
-        rows, columns = (gaussian_band(side, like=x0) for side in (height, width))
-        blur = Blur(rows, columns)
+        blur = Blur.of(x0)
         mean = blur(x0)
-        return AnchoredSSIM(x0, blur, mean, blur(x0.square()) - mean.square())
+        variance = blur(x0.square()).addcmul_(mean, mean, value=-1)
+        return AnchoredSSIM(x0, blur, mean, 2 * mean.square() + C1, 2 * variance + C2)
 
 
 @dataclass(frozen=True, eq=False)
 class Blur:
-    """Separable Gaussian filter over the valid region, as two small matrix products."""
+    """Separable Gaussian filter over the valid region, along columns and rows.
 
-    rows: Tensor
-    columns: Tensor
+    Small images: a product with a band matrix from either side. On large ones most of such a matrix is 0, and a
+    sum of shifted images is faster.
+    """
+
+    window: tuple[float, ...]
+    bands: tuple[Tensor, Tensor] | None
+
+    @classmethod
+    def of(cls, x0: Batch) -> "Blur":
+        """Return the filter for images like `x0`."""
+        window = gaussian_window()
+        small = max(x0.shape[-2:]) <= LARGEST_BAND
+        rows, columns = (band(window, side).to(x0) for side in x0.shape[-2:]) if small else (None, None)
+        return cls(tuple(window.tolist()), None if rows is None or columns is None else (rows, columns))
 
     def __call__(self, image: Tensor) -> Tensor:
         """(…, H, W) → (…, H − 10, W − 10)."""
-        return self.rows @ image @ self.columns.mT
+        if self.bands is not None:
+            rows, columns = self.bands
+            return rows @ image @ columns.mT
+        return self._shifted(self._shifted(image, axis=-1), axis=-2)
 
     def adjoint(self, image: Tensor) -> Tensor:
         """(…, H − 10, W − 10) → (…, H, W), the transpose."""
-        return self.rows.mT @ image @ self.columns
+        if self.bands is not None:
+            rows, columns = self.bands
+            return rows.mT @ image @ columns
+        return self(pad(image, [WINDOW - 1] * 4))  # the window is symmetric
+
+    def _shifted(self, image: Tensor, axis: int) -> Tensor:
+        valid = image.shape[axis] - WINDOW + 1
+        blurred = image.narrow(axis, 0, valid) * self.window[0]
+        for shift, weight in enumerate(self.window[1:], start=1):
+            blurred.add_(image.narrow(axis, shift, valid), alpha=weight)
+        return blurred
 
 
 @dataclass(frozen=True, eq=False)
 class AnchoredSSIM:
-    """1 − SSIM to fixed originals with local means `a` and variances `A`."""
+    """1 − SSIM to fixed originals, of which are known the local means `a`, 2a² + c₁ and 2A + c₂."""
 
     x0: Tensor
     blur: Blur
     a: Tensor
-    A: Tensor
+    p0: Tensor
+    q0: Tensor
 
     def __call__(self, x: Batch) -> PerSample:
         """1 − SSIM for each row."""
         e, V, p, q = self._moments(x - self.x0)
-        return self._loss(e, V, p, q)
+        u = e.square()
+        return ((p * V + u * (q + V)) / ((p + u) * (q + V))).flatten(1).mean(dim=1)
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return 1 − SSIM and its gradient in closed form."""
         d = x.detach() - self.x0
         e, V, p, q = self._moments(d)
-        luminance, contrast = p + e.square(), q + V
-        by_luminance = (q / contrast) / luminance.square()  # −∂(1 − lk)/∂l, over (p + e²)²
-        by_contrast = (p / luminance) / contrast.square()
+        u = e.square()
+        luminance, contrast = p + u, q + V
+        per_both = (luminance * contrast).reciprocal_()
+        value = (p * V).addcmul_(u, contrast).mul_(per_both).flatten(1).mean(dim=1)
+        # −∂(1 − lk)/∂l, over (p + e²)², and likewise by contrast; twice, and a share of the mean
+        scale = per_both.square_().mul_(2 / math.prod(e.shape[1:]))
+        by_luminance, by_contrast = contrast.mul_(q).mul_(scale), luminance.mul_(p).mul_(scale)
         # derivatives by the blurred d, d² and x0·d, then back through the blur's adjoint
-        to_e = 2 * by_luminance * e * (p - self.a * e) + 2 * by_contrast * (self.a * V - e * q)
+        to_e = p.addcmul_(self.a, e, value=-1).mul_(e).mul_(by_luminance)
+        to_e.addcmul_((self.a * V).addcmul_(e, q, value=-1), by_contrast)
         gradient = self.blur.adjoint(to_e)
-        gradient.addcmul_(d, self.blur.adjoint(by_contrast * q), value=2)
-        gradient.addcmul_(self.x0, self.blur.adjoint(by_contrast * V), value=-2)
-        positions = math.prod(e.shape[1:])
-        return self._loss(e, V, p, q), gradient.div_(positions)
+        gradient.addcmul_(d, self.blur.adjoint(q.mul_(by_contrast)))
+        gradient.addcmul_(self.x0, self.blur.adjoint(V.mul_(by_contrast)), value=-1)
+        return value, gradient
 
     def select(self, rows: Tensor) -> "AnchoredSSIM":
         """Return the distance to the originals of the given rows."""
-        return AnchoredSSIM(self.x0[rows], self.blur, self.a[rows], self.A[rows])
+        return AnchoredSSIM(self.x0[rows], self.blur, self.a[rows], self.p0[rows], self.q0[rows])
 
     def _moments(self, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         e = self.blur(d)
-        V = self.blur(d.square()) - e.square()
-        C = self.blur(self.x0 * d) - self.a * e
-        return e, V, 2 * self.a * (self.a + e) + C1, 2 * (self.A + C) + C2
-
-    @staticmethod
-    def _loss(e: Tensor, V: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        u = e.square()
-        return ((p * V + u * (q + V)) / ((p + u) * (q + V))).flatten(1).mean(dim=1)
+        V = torch.addcmul(self.blur(d.square()), e, e, value=-1)
+        p = torch.addcmul(self.p0, self.a, e, value=2)
+        q = torch.add(self.q0, self.blur(self.x0 * d), alpha=2).addcmul(self.a, e, value=-2)
+        return e, V, p, q
 
 
-def gaussian_band(side: int, like: Tensor) -> Tensor:
-    """(side − 10, side) matrix whose rows are the normalised window at each valid position."""
+def gaussian_window() -> Tensor:
+    """(11,) weights of the window, float64, with sum 1."""
     offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     window = torch.exp(-offsets.square() / (2 * SIGMA**2))
-    window = window / window.sum()
-    band = torch.zeros(side - WINDOW + 1, side, dtype=torch.float64)
-    for row in range(band.shape[0]):
-        band[row, row : row + WINDOW] = window
-    return band.to(device=like.device, dtype=like.dtype)
+    return window / window.sum()
+
+
+def band(window: Tensor, side: int) -> Tensor:
+    """(side − 10, side) matrix whose rows are the window at each valid position."""
+    rows = torch.zeros(side - WINDOW + 1, side, dtype=window.dtype)
+    for row in range(len(rows)):
+        rows[row, row : row + WINDOW] = window
+    return rows

@@ -3,12 +3,20 @@
 from collections.abc import Callable
 
 from torch import nn
-from torchvision.models import resnet50
 
 from minadv.models.architectures.demo import DemoNet
 from minadv.models.architectures.resnets import CifarResNet50, ResNet4b
 from minadv.models.architectures.small import cifar_cnn_a, crown_ibp_large, lenet5, mnist_convex, smallcnn
 from minadv.models.architectures.wide import WideResNet
+
+
+def resnet50() -> nn.Module:
+    """Build torchvision's network for ImageNet."""
+    # torchvision imports the compiler, which takes as long as torch itself
+    from torchvision import models
+
+    return models.resnet50()
+
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "demo": DemoNet,
