@@ -271,12 +271,26 @@ def test_list(kind: str, words: tuple[str, ...]):
         assert word in done.stdout
 
 
+def test_list_without_a_kind_is_all_of_them():
+    everything = minadv("list")
+    assert everything.exit_code == 0
+    rest = everything.stdout
+    for kind in ("attacks", "distances", "models", "data", "suites"):
+        title, alone = kind.capitalize(), minadv("list", kind)
+        assert alone.exit_code == 0
+        before, found, rest = rest.partition(f"{title}\n{alone.stdout}\n")
+        assert found
+        assert before == ""
+    assert rest == ""
+
+
 def test_distances_are_described_in_full():
     assert tuple(DISTANCES) == distances.names()
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["list", "models"], ["list", "data"], ["list", "attacks"], ["list", "distances"]]
+    "words",
+    [["--help"], ["list"], ["list", "models"], ["list", "data"], ["list", "attacks"], ["list", "distances"]],
 )
 def test_nothing_heavy_is_imported_for_help_and_lists(words: list[str]):
     heavy = {

@@ -66,7 +66,7 @@ def test_l23_is_stationary_at_every_scale(weight: float, dtype: torch.dtype) -> 
     v = v.to(dtype)
     q = proximal.l23(v, torch.tensor([weight], dtype=dtype)).double()
     slope = q + 2 / 3 * torch.tensor(weight, dtype=dtype).double() * q.pow(-1 / 3)
-    torch.testing.assert_close(slope, v.double(), rtol=2e-7 if dtype == torch.float32 else 1e-13, atol=0)
+    torch.testing.assert_close(slope, v.double(), rtol=2e-6 if dtype == torch.float32 else 1e-13, atol=0)
 
 
 @pytest.mark.parametrize(("name", "norm"), [("l2", 2), ("linf", "inf")])

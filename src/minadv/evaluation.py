@@ -12,9 +12,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from torch import Tensor, nn
 
 from minadv.attacks.base import Attack
-from minadv.guard import Model, Precision
+from minadv.guard import Model
 from minadv.probe import Step
 from minadv.result import Result, concatenate
+from minadv.verification import Precision
 
 logger = logging.getLogger(__name__)
 

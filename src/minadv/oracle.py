@@ -14,12 +14,12 @@ from torch import Tensor
 
 from minadv import random
 from minadv.distances import Distance, anchor
-from minadv.distances.base import Selectable, per_sample
+from minadv.distances.base import Selectable
 from minadv.goals import Goal
-from minadv.guard import searched
 from minadv.ledger import Ledger
+from minadv.masks import clear, overwrite
 from minadv.parts import Part, Parts
-from minadv.precision import LOOKS, handicap, land, search_budget
+from minadv.precision import LOOKS, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
 from minadv.result import Result, assemble
 from minadv.validation import check_logits, check_range
@@ -52,7 +52,7 @@ class Oracle:
         inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
         self._model, self._inputs, self._goal, self._distance = model, inputs, goal, distance
         self._settings, self._on_step = settings, on_step
-        self._searched = searched(model, settings.lower, settings.channels_last)
+        self._searched = searched(model, settings)
         filled = settings.fill(torch.arange(len(inputs), device=inputs.device), inputs)
         leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
         logits = model(leaf.clone())  # a copy: the model may work in place
@@ -100,6 +100,11 @@ class Oracle:
         """Per-sample keys for `minadv.random`, from each sample's content and the seed."""
         return random.keys(self.originals, self._settings.seed)
 
+    @cached_property
+    def directions(self) -> Tensor:
+        """(batch, ...) random directions of unit ℓ2 norm, one per sample, for those without a gradient."""
+        return random.unit(self.keys, self.originals)
+
     @property
     def best_distance(self) -> Tensor:
         """(batch,) distance of the best adversarial so far, inf where there is none."""
@@ -142,7 +147,12 @@ class Oracle:
         return quantise(x.clamp(0, 1), self._settings.levels)
 
     def probe(
-        self, x: Tensor, live: Tensor | None = None, distance_gradient: bool = False, answers: bool = True
+        self,
+        x: Tensor,
+        live: Tensor | None = None,
+        distance_gradient: bool = False,
+        answers: bool = True,
+        differentiate: bool = True,
     ) -> Probe:
         """Classify `x` (one forward) and remember each sample's best adversarial.
 
@@ -155,6 +165,7 @@ class Oracle:
                 in place: the oracle knows a mask again and gathers its rows once.
             distance_gradient: also compute the gradient of the distance.
             answers: whether these points may be answers; an attack may look at others on the way.
+            differentiate: False where `gradient` will not be asked: nothing is kept for it.
         """
         remembered, self._clean = self._clean, None
         if x is self.originals and live is None and remembered is not None:
@@ -170,9 +181,9 @@ class Oracle:
         leaf = (x if part is None else part.gather(x)).detach().requires_grad_()
         logits = self._clean_logits
         if part is None:
-            logits = self._look(leaf, None)
+            logits = self._look(leaf, None, differentiate)
         elif len(part.rows):
-            logits = part.scatter(self._look(leaf, part), logits)
+            logits = part.scatter(self._look(leaf, part, differentiate), logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         self._non_finite |= ~margin.isfinite()
         # one bad answer of the model must not poison a search for good
@@ -182,6 +193,10 @@ class Oracle:
             self._keep_best(x, distance, adversarial)
         self._record()
         return Probe(x, logits, adversarial, distance, slope, leaf, part)
+
+    def reaches(self, x: Tensor, live: Tensor | None = None) -> Tensor:
+        """Whether each image is adversarial, (batch,): a `probe` that is not going to be differentiated."""
+        return self.probe(x, live, differentiate=False).adversarial
 
     def gradient(
         self,
@@ -223,7 +238,7 @@ class Oracle:
         self._non_finite |= broken
         if payers is not rows and payers is not None:
             broken = broken | torch.ones_like(broken).index_fill(0, payers.to(broken.device), False)
-        return gradient.masked_fill(per_sample(broken, gradient), 0)
+        return clear(gradient, broken)
 
     def result(self) -> Result:
         """Verify the best answers by a separate forward pass and return them."""
@@ -250,8 +265,9 @@ class Oracle:
             trace=assemble(self._trace, self._rows, len(self._inputs)) if self._settings.trace else None,
         )
 
-    def _look(self, leaf: Tensor, part: Part | None) -> Tensor:
-        logits = self._searched(leaf.clone())
+    def _look(self, leaf: Tensor, part: Part | None, differentiate: bool) -> Tensor:
+        with torch.set_grad_enabled(differentiate):
+            logits = self._searched(leaf.clone())
         if self._handicap is None:
             return logits
         return logits + (self._handicap if part is None else part.gather(self._handicap))
@@ -275,8 +291,8 @@ class Oracle:
 
     def _counts(self, x: Tensor) -> Tensor:
         """Whether each image is one that `project` returns: an attack may probe others, to differentiate there."""
-        low, high = x.flatten(1).aminmax(dim=1)
-        inside = (low >= 0) & (high <= 1)
+        rows = x.flatten(1)
+        inside = (rows.amin(dim=1) >= 0) & (rows.amax(dim=1) <= 1)  # aminmax takes ten times as long on a CPU
         if self._settings.levels is None:
             return inside
         return inside & (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)
@@ -286,7 +302,7 @@ class Oracle:
         better = adversarial & (rank < self._best_rank)
         self._best_rank = torch.where(better, rank, self._best_rank)
         self._best_distance = torch.where(better, distance, self._best_distance)
-        torch.where(per_sample(better, x), x.detach(), self._best, out=self._best)
+        overwrite(self._best, better, x.detach())
 
     def _record(self) -> None:
         if self._settings.trace:

@@ -42,6 +42,11 @@ class Probe:
     part: Part | None = None
     gathered: Tensor | None = None
 
+    @property
+    def slope(self) -> Tensor:
+        """Gradient of the distance, (batch, ...); 0 where it was not asked for."""
+        return torch.zeros_like(self.x) if self.distance_gradient is None else self.distance_gradient
+
     def from_leaf(self, gradient: Tensor) -> Tensor:
         """Turn a gradient of the leaf into one of the attacked samples."""
         if self.gathered is not None:

@@ -11,6 +11,8 @@ from minadv.projections import l1_ball, total, wide
 
 # ℓ_{2/3} with weight 1: smaller entries become 0, this one is worth as much at 0 as at half its value.
 L23_SWITCH = 2 * (2 / 3) ** 0.75
+# From here on, the operator takes away less than rounding does.
+L23_LINEAR = 1e9
 
 
 def of(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -62,20 +64,25 @@ def l23(v: Batch, weight: PerSample) -> Batch:
 
     In units of weight^{3/4} the problem has weight 1, hence neither overflow nor cancellation at small weights.
     """
-    nu = per_sample(wide(weight), v)
-    unit = torch.where(nu > 0, nu, 1.0).pow(0.75)
-    size = wide(v).abs() / unit
-    solution = unit * _l23_root(size.clamp_min(L23_SWITCH))
-    shrunk = torch.where(size > L23_SWITCH, v.sign() * solution, 0.0)
-    return torch.where(nu > 0, shrunk, v).to(v.dtype)
+    nu = per_sample(weight, v)
+    # powers round by place in float32: they are taken in double precision, whose last digits are dropped again
+    unit = wide(torch.where(nu > 0, nu, 1.0)).pow(0.75).to(v.dtype)
+    size = v.abs()
+    far = (size - L23_LINEAR * unit).clamp_min_(0)  # beyond, the root grows like its argument
+    size /= unit
+    solution = _l23_root(size.clamp(L23_SWITCH, L23_LINEAR)).mul_(unit).add_(far).mul_(v.sign())
+    return torch.where(nu > 0, torch.where(size > L23_SWITCH, solution, 0.0), v)
 
 
 def _l23_root(s: Tensor) -> Tensor:
     """Largest root q of q + ⅔·q^{−1/3} = s: q^{1/3} solves a quartic, whose resolvent cubic has the root B."""
-    half = s.square() / 16
-    cube = (half * (1 + (1 - 8 / 729 / half.square()).sqrt())).pow(1 / 3)
-    root = 2 * (cube + 2 / 9 / cube)  # the other cube root of the resolvent, without its cancellation
-    return ((root.sqrt() + (2 * s / root.sqrt() - root).sqrt()) / 2).pow(3)
+    half = s.square().div_(16)
+    cube = half.square().reciprocal_().mul_(-8 / 729).add_(1).sqrt_().add_(1).mul_(half)
+    cube = wide(cube).pow(1 / 3).to(s.dtype)
+    root = cube.reciprocal().mul_(2 / 9).add_(cube).mul_(2)  # the resolvent's other cube root without cancellation
+    side = root.sqrt()
+    other = (2 * s).div_(side).sub_(root).sqrt_()
+    return other.add_(side).mul_(0.5).pow_(3)
 
 
 def groups(v: Batch, weight: PerSample, size: int) -> Batch:

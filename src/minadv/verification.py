@@ -8,14 +8,13 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from minadv.distances import Distance
 from minadv.goals import Goal
-from minadv.guard import PRECISIONS, Precision
 from minadv.result import Status
 
 # Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
@@ -30,6 +29,13 @@ CPU_BATCH_MULTIPLE = 4
 LARGEST_FILLED = 2**15
 # Distances are recomputed in float64, a few images at a time: colours take many intermediates.
 ROWS_AT_A_TIME = 16
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,11 @@ def verify(
     success = (outcome.found | outcome.already) & passed
     lost = outcome.found & ~success
     if lost.any():
+        rounded = "" if settings.lower is None else f", and precision={settings.precision!r} can be left out"
         warnings.warn(
             f"{int(lost.sum())} of {int(outcome.found.sum())} adversarials were not classified the same way by a "
             "second forward pass and count as failures: the model is random, depends on its batch, or its logits "
-            "differ by more than rounding; a larger confidence demands a wider margin",
+            f"differ by more than rounding; a larger confidence demands a wider margin{rounded}",
             UserWarning,
             stacklevel=5,
         )

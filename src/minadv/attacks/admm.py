@@ -111,8 +111,8 @@ class ADMM(Attack):
             smallest = torch.minimum(objective, smallest)
             h = oracle.gradient(probe, hinge, c * (hinge.detach() > 0))
             images.descend(h + self._rho * gap, rate)
-            candidate = oracle.probe(oracle.project(x0 + self._keep(images.x - x0)))
-            success = success | candidate.adversarial
+            candidate = oracle.reaches(oracle.project(x0 + self._keep(images.x - x0)))
+            success = success | candidate
         return z, success
 
     @property

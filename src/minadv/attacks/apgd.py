@@ -167,7 +167,7 @@ class MinimalAPGD(Ascending, Attack):
         radii = Bracket(zeros, most)
         for trial in oracle.rounds(self.bisections):
             broken = self.attempt(oracle, Ball(oracle.originals, self.p, radii.middle), stream=trial)
-            confirmed = broken & oracle.probe(oracle.best).adversarial
+            confirmed = broken & oracle.reaches(oracle.best)
             # the answer is often smaller than its ball
             radii = radii.after(confirmed).below(oracle.best_distance)
 

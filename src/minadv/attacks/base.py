@@ -12,13 +12,14 @@ from torch import Tensor
 from minadv.attacks.registry import REGISTRY, able
 from minadv.distances import Distance, Lp, as_published, resolve
 from minadv.goals import Goal, Targeted, Untargeted
-from minadv.guard import Model, Precision, check_passes, guarded
+from minadv.guard import Model, guarded
 from minadv.ledger import BudgetSpentError
 from minadv.oracle import Oracle
+from minadv.precision import check_passes
 from minadv.probe import Step
 from minadv.result import Result
 from minadv.validation import check_classes, check_inputs, check_targets
-from minadv.verification import Settings
+from minadv.verification import Precision, Settings
 
 
 @dataclass(frozen=True, kw_only=True)

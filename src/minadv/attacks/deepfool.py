@@ -111,10 +111,10 @@ class SuperDeepFool(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run section 16 of attacks.md."""
         x = x0 = oracle.originals
-        live = ~oracle.probe(x0).adversarial
+        live = ~oracle.reaches(x0)
         for k in oracle.rounds(self.steps):
             if k > 0:
-                live = live & ~oracle.probe(x, live).adversarial
+                live = live & ~oracle.reaches(x, live)
                 if not live.any():
                     break
             crossed, target = deepfool(
@@ -134,11 +134,11 @@ class SuperDeepFool(Attack):
             ahead = (x0 if self.restart else x) + per_sample(inner(crossed - x0, w), w) * w
             x = torch.where(per_sample(live, x), oracle.project(ahead), x)
         else:
-            live = live & ~oracle.probe(x, live).adversarial
+            live = live & ~oracle.reaches(x, live)
         if not live.all():
             zeros = torch.zeros_like(oracle.best_distance)
             bisect(
-                lambda t: ~oracle.probe(oracle.project(x0 + per_sample(t, x) * (x - x0)), ~live).adversarial,
+                lambda t: ~oracle.reaches(oracle.project(x0 + per_sample(t, x) * (x - x0)), ~live),
                 zeros,
                 zeros + 1,
                 self.searches,

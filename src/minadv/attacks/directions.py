@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from minadv import random
 from minadv.distances.base import per_sample
 from minadv.distances.lp import norm as row_norm
+from minadv.masks import possibly_any
 from minadv.oracle import Oracle
 
 TINY = 1e-12
@@ -37,7 +37,7 @@ def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
 def nonzero(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     """Replace vanishing gradients by a random direction of unit ℓ2 norm, so that the search goes on."""
     flat = norm(h, 2) <= below
-    return torch.where(per_sample(flat, h), random.unit(oracle.keys, h), h) if flat.any() else h
+    return torch.where(per_sample(flat, h), oracle.directions, h) if possibly_any(flat) else h
 
 
 def farthest(x: Tensor, p: float) -> Tensor:

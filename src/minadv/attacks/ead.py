@@ -64,7 +64,7 @@ class EAD(Attack):
         if self.rule == "en":
             oracle.rank_by(lambda x: self.beta * norm(x - x0, 1) + inner(x - x0, x - x0))
         together = self.compat == "batch"
-        everyone = ~oracle.probe(x0).adversarial
+        everyone = ~oracle.reaches(x0)
         c = Constant.starting_at(self.c, oracle.best_distance)
         for search in oracle.rounds(S):
             c = c.best() if search == S - 1 and S >= 10 else c
@@ -84,7 +84,7 @@ class EAD(Attack):
                     live = live & ~progress.stalled(self.patience)
                     if not live.any():
                         break
-                success = success | oracle.probe(oracle.project(u), live).adversarial
+                success = success | oracle.reaches(oracle.project(u), live)
             c = c.after(success)
 
     def _shrink(self, x: Tensor, x0: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class FAB(Attack):
 
     def _run(self, oracle: Oracle, x: Tensor, target: Tensor | None) -> None:
         p, x0 = self.p, oracle.originals
-        oracle.probe(x)  # a start may be adversarial; published runs look, too, and are counted so
+        oracle.reaches(x)  # a start may be adversarial; published runs look, too, and are counted so
         for _ in oracle.steps(self.steps):
             probe = oracle.probe(x)
             if target is None:
@@ -79,7 +79,7 @@ class FAB(Attack):
             alpha = per_sample((near / (near + far)).clamp_max(self.alpha_max), x)
             x = torch.lerp(x + self.overshoot * here, x0 + self.overshoot * home, alpha)
             x = oracle.project(x)
-            found = per_sample(oracle.probe(x).adversarial, x)
+            found = per_sample(oracle.reaches(x), x)
             x = torch.where(found, torch.lerp(x0, x, self.back), x)
 
     def _start(self, oracle: Oracle, restart: int) -> Tensor:

@@ -79,7 +79,7 @@ class LPA(Attack):
         for trial in oracle.rounds(self.bisections):
             bound = bounds.middle
             x = self._project(oracle, self._run(oracle, bound, trial), bound)
-            oracle.probe(oracle.project(x))
+            oracle.reaches(oracle.project(x))
             # success is an adversarial measured within the bound, at whatever step: the last may have lost it
             bounds = bounds.after(oracle.best_distance <= bound).below(oracle.best_distance)
 
@@ -98,8 +98,7 @@ class LPA(Attack):
             d = torch.where(live, probe.distance, d)
             margin = oracle.goal.margin(probe.logits, self.confidence)
             h = oracle.gradient(probe, margin, (margin.detach() > -self.cap).to(d))
-            assert probe.distance_gradient is not None  # noqa: S101 (it was asked for)
-            h = h + per_sample(multiplier * (d > bound), h) * probe.distance_gradient
+            h = h + per_sample(multiplier * (d > bound), h) * probe.slope
             h = h / per_sample(norm(h, 2) + GUARD, h)
             slope = self._slope(x, h, probe.part)
             step = bound * geometric(i, n, 1.0, 0.1) / (slope + GUARD)

@@ -18,6 +18,7 @@ from minadv.attacks.base import Attack, among, counts, positive, require, shares
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric, linear
 from minadv.distances.base import per_sample
+from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.rounding import steady
 
@@ -100,16 +101,18 @@ class PrimalDual:
 def proximal_step(x: Tensor, x0: Tensor, metric: Tensor, weight: Tensor, shrink: Prox) -> Tensor:
     """argmin_q weight·norm(q − x0) + ½‖q − x‖² in the metric of Adam, by a few proximal gradient steps."""
     largest = norm(metric, math.inf)
-    nu, scale = weight / largest, metric / per_sample(largest, metric)
+    nu, scale = weight / largest, metric.div_(per_sample(largest, metric))
     r = x - x0
-    q, done = r, torch.zeros_like(nu, dtype=torch.bool)
-    for _ in range(PROXIMAL_STEPS):
-        ahead = (x0 + shrink(q - scale * (q - r), nu)).clamp(0, 1) - x0
-        change = norm(ahead - q, 2) / norm(q, 2).clamp_min(TINY)
-        q = torch.where(per_sample(done, q), q, ahead)
-        done = done | (change <= CONVERGED)
-        if done.all():
+    q, length, done = r, norm(r, 2), torch.zeros_like(nu, dtype=torch.bool)
+    for i in range(PROXIMAL_STEPS):
+        descended = r if i == 0 else torch.addcmul(q, scale, r - q)
+        ahead = shrink(descended, nu).add_(x0).clamp_(0, 1).sub_(x0)
+        change = norm(ahead - q, 2) / length.clamp_min(TINY)
+        overwrite(ahead, done, q)
+        q, done = ahead, done | (change <= CONVERGED)
+        if not possibly_any(~done):
             break
+        length = norm(q, 2)
     return x0 + q
 
 

@@ -47,15 +47,13 @@ class PerCAL(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run section 10 of attacks.md."""
         N, x = self.steps, oracle.originals
-        adversarial = oracle.probe(x).adversarial
+        adversarial = oracle.reaches(x)
         for i in oracle.steps(N):
-            probe = oracle.probe(x)
+            probe = oracle.probe(x, distance_gradient=True)
             climb = unit(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
-            del probe  # free before the colours take memory
             climb *= cosine(i, N, self.step, self.step / 100)
-            slope = oracle.distance.value_and_gradient(x)[1]
-            slope *= per_sample(
-                cosine(i, N, self.colour_step, self.colour_step / 10) / norm(slope, 2).clamp_min(TINY), x
-            )
-            x = torch.where(per_sample(adversarial, x), x - slope, x + climb).clamp(0, 1)
-            adversarial = oracle.probe(oracle.project(x)).adversarial
+            colour_step = cosine(i, N, self.colour_step, self.colour_step / 10)
+            descent = probe.slope
+            descent *= per_sample(colour_step / norm(descent, 2).clamp_min(TINY), x)
+            x = torch.where(per_sample(adversarial, x), x - descent, x + climb).clamp_(0, 1)
+            adversarial = oracle.reaches(oracle.project(x))

@@ -64,8 +64,8 @@ class PQP(Attack):
         for draw in oracle.steps(self.steps):
             change = self._pattern(oracle, x, draw)
             plus, minus = (
-                oracle.probe(oracle.project(x + change), live),
-                oracle.probe(oracle.project(x - change), live),
+                oracle.probe(oracle.project(x + change), live, differentiate=False),
+                oracle.probe(oracle.project(x - change), live, differentiate=False),
             )
             up, down = self._score(oracle, plus), self._score(oracle, minus)
             first = up >= down

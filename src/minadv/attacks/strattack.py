@@ -124,7 +124,7 @@ class StrAttack(Attack):
             pull = rho * (double * (delta + u) + (w + s) + (y + v))
             z = (eta * z + pull - g) / (eta + (double + 2) * rho)
             u, v, s = u + delta - z, v + y - z, s + w - z
-            success = success | oracle.probe(oracle.project(x0 + y)).adversarial
+            success = success | oracle.reaches(oracle.project(x0 + y))
         return success
 
     def _refine(self, oracle: Oracle, c: Tensor, live: Tensor, free: Tensor) -> Tensor:

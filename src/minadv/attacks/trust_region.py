@@ -65,12 +65,12 @@ class TrustRegion(Attack):
             ahead = oracle.project(x + cross(boundary, p, size, self.overshoot))
             x = ahead if live is None else torch.where(per_sample(live, x), ahead, x)
             if self.adaptive:
-                after = oracle.probe(x, live)
+                after = oracle.probe(x, live, differentiate=False)
                 fall = (probe.logits - after.logits).detach().gather(1, labels[:, None]).squeeze(1)
                 ratio = fall / size.clamp_min(1e-12)
                 longer, shorter = 1.2 * size, size / 1.2
                 radius = torch.where(ratio > 0.9, longer, torch.where(ratio < 0.5, shorter, size)).clamp(*RADII[p])
-            found = oracle.probe(x, live).adversarial
+            found = oracle.reaches(x, live)
             live = ~found if live is None else live & ~found
             if not live.any():
                 break

@@ -19,9 +19,9 @@ from minadv.attacks.base import Attack
 from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.environment import environment, usable_device
-from minadv.guard import Precision
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
+from minadv.verification import Precision
 
 
 @dataclass(frozen=True)

@@ -182,10 +182,10 @@ class _ClosedForm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, weights: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Scale the gradient of each sample."""
         (gradient,) = ctx.saved_tensors
-        return per_sample(weights, gradient) * gradient, None
+        return per_sample(grad_outputs[0], gradient) * gradient, None
 
 
 def safe_sqrt(u: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from minadv.distances.base import (
     few,
     need_images,
     per_sample,
-    safe_sqrt,
 )
 from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pullback
 from minadv.distances.delta_e import Reference, squared_ciede2000

@@ -25,7 +25,7 @@ SHARE_63 = math.cos(math.radians(63)), math.sin(math.radians(63))
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Lab pixels that others are compared with: lightness, colour plane and chroma, each (batch, height, width)."""
+    """Lab pixels that others are compared with: lightness, colour plane, chroma; each (batch, height, width)."""
 
     L: Map
     a: Map
@@ -43,8 +43,8 @@ class Reference:
         return Reference(self.L[rows], self.a[rows], self.b[rows], self.chroma[rows])
 
 
-def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) -> tuple[Map, Pixels | None]:
-    """ΔE₀₀² of each pixel to the reference, and its gradient by `lab` where asked for."""
+def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) -> tuple[Map, Tensor]:
+    """ΔE₀₀² of each pixel to the reference, and its gradient by `lab` (nothing of it where not asked for)."""
     b1, (L2, a2, b2) = reference.b, lab.unbind(1)
 
     # a* is stretched at low mean chroma
@@ -84,7 +84,7 @@ def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) 
     total = lightness.square().addcmul_(colour, colour).addcmul_(tone, tone)
     total = total.addcmul_(rotation, product).clamp_min_(0)
     if not gradient:
-        return total, None
+        return total, lab[:, :0]
 
     # by L2: ΔL/S_L, whose S_L moves with half of it
     S_L_slope = (0.5 * square).add_(20).mul_(offset).mul_(root).mul_(root).mul_(root).mul_(lightness)
@@ -132,7 +132,7 @@ def _seventh(chroma: Map) -> Map:
 
 
 def _seventh_slope(chroma: Map, seventh: Map) -> Map:
-    """Derivative of `_seventh`: 7/(2C)·s·(1 − s²)."""
+    """Return the derivative of `_seventh`, 7/(2C)·s·(1 − s²)."""
     return (1 - seventh.square()).mul_(seventh).mul_(_reciprocal(chroma)).mul_(3.5)
 
 

@@ -78,7 +78,8 @@ class Blur:
         window = gaussian_window()
         small = max(x0.shape[-2:]) <= LARGEST_BAND
         rows, columns = (band(window, side).to(x0) for side in x0.shape[-2:]) if small else (None, None)
-        return cls(tuple(window.tolist()), None if rows is None or columns is None else (rows, columns))
+        weights = tuple(float(weight) for weight in window)
+        return cls(weights, None if rows is None or columns is None else (rows, columns))
 
     def __call__(self, image: Tensor) -> Tensor:
         """(…, H, W) → (…, H − 10, W − 10)."""

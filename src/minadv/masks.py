@@ -1,0 +1,29 @@
+"""Rows of a mask, without waiting for a device and without passes over memory that change nothing.
+
+On a CPU the host has a mask's values as soon as they exist, and asking saves whole passes; on an accelerator
+asking would wait for everything queued before, where a pass costs little.
+"""
+
+import torch
+from torch import Tensor
+
+from minadv.distances.base import per_sample
+
+
+def possibly_any(mask: Tensor) -> bool:
+    """Whether the mask holds a True; always, where the answer is not to be had for free."""
+    return mask.device.type != "cpu" or bool(mask.any())
+
+
+def clear(whole: Tensor, rows: Tensor) -> Tensor:
+    """`whole` (batch, ...) with zeros in the masked rows (batch,), even where it is not finite."""
+    return whole.masked_fill(per_sample(rows, whole), 0) if possibly_any(rows) else whole
+
+
+def overwrite(whole: Tensor, rows: Tensor, others: Tensor) -> None:
+    """Copy the masked rows of `others` into `whole`, in place."""
+    if whole.device.type == "cpu":
+        index = torch.nonzero(rows).flatten()
+        whole.index_copy_(0, index, others.index_select(0, index))
+    else:
+        torch.where(per_sample(rows, whole), others, whole, out=whole)

@@ -1,0 +1,298 @@
+"""The speed benchmark: what its ratios mean, by a clock of our own, and that its rows fit attacks and packages."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from subprocess import CalledProcessError
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from benchmarks import cases, footprint, linear, overhead, paired, speed, starting, wallclock
+from benchmarks.cases import Case
+from benchmarks.linear import Cost
+from benchmarks.paired import Paired
+from benchmarks.parity import Outcome
+from benchmarks.peers import Counting, Peer, adv_lib
+from benchmarks.tables import MISSED, Table, judged, written
+from torch import Tensor, nn
+
+from minadv import ALMA, DDN
+from minadv.attacks.registry import REGISTRY
+from tests.networks import convolutional, images, predictions
+
+T = TypeVar("T")
+
+
+def silent(title: str, jobs: Sequence[T], /) -> Iterator[T]:
+    yield from jobs
+
+
+def case(count: int = 8) -> Case:
+    model, inputs = convolutional().requires_grad_(False), images(count)
+    return Case("small", model, inputs, predictions(model, inputs), "")
+
+
+@dataclass
+class Machine:
+    """A clock that only work moves; `slowdown` makes every piece of work slower than the one before."""
+
+    slowdown: float = 1.0
+    now: float = 0.0
+    unit: float = 1.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, amount: float) -> None:
+        self.now += amount * self.unit
+        self.unit *= self.slowdown
+
+
+class Working(nn.Module):
+    """A model whose forward takes a third of a pass."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.machine.work(1 / 3)
+        return x
+
+
+def attack_of(machine: Machine, own: float, steps: int = 12) -> Callable[..., None]:
+    """Backward passes, and work of its own; the first two steps and the last are far longer."""
+
+    def attack(model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+        for step in range(steps):
+            model(inputs)
+            machine.work(2 / 3 + own + (50 if step in (0, 1, steps - 1) else 0))
+        model(inputs)
+
+    return attack
+
+
+@pytest.mark.parametrize("own", [0.0, 0.25, 1.0])
+def test_a_step_is_over_the_bare_passes_around_it(own: float) -> None:
+    machine = Machine()
+    batch = Case("", Working(machine), torch.rand(2, 3), torch.zeros(2), "")
+    found = paired.ratio(attack_of(machine, own), batch, lambda x: machine.work(1), machine)
+    assert found == pytest.approx(1 + own)
+
+
+def test_a_machine_that_slows_down_changes_nothing() -> None:
+    machine = Machine(slowdown=1.05)
+    batch = Case("", Working(machine), torch.rand(2, 3), torch.zeros(2), "")
+    found = paired.ratio(attack_of(machine, 1.0), batch, lambda x: machine.work(1), machine)
+    assert machine.unit > 5
+    assert found == pytest.approx(2, rel=0.05)
+
+
+def test_a_bare_pass_is_one_forward_and_one_backward_whatever_the_mode() -> None:
+    counting = Counting(convolutional())
+    x = images(4)
+    with torch.no_grad():
+        paired.bare_pass(counting, x)
+    paired.bare_pass(counting, 2 * x.requires_grad_())
+    assert (counting.forwards, counting.backwards) == (8, 8)
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("attack", [ALMA(steps=6), DDN(steps=6), adv_lib("ddn", steps=6, levels=None)])
+def test_every_forward_is_paired_and_results_stay(attack: Any) -> None:
+    if isinstance(attack, Peer):
+        pytest.importorskip("adv_lib")
+    batch, bare = case(), []
+    measured = Paired(batch.model, lambda x: bare.append(len(x)))
+    with_it, without = (attack(model, batch.inputs, batch.labels) for model in (measured, batch.model))
+    # ours verify by one forward more
+    assert bare == [8] * (6 if isinstance(attack, Peer) else 7)
+    assert len(measured.ratios) == len(bare) - 1
+    assert not measured.training
+    torch.testing.assert_close(*(getattr(result, "adversarials", result) for result in (with_it, without)))
+
+
+def test_targets_are_about_columns_that_are_measured() -> None:
+    labels = {column.label: column for column in overhead.COLUMNS}
+    assert set(overhead.AT_MOST) == set(cases.BATCHES) == set(overhead.STEPS)
+    for name, limits in overhead.AT_MOST.items():
+        assert all(1 <= most <= 2.2 for most in limits.values())
+        assert all(labels[label].everywhere for label in limits)
+        assert overhead.STEPS[name][0] > paired.SKIPPED + 1
+
+
+def test_overhead_beside_limits_and_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column per attack; rows of ours, limits, and the peer's or how to get it."""
+    seen: list[str] = []
+
+    def measured(run: Any, batch: Case, bare: Any) -> float:
+        seen.append(type(run).__name__)
+        return 1.09 if seen.count("ALMA") % 2 else 1.07
+
+    monkeypatch.setattr(overhead, "load", lambda name: replace(case(), name=name))
+    monkeypatch.setattr(overhead, "ratio", measured)
+    monkeypatch.setattr(overhead, "PEER", "adv-lib-that-nobody-has")
+    (table,) = overhead.tables([cases.CIFAR], "alma ℓ2", 3, silent)
+    assert table.columns[1:] == ("ALMA ℓ2",)
+    ours, limits, theirs = table.rows
+    assert ours[1] == f"1.09 {MISSED}"  # the median of 1.09, 1.07, 1.09
+    assert limits[1] == "1.08"
+    assert "not installed: make parity" in theirs[0]
+    assert theirs[1] == ""
+    assert not list(overhead.tables([cases.CIFAR], "no such attack", 3, silent))
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "text"),
+    [
+        (1.084, 1.08, "1.08"),
+        (1.086, 1.08, f"1.09 {MISSED}"),
+        (9.9, None, "9.90"),
+        (math.nan, 1.0, f"nan {MISSED}"),
+    ],
+)
+def test_judged_as_printed(value: float, most: float | None, text: str) -> None:
+    assert judged(value, most) == text
+
+
+def test_markdown_is_written_table_by_table(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "speed.md"
+
+    def tables() -> Iterator[Table]:
+        yield Table("A", ("x", "y"), (("1", "2"),), "How.")
+        yield Table("B", ("z",), (("3",),), complete=False)
+        yield Table("B", ("z",), (("3",), ("4",)))
+        raise KeyboardInterrupt
+
+    found = written(tables(), file)
+    assert next(found).title == "A"
+    assert file.read_text() == "## A\n\n| x | y |\n| --- | --- |\n| 1 | 2 |\n\nHow.\n"
+    with pytest.raises(KeyboardInterrupt):
+        list(found)
+    text = file.read_text()
+    assert text.count("## B") == 1
+    assert text.endswith("\n\n## B\n\n| z |\n| --- |\n| 3 |\n| 4 |\n")
+
+
+def test_memory_counts_what_an_attack_holds_at_once() -> None:
+    batch = case(512)
+
+    def holding(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[Tensor]:
+        held = [inputs + i for i in range(15)]
+        paired.bare_pass(model, inputs)
+        return held
+
+    found = footprint.beyond(holding, batch)  # type: ignore[arg-type]
+    assert found == pytest.approx(15, abs=0.2)
+    assert footprint.cell(found, "l2").endswith(MISSED)
+
+
+def test_memory_of_every_attack_is_limited_except_with_lpips() -> None:
+    attacks = [
+        footprint.short(name, distance)
+        for name, card in REGISTRY.items()
+        for distance in footprint.DISTANCES
+        if card.minimises(distance.partition(":")[0])
+    ]
+    assert {attack.name for attack in attacks} == set(REGISTRY)
+    assert all(getattr(attack, "steps", 0) == footprint.STEPS for attack in attacks)
+    assert footprint.cell(12.04, "l2") == "12.0"
+    assert footprint.cell(12.06, "l2") == f"12.1 {MISSED}"
+    assert footprint.cell(60.0, "lpips:trunk=demo") == "60.0"
+    assert footprint.cell(None, "l2") == ""
+
+
+def test_races_name_attacks_and_settings_that_exist() -> None:
+    races = list(wallclock.races())
+    assert all(race.row.there for race in races)
+    assert len({str(race) + race.row.peer.settings for race in races}) == len(races)
+    halves = {race.row.attack.partition(".")[0] for race in races if race.most == 0.5}
+    assert halves == {"CW", "EAD"}
+    assert {race.most for race in races} == {0.5, 1.0}
+
+
+def test_a_race_is_run_in_turns_and_judged_by_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    taken = {"ours": iter([3.0, 9.0, 1.0]), "theirs": iter([2.0, 3.0, 2.0])}
+
+    def run(side: str) -> Callable[..., Outcome]:
+        def one(race: Any, batch: Case) -> Outcome:
+            order.append(side)
+            return Outcome(0.1, 1.0, 100, 99, next(taken[side]))
+
+        return one
+
+    monkeypatch.setattr(wallclock, "run_own", run("ours"))
+    monkeypatch.setattr(wallclock, "run_peer", run("theirs"))
+    race = next(wallclock.races())
+    here = replace(race, row=replace(race.row, peer=Peer("torch", "made up", lambda *_: torch.zeros(1))))
+    cells = wallclock.compared(here, case(), 3)
+    assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
+    assert cells[2:] == ("100/99", "100/99", f"1.50 {MISSED}", "1.00")
+
+
+def test_a_race_without_its_peer_says_so() -> None:
+    race = next(wallclock.races())
+    missing = replace(race, row=replace(race.row, peer=Peer("nobody-has-it", "", lambda *_: torch.zeros(1))))
+    assert "make parity" in wallclock.compared(missing, case(), 3)[1]
+
+
+def test_a_race_of_equal_counts() -> None:
+    pytest.importorskip("adv_lib")
+    race = next(wallclock.races())
+    short = replace(race.row, settings={"steps": 5}, peer=adv_lib("ddn", steps=5, levels=None))
+    cells = wallclock.compared(replace(race, row=short, most=math.inf), case(), 1)
+    assert cells[2:4] == ("5/5", "5/5")
+    assert float(cells[4]) > 0
+
+
+def test_linear_marks_what_grows() -> None:
+    few, many, large = linear.Job(100, 16), linear.Job(1000, 16), linear.Job(100, 64)
+    costs = {few: Cost(1.2, 1.0), many: Cost(1.8, 1.0), large: Cost(2.4, 2.0)}
+    first, longer, larger = linear.compared([few, many, large], [costs])
+    assert first[1:] == ("1.20", "1.00", "1.00")
+    assert longer[1:] == ("1.80", f"1.50 {MISSED}", "")  # a step of 1000 costs more than a step of 100
+    assert larger[1:] == ("1.20", "0.50", "0.50")  # four times the samples in twice the time
+
+
+def test_linear_costs_hold_all_but_the_bare_passes() -> None:
+    cost = linear.Job(10, 4).cost(case())
+    assert 0 < cost.bare < 10
+    assert 0 < cost.step < 10
+
+
+def test_starting_is_relative_to_torch_and_in_turns() -> None:
+    seen: list[str] = []
+
+    def timer(command: Sequence[str]) -> float:
+        seen.append(command[-1])
+        return {"import torch": 2.0, "import minadv": 0.5, "from minadv import ALMA": 3.0, "list": 1.5}.get(
+            command[-1], 0.2
+        )
+
+    (table,) = starting.tables(silent, timer)
+    assert [row[1] for row in table.rows] == ["0.25", f"1.50 {MISSED}", "0.20", f"1.50 {MISSED}", "0.20"]
+    turn = len(table.rows) + 1
+    assert seen == seen[:turn] * (starting.ROUNDS + 1)
+
+
+def test_a_command_that_fails_is_not_timed() -> None:
+    assert starting.seconds([sys.executable, "-c", ""]) > 0
+    with pytest.raises(CalledProcessError):
+        starting.seconds([sys.executable, "-c", "raise SystemExit(1)"])
+
+
+def test_without_the_shared_files_it_says_so(tmp_path: Path) -> None:
+    found = cases.load(cases.CIFAR, 4, tmp_path)
+    assert "random weights and noise" in found.note
+    assert found.inputs.shape == (4, 3, 32, 32)
+    assert (found.labels == predictions(found.model, found.inputs)).all()
+
+
+def test_every_part_has_its_tables() -> None:
+    given = argparse.Namespace(model="", attack="", samples=4, rounds=1)
+    assert tuple(speed.parts(given, silent)) == speed.PARTS
