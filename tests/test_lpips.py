@@ -65,7 +65,7 @@ def test_the_papers_evaluation_weighs_before_subtracting(trunk_files: dict[str, 
     assert isinstance(paper, distances.LPIPS)
     assert paper.name == "lpips[alex,paper]"
     total = torch.zeros(2)
-    for f, f0, w in zip(paper._features(x), paper._features(x0), paper.weights or (), strict=True):
+    for f, f0, w in zip(paper.features(x), paper.features(x0), paper.weights or (), strict=True):
         total += ((f * w[:, None]).sum(dim=1) - (f0 * w[:, None]).sum(dim=1)).square().mean(dim=1)
     torch.testing.assert_close(paper(x, x0), total.sqrt())
 

@@ -58,13 +58,10 @@ class Distance(Protocol):
 class ByAutograd:
     """Anchored distance whose gradient comes from autograd.
 
-    `value(x, rows)` is the distance of the given rows of originals to as many images `x`. With many
-    intermediates per image, `at_a_time` limits how many images are differentiated together (on a CPU, where
-    that also stays in its cache; it should be a multiple of 4, for the sake of equal rounding).
+    `value(x, rows)` is the distance of the given rows of originals to as many images `x`.
     """
 
     value: Callable[[Batch, Rows], PerSample]
-    at_a_time: int | None = None
 
     def __call__(self, x: Batch) -> PerSample:
         """Distance of each row of `x` to its original."""
@@ -72,18 +69,15 @@ class ByAutograd:
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the distances and their gradients."""
-        return by_parts(self._differentiate, x, self.at_a_time)
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            value = self(leaf)
+            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        return value.detach(), gradient
 
     def select(self, rows: Tensor) -> "ByAutograd":
         """Return the distance to the originals of the given rows (indices)."""
-        return ByAutograd(lambda x, some: self.value(x, rows[some]), self.at_a_time)
-
-    def _differentiate(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            value = self.value(leaf, rows)
-            (gradient,) = torch.autograd.grad(value.sum(), leaf)
-        return value.detach(), gradient
+        return ByAutograd(lambda x, some: self.value(x, rows[some]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +136,13 @@ class Custom:
 
 
 def by_parts(
-    measure: Callable[[Batch, Rows], tuple[PerSample, Batch]], x: Batch, at_a_time: int | None
+    measure: Callable[[Batch, Rows], tuple[PerSample, Batch]], x: Batch, at_a_time: int
 ) -> tuple[PerSample, Batch]:
     """Values and gradients `measure(x, rows)` of all rows, on a CPU so many at a time as stay in its cache.
 
     `at_a_time` should be a multiple of 4, for the sake of equal rounding.
     """
-    if at_a_time is None or len(x) <= at_a_time or x.device.type != "cpu":
+    if len(x) <= at_a_time or x.device.type != "cpu":
         return measure(x, slice(None))
     rows = [slice(start, start + at_a_time) for start in range(0, len(x), at_a_time)]
     values, gradients = zip(*(measure(x[some], some) for some in rows), strict=True)
@@ -182,7 +176,7 @@ class _ClosedForm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] decorated
         """Scale the gradient of each sample."""
         (gradient,) = ctx.saved_tensors
         return per_sample(grad_outputs[0], gradient) * gradient, None

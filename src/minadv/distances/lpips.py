@@ -17,7 +17,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from minadv.distances.base import Batch, ByAutograd, PerSample, Rows, check_pair, few, need_images, safe_sqrt
+from minadv.distances.base import (
+    Batch,
+    PerSample,
+    Rows,
+    by_parts,
+    check_pair,
+    differentiable,
+    few,
+    need_images,
+    per_sample,
+)
 from minadv.distances.trunks import Trunk, learned_weights, load_trunk
 
 Linear = Literal["learned", "none", "paper"]
@@ -52,7 +62,7 @@ class LPIPS:
         check_pair(self.name, x, x0)
         return self.anchored(x0)(x)
 
-    def anchored(self, x0: Batch) -> ByAutograd:
+    def anchored(self, x0: Batch) -> "AnchoredLPIPS":
         """Return the distance to `x0`, whose features are computed once.
 
         Raises:
@@ -60,35 +70,94 @@ class LPIPS:
         """
         need_images(self.name, x0)
         try:
-            reference = self._features(x0)
+            with torch.no_grad():
+                reference = self.features(x0)
         except RuntimeError as error:
             raise ValueError(
                 f"{self.name} could not compute features of images {tuple(x0.shape[1:])}: {error}; the images may "
                 "be too small for this trunk: enlarge them or use trunk='demo' or your own module"
             ) from error
+        return AnchoredLPIPS(self, reference)
 
-        def value(x: Batch, rows: Rows) -> PerSample:
-            return self._between(self._features(x), [layer[rows] for layer in reference]).to(x.dtype)
+    def features(self, x: Batch) -> list[Tensor]:
+        """Unit-length features of each layer, (batch, channels, positions)."""
+        return [_unit(layer.flatten(2))[0] for layer in self.trunk(x)]
 
-        return ByAutograd(value, at_a_time=few(x0, PIXELS_AT_A_TIME))
+    def layer(self, number: int, f: Tensor, unit0: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a layer's share of the squared distance, (batch,), and its gradient by the features `f`.
 
-    def _features(self, x: Tensor) -> list[Tensor]:
-        """Normalised features of each layer, (batch, channels, positions)."""
-        layers = [layer.flatten(2) for layer in self.trunk(x)]
-        return [f / (safe_sqrt(f.square().sum(dim=1, keepdim=True)) + _NORM_GUARD) for f in layers]
-
-    def _between(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
-        total = torch.zeros(len(first[0]), dtype=first[0].dtype, device=first[0].device)
-        for layer, (f, f0) in enumerate(zip(first, second, strict=True)):
-            difference = f - f0
-            if self.weights is None:
-                energy = difference.square()
+        With u = f/(n + ε) and n = ‖f‖ over the channels, a gradient g by u is (g − f·⟨f, g⟩/(n(n + ε)))/(n + ε)
+        by f.
+        """
+        unit, length, per_length = _unit(f)
+        difference = unit.sub_(unit0)
+        if self.weights is None:
+            slope, energy = difference, difference.square().sum(dim=1)
+        else:
+            weight = self.weights[number].to(f)[:, None]
+            slope = weight * difference
+            if self.signed:
+                along = slope.sum(dim=1, keepdim=True)
+                slope, energy = weight * along, along.square().squeeze(1)
             else:
-                weight = self.weights[layer].to(f)[:, None]
-                weighed = weight * difference
-                energy = weighed.sum(dim=1, keepdim=True).square() if self.signed else weighed * difference
-            total = total + energy.sum(dim=1).mean(dim=1)
-        return safe_sqrt(total) if self.root else total
+                energy = (slope * difference).sum(dim=1)
+        along = (f * slope).sum(dim=1, keepdim=True)
+        along.mul_(per_length).div_(length.clamp_min_(torch.finfo(f.dtype).tiny))
+        gradient = slope.addcmul_(f, along, value=-1).mul_(per_length.mul_(2 / f.shape[2]))
+        return energy.mean(dim=1), gradient
+
+
+def _unit(f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """u = f/(‖f‖ + ε) over the channels of (batch, channels, positions), ‖f‖ and 1/(‖f‖ + ε)."""
+    length = f.square().sum(dim=1, keepdim=True).sqrt_()
+    per_length = (length + _NORM_GUARD).reciprocal_()
+    return f * per_length, length, per_length
+
+
+@dataclass(frozen=True, eq=False)
+class AnchoredLPIPS:
+    """LPIPS to fixed originals with features `reference`."""
+
+    distance: LPIPS
+    reference: list[Tensor]
+
+    def __call__(self, x: Batch) -> PerSample:
+        """Distance of each row of `x` to its original."""
+        return differentiable(self, x)
+
+    def value(self, x: Batch) -> PerSample:
+        """Distances, without a graph."""
+        with torch.no_grad():
+            features = [layer.flatten(2) for layer in self.distance.trunk(x)]
+            layers = zip(features, self.reference, strict=True)
+            total = torch.stack([self.distance.layer(k, f, unit0)[0] for k, (f, unit0) in enumerate(layers)])
+            return self._root(total.sum(dim=0)).to(x.dtype)
+
+    def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
+        """Return the distances and their gradients: autograd goes through the trunk alone."""
+        return by_parts(self._differentiate, x, few(x, PIXELS_AT_A_TIME))
+
+    def select(self, rows: Tensor) -> "AnchoredLPIPS":
+        """Return the distance to the originals of the given rows."""
+        return AnchoredLPIPS(self.distance, [layer[rows] for layer in self.reference])
+
+    def _root(self, total: Tensor) -> Tensor:
+        return total.sqrt() if self.distance.root else total
+
+    def _differentiate(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            features = self.distance.trunk(leaf)
+        total, slopes = torch.zeros(len(x), dtype=features[0].dtype, device=x.device), list[Tensor]()
+        for number, (f, unit0) in enumerate(zip(features, self.reference, strict=True)):
+            energy, slope = self.distance.layer(number, f.detach().flatten(2), unit0[rows])
+            total += energy
+            slopes.append(slope.view_as(f))
+        (gradient,) = torch.autograd.grad(features, leaf, slopes)
+        value = self._root(total).to(x.dtype)
+        if self.distance.root:
+            gradient = gradient * per_sample(torch.where(value > 0, 0.5 / value, 0.0), x)
+        return value, gradient
 
 
 def build(
