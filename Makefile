@@ -49,7 +49,7 @@ format: .venv/.installed-lint
 	$(BIN)/ruff format .
 
 bench: .venv/.installed
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed --out runs/speed.md
 
 parity: .venv/.installed-peers
 	$(BIN)/python -m benchmarks.parity --out runs/parity.md

@@ -71,7 +71,7 @@ def soft_threshold(size: Batch, radius: PerSample) -> PerSample:
         surplus = total(excess) - radius
         count = total(excess.sign_())
         climbing = (count < last) & (surplus > 0)
-        if size.device.type == "cpu" and not climbing.any():
+        if not possibly_any(climbing):
             break
         tau = torch.where(climbing, tau + surplus / count.clamp_min(1), tau)
         last = count
@@ -151,15 +151,24 @@ def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor) -> Tensor:
 
 
 def _spend_together(gain: Tensor, room: Tensor, need: Tensor, speed: Tensor) -> Tensor:
-    """Return moves u = min(θ·speed, room) with Σ gain·u = need, or room if not enough."""
-    full, order = (room / torch.where(speed > 0, speed, 1.0)).sort(dim=1, stable=True)
-    spent = _before((gain * room).gather(1, order))  # by the entries that have reached their room
-    rate = (gain * speed).gather(1, order).flip(1).cumsum(dim=1).flip(1)  # of this and all later entries
-    first = (spent + rate * full < need).sum(dim=1, keepdim=True).clamp_max_(full.shape[1] - 1)
-    rate = rate.gather(1, first)
-    theta = (need - spent.gather(1, first)) / torch.where(rate > 0, rate, 1.0)
+    """Return moves u = min(θ·speed, room) with Σ gain·u = need, or room if not enough.
+
+    Σ gain·u is concave and piecewise linear in θ: Newton's method climbs to the root from the left, and is there as
+    soon as a step brings no further entry to its room.
+    """
+    theta, last = torch.zeros_like(need), torch.full_like(need, gain.shape[1] + 1.0)
+    rate, move = gain * speed, torch.zeros_like(room)
+    for _ in range(NEWTON_STEPS):
+        free = (room - move).sign_()
+        left, count = need - total(gain * move)[:, None], total(free)[:, None]
+        climbing = (count < last) & (left > 0)
+        if not possibly_any(climbing):
+            break
+        slope = total(free.mul_(rate))[:, None]
+        theta = torch.where(climbing & (slope > 0), theta + left / torch.where(slope > 0, slope, 1.0), theta)
+        move, last = torch.minimum(theta * speed, room), count
     enough = total(gain * room)[:, None] > need
-    return torch.where(enough, torch.minimum(theta * speed, room), room)
+    return torch.where(enough, move, room)
 
 
 def _before(rows: Tensor) -> Tensor:

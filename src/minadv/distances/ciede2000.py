@@ -20,7 +20,7 @@ from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pull
 from minadv.distances.delta_e import Reference, squared_ciede2000
 
 # Some forty maps are alive while one batch of pixels is differentiated: more at a time would not stay in a cache.
-PIXELS_AT_A_TIME = 2**15
+PIXELS_AT_A_TIME = 2**14
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,13 @@ class AnchoredCIEDE2000:
 
     def value(self, x: Batch) -> PerSample:
         """Distances, without a graph."""
-        squared, _ = squared_ciede2000(self.reference, lab(x, self.space), gradient=False)
-        return squared.flatten(1).sum(dim=1).sqrt()
+
+        def measure(x: Batch, rows: Rows) -> tuple[PerSample, Batch]:
+            squared, nothing = squared_ciede2000(self.reference.select(rows), lab(x, self.space), gradient=False)
+            return squared.flatten(1).sum(dim=1).sqrt(), nothing
+
+        with torch.no_grad():
+            return by_parts(measure, x, few(x, PIXELS_AT_A_TIME))[0]
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the distances and their gradients in closed form, 0 where there is none."""

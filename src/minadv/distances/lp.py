@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from minadv.distances.base import Batch, PerSample, check_pair, per_sample, safe_sqrt
+from minadv.masks import possibly_any
 
 # More change nothing in float32: each step removes entries, and few remain after a handful.
 NEWTON_STEPS = 10
@@ -94,7 +95,10 @@ class AnchoredLp:
             above = weight * (size > theta)
             mass = above.sum(dim=1, keepdim=True)
             moment = above.mul_(size).sum(dim=1, keepdim=True)
-            theta = torch.where(mass > 0, (moment - 1) / mass, theta).clamp_min(0)
+            ahead = torch.where(mass > 0, (moment - 1) / mass, theta).clamp_min_(0)
+            if not possibly_any(ahead > theta):
+                break
+            theta = torch.maximum(theta, ahead)
         bound = per_sample(theta, x)
         return (x - self.x0).clamp_(-bound, bound).add_(self.x0)
 
