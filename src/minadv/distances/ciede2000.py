@@ -20,7 +20,7 @@ from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pull
 from minadv.distances.delta_e import Reference, squared_ciede2000
 
 # Some forty maps are alive while one batch of pixels is differentiated: more at a time would not stay in a cache.
-PIXELS_AT_A_TIME = 2**14
+PIXELS_AT_A_TIME = 2**15
 
 
 @dataclass(frozen=True)

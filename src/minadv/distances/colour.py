@@ -15,7 +15,7 @@ Pixels = Float[Tensor, "batch 3 height width"]
 Map = Float[Tensor, "batch height width"]
 
 # sRGB: linear below the knee, a power above
-KNEE = 0.04045
+KNEE, LINEAR = 0.04045, 1 / 12.92
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,19 @@ def lab_and_pullback(rgb: Pixels, space: LabSpace = D65) -> tuple[Pixels, Callab
     matrix = rgb.new_tensor(space.xyz_from_rgb) / rgb.new_tensor(space.white)[:, None]
     mixing = rgb.new_tensor(LAB_FROM_F)
     bright = step(rgb - KNEE)
-    power = ((rgb + 0.055) / 1.055).clamp_min_(0) ** 2.4
-    t = _mix(matrix, torch.lerp(rgb / 12.92, power, bright))
+    base = (rgb * (1 / 1.055)).add_(0.055 / 1.055)
+    power = base**2.4
+    t = _mix(matrix, (rgb * LINEAR).lerp_(power, bright))
     large = step(t - space.threshold)
-    root = t.clamp_min(space.threshold) ** (1 / 3)
-    colours = _mix(mixing, torch.lerp(space.slope * t + 16 / 116, root, large))
+    root = t.clamp_min(space.threshold).pow_(1 / 3)
+    colours = _mix(mixing, (t * space.slope).add_(16 / 116).lerp_(root, large))
     colours[:, 0] -= 16
 
     def pullback(gradient: Pixels) -> Pixels:
-        by_t = root.square().reciprocal_().mul_(1 / 3)  # (∛t)′ = 1/(3∛t²)
-        by_f = _mix(mixing.mT, gradient)
-        by_linear = _mix(matrix.mT, by_f.mul_(torch.lerp(torch.full_like(t, space.slope), by_t, large)))
-        by_power = power.mul(2.4).div_(rgb + 0.055)
-        return by_linear.mul_(torch.lerp(torch.full_like(rgb, 1 / 12.92), by_power, bright))
+        # slopes of the powers where they are in force, of the lines elsewhere; (∛t)′ = 1/(3∛t²)
+        by_t = root.square().reciprocal_().mul_(1 / 3).sub_(space.slope).mul_(large).add_(space.slope)
+        by_rgb = (power / base).mul_(2.4 / 1.055).sub_(LINEAR).mul_(bright).add_(LINEAR)
+        return _mix(matrix.mT, by_t.mul_(_mix(mixing.mT, gradient))).mul_(by_rgb)
 
     return colours, pullback
 
