@@ -153,8 +153,8 @@ def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor) -> Tensor:
 def _spend_together(gain: Tensor, room: Tensor, need: Tensor, speed: Tensor) -> Tensor:
     """Return moves u = min(θ·speed, room) with Σ gain·u = need, or room if not enough.
 
-    Σ gain·u is concave and piecewise linear in θ: Newton's method climbs to the root from the left, and is there as
-    soon as a step brings no further entry to its room.
+    Σ gain·u is concave and piecewise linear in θ: Newton's method climbs to the root from the left, and is there
+    as soon as a step brings no further entry to its room.
     """
     theta, last = torch.zeros_like(need), torch.full_like(need, gain.shape[1] + 1.0)
     rate, move = gain * speed, torch.zeros_like(room)

@@ -30,13 +30,17 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     """h/‖h‖₂, and a random direction (from the sample's own key) where the gradient vanishes."""
-    h = nonzero(h, oracle, below)
-    return h / per_sample(norm(h, 2).clamp_min(TINY), h)
+    length = norm(h, 2)
+    flat = length <= below
+    return _or_random(h, flat, oracle) / per_sample(torch.where(flat, 1.0, length.clamp_min(TINY)), h)
 
 
 def nonzero(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     """Replace vanishing gradients by a random direction of unit ℓ2 norm, so that the search goes on."""
-    flat = norm(h, 2) <= below
+    return _or_random(h, norm(h, 2) <= below, oracle)
+
+
+def _or_random(h: Tensor, flat: Tensor, oracle: Oracle) -> Tensor:
     return torch.where(per_sample(flat, h), oracle.directions, h) if possibly_any(flat) else h
 
 

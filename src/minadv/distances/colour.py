@@ -7,7 +7,6 @@ numbers (`step`) instead of `torch.where`, which is ten times slower than a prod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

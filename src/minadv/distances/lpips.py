@@ -108,7 +108,7 @@ class LPIPS:
 
 
 def _unit(f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """u = f/(‖f‖ + ε) over the channels of (batch, channels, positions), ‖f‖ and 1/(‖f‖ + ε)."""
+    """Return u = f/(‖f‖ + ε) over the channels of (batch, channels, positions), ‖f‖ and 1/(‖f‖ + ε)."""
     length = f.square().sum(dim=1, keepdim=True).sqrt_()
     per_length = (length + _NORM_GUARD).reciprocal_()
     return f * per_length, length, per_length
