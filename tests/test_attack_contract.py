@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minadv import ALMA, Result, Status, distances
+from minadv import ALMA, FAB, Result, Status, distances
 from minadv.attacks.base import Attack
 from tests.networks import convolutional, generator, images, linear, predictions
 
@@ -264,3 +264,17 @@ def test_steps_can_be_watched(model: nn.Module) -> None:
     seen: list[tuple[int, int]] = []
     ALMA(distance="l2", steps=5)(model, x, labels, on_step=lambda step: seen.append((step.index, step.steps)))
     assert seen == [(i, 5) for i in range(5)]
+
+
+def test_a_look_builds_no_graph() -> None:
+    """The second look of FAB, EAD, … is not going to be differentiated, and must not be paid as if it were."""
+    model, x = convolutional(), images(4)
+    labels, graphs = predictions(model, x), list[bool]()
+
+    def watched(inputs: Tensor) -> Tensor:
+        graphs.append(torch.is_grad_enabled() and inputs.requires_grad)
+        return model(inputs)
+
+    FAB(steps=2)(watched, x, labels)
+    # clean, then a point to differentiate and a look in each step, and the verification
+    assert graphs == [True, True, False, True, False, False]

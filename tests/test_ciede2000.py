@@ -111,3 +111,54 @@ def test_the_papers_scale() -> None:
     ratio = distances.get("ciede2000")(x, x0) / distances.get("ciede2000", scale="paper")(x, x0)
     assert ((ratio > 4) & (ratio < 5)).all()
     assert distances.get("ciede2000", scale="paper").name == "ciede2000[paper]"
+
+
+def with_angles(x: Tensor, x0: Tensor, scale: str) -> Tensor:
+    """√Σ ΔE₀₀² with hues as angles, as the formula is usually written; for colours that are not grey."""
+    space = colour.D65 if scale == "correct" else colour.PAPER
+
+    def lab(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+        matrix = torch.tensor(space.xyz_from_rgb, dtype=rgb.dtype)
+        t = (
+            torch.einsum("ij,bjhw->bihw", matrix, linear)
+            / torch.tensor(space.white, dtype=rgb.dtype)[:, None, None]
+        )
+        f = torch.where(t > space.threshold, t ** (1 / 3), space.slope * t + 16 / 116)
+        return 116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])
+
+    def seventh(chroma: Tensor) -> Tensor:
+        return (chroma**7 / (chroma**7 + 25.0**7)).sqrt()
+
+    (L1, a1, b1), (L2, a2, b2) = lab(x0), lab(x)
+    stretch = 1 + 0.5 * (1 - seventh((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2))
+    C1, C2 = torch.hypot(stretch * a1, b1), torch.hypot(stretch * a2, b2)
+    h1, h2 = (torch.atan2(b, stretch * a).rad2deg() % 360 for a, b in ((a1, b1), (a2, b2)))
+    turn = torch.where((h2 - h1).abs() <= 180, 0.0, torch.where(h2 > h1, -360.0, 360.0))
+    dH = 2 * (C1 * C2).sqrt() * torch.sin(torch.deg2rad(h2 - h1 + turn) / 2)
+    around = torch.where(h1 + h2 < 360, 360.0, -360.0)
+    hue = (h1 + h2 + torch.where((h2 - h1).abs() <= 180, 0.0, around)) / 2
+    T = 1 - 0.17 * torch.cos(torch.deg2rad(hue - 30)) + 0.24 * torch.cos(torch.deg2rad(2 * hue))
+    T = T + 0.32 * torch.cos(torch.deg2rad(3 * hue + 6)) - 0.2 * torch.cos(torch.deg2rad(4 * hue - 63))
+    L, C = (L1 + L2) / 2, (C1 + C2) / 2
+    lightness = (L2 - L1) / (1 + 0.015 * (L - 50) ** 2 / (20 + (L - 50) ** 2).sqrt())
+    chroma, tone = (C2 - C1) / (1 + 0.045 * C), dH / (1 + 0.015 * C * T)
+    rotation = -2 * seventh(C) * torch.sin(torch.deg2rad(60 * torch.exp(-(((hue - 275) / 25) ** 2))))
+    squared = lightness**2 + chroma**2 + tone**2 + rotation * chroma * tone
+    return squared.flatten(1).sum(dim=1).sqrt()
+
+
+@pytest.mark.parametrize("scale", ["correct", "paper"])
+@pytest.mark.parametrize("change", [1.0, 0.1, 1e-3])
+def test_closed_form_gradient_is_that_of_the_formula_in_angles(scale: str, change: float) -> None:
+    x0 = images(4, side=48, dtype=torch.float64)
+    x = (
+        (x0 + change * (images(4, side=48, seed=3, dtype=torch.float64) - 0.5))
+        .clamp(0.001, 0.999)
+        .requires_grad_()
+    )
+    expected = with_angles(x, x0, scale)
+    (slope,) = torch.autograd.grad(expected.sum(), x)
+    value, gradient = distances.anchor(distances.get("ciede2000", scale=scale), x0).value_and_gradient(x)
+    torch.testing.assert_close(value, expected.detach(), rtol=1e-9, atol=0)
+    assert (gradient - slope).norm() <= 1e-8 * slope.norm()

@@ -5,6 +5,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from minadv import distances
+from minadv.distances import ssim
 from tests.networks import images
 from tests.shared import SHARED, needs_shared
 
@@ -32,9 +33,9 @@ def by_skimage(x: Tensor, x0: Tensor) -> np.ndarray:
 def test_agrees_with_skimage(shape: tuple[int, int, int], size: float) -> None:
     x0 = torch.rand(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = (x0 + size * torch.randn(x0.shape, dtype=x0.dtype, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    ssim = distances.get("ssim")
-    np.testing.assert_allclose(ssim(x, x0).numpy(), by_skimage(x, x0), rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(ssim(x.float(), x0.float()).numpy(), by_skimage(x, x0), rtol=2e-4, atol=1e-7)
+    distance = distances.get("ssim")
+    np.testing.assert_allclose(distance(x, x0).numpy(), by_skimage(x, x0), rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(distance(x.float(), x0.float()).numpy(), by_skimage(x, x0), rtol=2e-4, atol=1e-7)
 
 
 @needs_shared
@@ -48,14 +49,27 @@ def test_agrees_with_skimage_on_photographs() -> None:
 def test_tiny_distances_keep_their_digits_in_float32() -> None:
     x0 = images(2, side=32)
     noise = images(2, side=32, seed=3) - 0.5
-    ssim = distances.get("ssim")
+    distance = distances.get("ssim")
     for size in (1e-2, 1e-3, 1e-4):
         x = (x0 * 0.8 + 0.1) + size * noise
-        exact = ssim(x.double(), (x0 * 0.8 + 0.1).double())
-        torch.testing.assert_close(ssim(x, x0 * 0.8 + 0.1).double(), exact, rtol=1e-3, atol=0)
+        exact = distance(x.double(), (x0 * 0.8 + 0.1).double())
+        torch.testing.assert_close(distance(x, x0 * 0.8 + 0.1).double(), exact, rtol=1e-3, atol=0)
 
 
 def test_images_smaller_than_the_window_are_an_error() -> None:
     small = images(1, side=10)
     with pytest.raises(ValueError, match=r"at least 11×11 pixels.*got 10×10"):
         distances.get("ssim")(small, small)
+
+
+def test_both_ways_to_blur_agree_and_their_adjoints_are_transposes(monkeypatch: pytest.MonkeyPatch) -> None:
+    x0 = torch.rand(2, 3, 40, 23, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = torch.rand(2, 3, 30, 13, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    bands = ssim.Blur.of(x0)
+    monkeypatch.setattr(ssim, "LARGEST_BAND", 0)
+    shifts = ssim.Blur.of(x0)
+    assert bands.bands is not None
+    assert shifts.bands is None
+    torch.testing.assert_close(bands(x0), shifts(x0))
+    torch.testing.assert_close(bands.adjoint(y), shifts.adjoint(y))
+    torch.testing.assert_close((shifts(x0) * y).sum(), (x0 * shifts.adjoint(y)).sum())

@@ -7,7 +7,7 @@ asking would wait for everything queued before, where a pass costs little.
 import torch
 from torch import Tensor
 
-from minadv.distances.base import per_sample
+from minadv.shapes import per_sample
 
 
 def possibly_any(mask: Tensor) -> bool:

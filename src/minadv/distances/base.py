@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from minadv.shapes import per_sample as per_sample
+
 Batch = Float[Tensor, "batch ..."]
 PerSample = Float[Tensor, " batch"]
 Rows = slice | Tensor
@@ -186,11 +188,6 @@ def safe_sqrt(u: Tensor) -> Tensor:
     """√u for u ≥ 0 with gradient 0 (instead of ∞) where u is 0; rounding below 0 counts as 0."""
     positive = u > 0
     return torch.where(positive, u, 1.0).sqrt() * positive
-
-
-def per_sample(values: Tensor, like: Tensor) -> Tensor:
-    """Give (batch,) values trailing singleton axes, to broadcast over tensors shaped like `like`."""
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def few(x0: Tensor, pixels: int) -> int:
