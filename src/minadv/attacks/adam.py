@@ -27,7 +27,8 @@ class Adam:
         one, two = self.betas
         self.first.lerp_(gradient, 1 - one)
         self.second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
-        return self.first / self.metric() * (-rate / (1 - one**self.count))
+        metric = self.metric()
+        return torch.div(self.first, metric, out=metric).mul_(-rate / (1 - one**self.count))
 
     def metric(self) -> Tensor:
         """√v̂ + ε, the diagonal by which a step is divided."""

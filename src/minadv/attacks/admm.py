@@ -102,7 +102,7 @@ class ADMM(Attack):
         smallest = torch.full_like(c, torch.inf)
         success = torch.zeros_like(c, dtype=torch.bool)
         for _ in oracle.steps(self.steps):
-            x = images.x if images.x is x0 else oracle.project(images.x)
+            x = oracle.project(images.x) if images.moved else x0
             probe = oracle.probe(x)
             gap = x - x0 - near
             hinge = oracle.goal.margin(probe.logits, self.confidence)

@@ -59,10 +59,11 @@ class CW(Attack):
         # ℓ0 is descended through its surrogate ℓ1, whose own square this is not
         squared = self.squared and oracle.surrogate is oracle.distance
         everyone = torch.ones_like(oracle.best_distance, dtype=torch.bool)
-        c = Constant.starting_at(self.c, oracle.best_distance)
+        c, images = Constant.starting_at(self.c, oracle.best_distance), TanhSpace.around(x0)
         for search in oracle.rounds(S):
             c = c.best() if search == S - 1 and S >= 10 else c
-            images, live, success = TanhSpace.around(x0), everyone, ~everyone
+            images.restart()
+            live, success = everyone, ~everyone
             progress = Progress.start(c.value, "all" if self.compat == "batch" else "each")
             for i in oracle.steps(M):
                 x = oracle.project(images.x) if i else x0
@@ -78,6 +79,9 @@ class CW(Attack):
                         break
                 h = oracle.gradient(probe, hinge, c.value * (hinge.detach() > 0), live)
                 if probe.distance_gradient is not None:  # ∇D² = 2D·∇D, which is 0 at the original
-                    h += (per_sample(2 * probe.distance, h) if squared else 1) * probe.distance_gradient
+                    weight = 2 * probe.distance if squared else torch.ones_like(probe.distance)
+                    h.addcmul_(per_sample(weight, h), probe.distance_gradient)
+                del probe, hinge, x  # free before the step takes memory
                 images.descend(h, self.rate)
+                del h
             c = c.after(success)

@@ -19,15 +19,21 @@ class TanhSpace:
         a: (batch, ...) atanh of the originals.
         w: the variables.
         t: tanh(a + w).
-        x: the images. Where nothing has moved, they are the originals and not their reconstruction, which rounds.
+        x0: the originals.
         adam: moments of the gradients in w.
     """
 
     a: Tensor
     w: Tensor
     t: Tensor
-    x: Tensor
+    x0: Tensor
     adam: Adam
+    moved: bool = False
+
+    @property
+    def x(self) -> Tensor:
+        """The images; at first the originals themselves and not their reconstruction, which rounds."""
+        return (self.t + 1).mul_(0.5) if self.moved else self.x0
 
     @classmethod
     def around(cls, x0: Tensor) -> "TanhSpace":
@@ -38,10 +44,17 @@ class TanhSpace:
 
     def descend(self, gradient: Tensor, rate: float) -> None:
         """Take a step of Adam against a gradient with respect to x."""
-        self.w += self.adam.step(gradient * (1 - self.t * self.t) / 2, rate)
-        self.t = torch.tanh(self.a + self.w)
-        self.x = (self.t + 1) / 2
+        slope = self.t.square().neg_().add_(1).mul_(gradient).mul_(0.5)
+        self.w += self.adam.step(slope, rate)
+        torch.add(self.a, self.w, out=self.t).tanh_()
+        self.moved = True
+
+    def restart(self) -> None:
+        """Go back to the originals, in the memory that is there."""
+        self.w.zero_()
+        torch.tanh(self.a, out=self.t)
+        self.adam, self.moved = Adam(self.adam.first.zero_(), self.adam.second.zero_()), False
 
     def again(self) -> "TanhSpace":
         """Stay where we are, with new moments."""
-        return TanhSpace(self.a, self.w, self.t, self.x, Adam.like(self.a))
+        return TanhSpace(self.a, self.w, self.t, self.x0, Adam.like(self.a), self.moved)
