@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor
 
@@ -15,6 +15,9 @@ from benchmarks.tracking import Track
 from minadv import ALMA, DDN, FMN, Attack
 from minadv.distances import LPIPS, get
 
+Side = Literal["ours", "peer"]
+BOTH: tuple[Side, ...] = ("ours", "peer")
+
 PEER = "adv-lib"
 SIX = ("ALMA ℓ2", "ALMA ℓ1", "ALMA CIEDE2000", "ALMA SSIM", "DDN", "FMN ℓ1")
 PERCEPTUAL = "ALMA LPIPS"
@@ -24,7 +27,7 @@ AT_MOST = {
     RESNET50: {**dict(zip(SIX, (1.02, 1.02, 1.10, 1.05, 1.02, 1.02), strict=True)), PERCEPTUAL: 1.10},
 }
 # steps of one measurement, and of our run before it that warms up (and compiles what is compiled)
-STEPS = {CIFAR: (13, 12), CNN: (15, 12), RESNET50: (8, 2)}
+STEPS = {CIFAR: (13, 12), CNN: (15, 12), RESNET50: (5, 2)}
 NOTE = (
     "Seconds per step / seconds of a bare forward and backward pass, measured in turns: median over steps, then "
     "over rounds. For LPIPS, a bare pass also holds a forward and backward of the feature trunk (demo)."
@@ -33,13 +36,16 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Column:
-    """An attack and a peer's, by their number of steps; `everywhere` is on large models too."""
+    """An attack and a peer's, by their number of steps; `large` is who also runs on a large model."""
 
     label: str
     ours: Callable[[int], Attack]
     peer: Callable[[int], Peer] | None = None
     trunk: bool = False
-    everywhere: bool = True
+    large: tuple[Side, ...] = ("ours",)
+
+    def has(self, side: Side) -> bool:
+        return side == "ours" or (self.peer is not None and there(PEER))
 
     def bare(self, case: Case) -> Bare:
         if not self.trunk:
@@ -66,17 +72,17 @@ def _peer_alma(distance: str, first: float) -> Callable[[int], Peer]:
 
 
 COLUMNS = (
-    Column("ALMA ℓ2", _alma("l2"), _peer_alma("l2", 0.1)),
+    Column("ALMA ℓ2", _alma("l2"), _peer_alma("l2", 0.1), large=BOTH),
     Column("ALMA ℓ1", _alma("l1"), _peer_alma("l1", 0.5)),
-    Column("ALMA CIEDE2000", _alma("ciede2000"), _peer_alma("ciede2000", 0.05)),
-    Column("ALMA SSIM", _alma("ssim"), _peer_alma("ssim", 3e-5)),
+    Column("ALMA CIEDE2000", _alma("ciede2000"), _peer_alma("ciede2000", 0.05), large=BOTH),
+    Column("ALMA SSIM", _alma("ssim"), _peer_alma("ssim", 3e-5), large=BOTH),
     Column("DDN", lambda steps: DDN(steps=steps), _peer("ddn", "steps", levels=None)),
     Column("FMN ℓ1", lambda steps: FMN(distance="l1", steps=steps), _peer("fmn", "steps", norm=1)),
     Column(PERCEPTUAL, _alma("lpips:trunk=demo"), trunk=True),
-    Column("ALMA ℓ0", _alma("l0"), everywhere=False),
-    Column("ALMA ℓ∞", _alma("linf"), everywhere=False),
-    Column("ALMA.paper ℓ2", lambda steps: ALMA.paper("l2", steps), everywhere=False),
-    Column("ALMA.paper ℓ1", lambda steps: ALMA.paper("l1", steps), everywhere=False),
+    Column("ALMA ℓ0", _alma("l0"), large=()),
+    Column("ALMA ℓ∞", _alma("linf"), large=()),
+    Column("ALMA.paper ℓ2", lambda steps: ALMA.paper("l2", steps), large=()),
+    Column("ALMA.paper ℓ1", lambda steps: ALMA.paper("l1", steps), large=()),
 )
 
 
@@ -85,17 +91,17 @@ class Job:
     """One run of one side's attack."""
 
     column: Column
-    ours: bool
+    side: Side
 
     def run(self, steps: int) -> Run:
-        if self.ours:
+        if self.side == "ours":
             return self.column.ours(steps)
         if self.column.peer is None:
             raise ValueError(f"{self.column.label} has no peer")
         return self.column.peer(steps)
 
     def __str__(self) -> str:
-        return f"{self.column.label}, {'ours' if self.ours else 'peer'}"
+        return f"{self.column.label}, {self.side}"
 
 
 def tables(names: Sequence[str], only: str, rounds: int, track: Track) -> Iterator[Table]:
@@ -103,10 +109,9 @@ def tables(names: Sequence[str], only: str, rounds: int, track: Track) -> Iterat
     chosen = [column for column in COLUMNS if only.lower() in column.label.lower()]
     for name in names if chosen else ():
         case = load(name)
-        columns = [column for column in chosen if column.everywhere or name != RESNET50]
-        jobs = [Job(column, True) for column in columns]
-        if there(PEER):
-            jobs += [Job(column, False) for column in columns if column.peer is not None]
+        sides = {column: column.large if name == RESNET50 else BOTH for column in chosen}
+        columns = [column for column in chosen if sides[column]]
+        jobs = [Job(column, side) for column in columns for side in sides[column] if column.has(side)]
         measured = _measure(case, jobs, rounds, track)
         yield _table(case, columns, measured)
 
@@ -115,7 +120,7 @@ def _measure(case: Case, jobs: list[Job], rounds: int, track: Track) -> dict[Job
     steps, warm_up = STEPS[case.name]
     ratios: dict[Job, list[float]] = {job: [] for job in jobs}
     for job in track(f"{case}, warming up", jobs):
-        job.run(warm_up if job.ours else 2)(case.model, case.inputs, case.labels)
+        job.run(warm_up if job.side == "ours" else 2)(case.model, case.inputs, case.labels)
     for number in range(rounds):
         for job in track(f"{case}, round {number + 1}", jobs):
             ratios[job].append(ratio(job.run(steps), case, job.column.bare(case)))
@@ -124,9 +129,9 @@ def _measure(case: Case, jobs: list[Job], rounds: int, track: Track) -> dict[Job
 
 def _table(case: Case, columns: list[Column], measured: dict[Job, float]) -> Table:
     most = AT_MOST[case.name]
-    ours = [judged(measured[Job(column, True)], most.get(column.label)) for column in columns]
+    ours = [judged(measured[Job(column, "ours")], most.get(column.label)) for column in columns]
     limits = [f"{most[column.label]:.2f}" if column.label in most else "" for column in columns]
-    others = [measured.get(Job(column, False)) for column in columns]
+    others = [measured.get(Job(column, "peer")) for column in columns]
     theirs = ["" if other is None else f"{other:.2f}" for other in others]
     rows = ("ours", *ours), ("at most", *limits), (installed(PEER), *theirs)
     labels = (column.label for column in columns)

@@ -19,8 +19,8 @@ from benchmarks.cases import Case
 Run = Callable[[nn.Module, Tensor, Tensor], object]
 Bare = Callable[[Tensor], object]
 
-# the first steps choose step sizes, the last forward is the verification's
-SKIPPED = 2
+# the first step chooses step sizes, the last forward is the verification's
+SKIPPED = 1
 
 
 class Paired(nn.Module):
@@ -60,7 +60,7 @@ def bare_pass(model: nn.Module, x: Tensor) -> None:
 
 
 def ratio(run: Run, case: Case, bare: Bare, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Median over the steps of one run, without the first ones and the last."""
+    """Median over the steps of one run, without the first one and the last."""
     paired = Paired(case.model, bare, clock)
     run(paired, case.inputs, case.labels)
     return median(paired.ratios[SKIPPED:-1])
