@@ -1,11 +1,38 @@
 """Who has paid for what: propagations per sample, and the budget that ends a search."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 
 class BudgetSpentError(Exception):
     """Raised inside a search when no sample can afford another propagation; `Attack` catches it."""
+
+
+@dataclass(eq=False)
+class Account:
+    """Counts of each sample: its own, and one that all samples share, which a number keeps."""
+
+    own: Tensor
+    shared: int = 0
+
+    @classmethod
+    def of(cls, samples: int) -> "Account":
+        """Start at 0."""
+        return cls(torch.zeros(samples, dtype=torch.int64))
+
+    @property
+    def total(self) -> Tensor:
+        """(samples,) counts."""
+        return self.own + self.shared
+
+    def book(self, rows: Tensor | None) -> None:
+        """Add one to the rows; None is all."""
+        if rows is None:
+            self.shared += 1
+        else:
+            self.own[rows] += 1
 
 
 class Ledger:
@@ -18,9 +45,23 @@ class Ledger:
 
     def __init__(self, samples: int, budget: int | None) -> None:
         self._budget = budget
-        self.forwards = torch.zeros(samples, dtype=torch.int64)
-        self.backwards = torch.zeros_like(self.forwards)
-        self.spent = torch.ones_like(self.forwards)
+        self._forwards, self._backwards = Account.of(samples), Account.of(samples)
+        self._clean = 1  # until an attack uses it
+
+    @property
+    def forwards(self) -> Tensor:
+        """(samples,) forwards of each sample."""
+        return self._forwards.total
+
+    @property
+    def backwards(self) -> Tensor:
+        """(samples,) backwards of each sample."""
+        return self._backwards.total
+
+    @property
+    def spent(self) -> Tensor:
+        """(samples,) propagations of each sample, with the pass over its clean image."""
+        return self.forwards + self.backwards + self._clean
 
     def solvent(self, rows: Tensor | None) -> Tensor | None:
         """Return which of the rows (None is all of them) can afford one more propagation, perhaps none.
@@ -30,25 +71,23 @@ class Ledger:
         """
         if self._budget is None:
             return rows
-        able = (self.spent if rows is None else self.spent[rows]) < self._budget
+        spent = self.spent
+        able = (spent if rows is None else spent[rows]) < self._budget
         if able.all() and len(able):
             return rows
-        if not able.any() and (self.spent >= self._budget).all():
+        if not able.any() and (spent >= self._budget).all():
             raise BudgetSpentError
         return torch.nonzero(able).flatten() if rows is None else rows[able]
 
     def forward(self, rows: Tensor | None) -> None:
         """Book one forward of the rows."""
-        self._book(self.forwards, rows)
+        self._forwards.book(rows)
 
     def backward(self, rows: Tensor | None) -> None:
         """Book one backward of the rows."""
-        self._book(self.backwards, rows)
+        self._backwards.book(rows)
 
     def use_clean_pass(self) -> None:
         """Count the pass over the clean images, spent already, as a forward of the attack."""
-        self.forwards += 1
-
-    def _book(self, account: Tensor, rows: Tensor | None) -> None:
-        for column in (account, self.spent):
-            column[slice(None) if rows is None else rows] += 1
+        self._forwards.book(None)
+        self._clean = 0

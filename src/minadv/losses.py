@@ -46,8 +46,11 @@ def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSamp
         ValueError: with fewer than three classes; the margin loss is the way out.
     """
     _need_classes("dlr_plus", logits, 3, remedy="use constraint='margin' (alma) or loss='cross-entropy' (apgd)")
-    top = logits.topk(3, dim=1).values
-    return margin(logits, labels, tolerance) / (top[:, 0] - top[:, 2] + _DENOMINATOR_GUARD)
+    first, second, third = logits.detach().topk(3, dim=1).indices.unbind(1)
+    rival = torch.where(first == labels, second, first)
+    # one gather has one backward
+    true, other, largest, least = logits.gather(1, torch.stack((labels, rival, first, third), dim=1)).unbind(1)
+    return (true - other + tolerance) / (largest - least + _DENOMINATOR_GUARD)
 
 
 def targeted_dlr_plus(logits: Logits, targets: Classes, tolerance: float = 0.0) -> PerSample:

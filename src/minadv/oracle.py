@@ -17,7 +17,7 @@ from minadv.distances import Distance, anchor
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.ledger import Ledger
-from minadv.masks import clear, overwrite
+from minadv.masks import broken, clear, overwrite, possibly_any
 from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
@@ -185,7 +185,7 @@ class Oracle:
         elif len(part.rows):
             logits = part.scatter(self._look(leaf, part, differentiate), logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
-        self._non_finite |= ~margin.isfinite()
+        self._non_finite |= broken(margin)
         # one bad answer of the model must not poison a search for good
         logits = _or_else(logits, self._clean_logits)
         adversarial = (margin < 0) & self._counts(x)
@@ -210,7 +210,7 @@ class Oracle:
 
         Rows with non-finite logits or a non-finite gradient come back as zeros, so that a sample's other steps
         survive; so do rows that the probe left out, that are not `live` any more, or that cannot afford it.
-        `again` keeps the graph for further gradients.
+        `again` keeps the graph for further gradients. The result is the caller's own, to be overwritten.
 
         Raises:
             ValueError: when the model's logits do not depend differentiably on its inputs.
@@ -233,12 +233,12 @@ class Oracle:
                 "model returned logits without a gradient to its inputs: gradient attacks need a differentiable "
                 "model; look for .detach(), .data, .numpy(), argmax or torch.no_grad() in its forward"
             )
-        gradient = probe.from_leaf(found)
-        broken = ~gradient.flatten(1).sum(dim=1).isfinite()
-        self._non_finite |= broken
+        gradient = probe.from_leaf(found).contiguous()
+        dropped = broken(gradient.flatten(1).sum(dim=1))
+        self._non_finite |= dropped
         if payers is not rows and payers is not None:
-            broken = broken | torch.ones_like(broken).index_fill(0, payers.to(broken.device), False)
-        return clear(gradient, broken)
+            dropped = dropped | torch.ones_like(dropped).index_fill(0, payers.to(dropped.device), False)
+        return clear(gradient, dropped)
 
     def result(self) -> Result:
         """Verify the best answers by a separate forward pass and return them."""
@@ -300,8 +300,11 @@ class Oracle:
     def _keep_best(self, x: Tensor, distance: Tensor, adversarial: Tensor) -> None:
         rank = distance if self._rank is None else self._rank(x)
         better = adversarial & (rank < self._best_rank)
-        self._best_rank = torch.where(better, rank, self._best_rank)
+        if not possibly_any(better):
+            return
         self._best_distance = torch.where(better, distance, self._best_distance)
+        same = self._rank is None
+        self._best_rank = self._best_distance if same else torch.where(better, rank, self._best_rank)
         overwrite(self._best, better, x.detach())
 
     def _record(self) -> None:
@@ -312,5 +315,7 @@ class Oracle:
 
 def _or_else(logits: Tensor, others: Tensor | None) -> Tensor:
     """Replace rows that hold NaN or +∞ by the rows of `others`, or by zeros (no class wins)."""
-    usable = (logits.detach() < torch.inf).all(dim=1, keepdim=True)
-    return torch.where(usable, logits, torch.zeros_like(logits) if others is None else others)
+    unusable = ~(logits.detach().amax(dim=1, keepdim=True) < torch.inf)
+    if not possibly_any(unusable):
+        return logits
+    return torch.where(unusable, torch.zeros_like(logits) if others is None else others, logits)

@@ -67,7 +67,8 @@ class _P2:
 
     def derivative(self, y: Values, rho: Weight, mu: Weight) -> Values:
         over, under = y.clamp_min(0), y.clamp_max(0)
-        return mu / (1 - rho * under) ** 2 + 2 * mu * rho * over + rho**2 * over**2 / 2
+        gentle = torch.add(mu / (1 - rho * under) ** 2, mu * rho * over, alpha=2)
+        return torch.add(gentle, rho**2 * over**2, alpha=0.5)
 
 
 @dataclass(frozen=True)

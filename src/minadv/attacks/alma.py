@@ -20,6 +20,7 @@ from minadv.distances.base import per_sample
 from minadv.goals import Constraint
 from minadv.oracle import Oracle
 from minadv.penalties import Penalty
+from minadv.verification import quantise
 
 MU_RANGE = (1e-6, 1e12)
 
@@ -127,7 +128,7 @@ class ALMA(Attack):
         shrink = getattr(oracle.surrogate, "shrink", None) if proximal else None
 
         x = oracle.originals
-        optimiser = Momentum(torch.ones_like(x), torch.zeros_like(x), alpha_rms, momentum, shrink)
+        optimiser = Momentum.like(x, alpha_rms, momentum, shrink)
         mu, rho = (torch.full_like(oracle.best_distance, value) for value in (self.mu, self.rho))
         first = torch.full_like(mu, N, dtype=torch.int64)  # step of the first adversarial, N while unseen
         # η r^{(i − first)/(N − first)} as a product: a table, as a vector's powers round by their place in it
@@ -136,7 +137,7 @@ class ALMA(Attack):
 
         for i in oracle.steps(N):
             # on a grid the search goes on between its points, or steps below half a cell would go nowhere
-            probe = oracle.probe(x if i == 0 else oracle.project(x), distance_gradient=i > 0)
+            probe = oracle.probe(quantise(x, self.levels) if i else x, distance_gradient=i > 0)
             constraint = oracle.goal.constraint(probe.logits, self.constraint, self.confidence)
             g = constraint.detach()
             if i == 0:
@@ -146,8 +147,10 @@ class ALMA(Attack):
                 rho, reference = torch.where(stuck, self.rho_growth * rho, rho), g
             if i > 0:
                 mu = torch.lerp(penalty.derivative(g, rho, mu), mu, alpha).clamp(*MU_RANGE)
-            first = torch.where(probe.adversarial & (first == N), i, first)
-            eta = torch.where(first == N, torch.minimum(self.rho_growth * eta, longest), eta)
+            unseen = first == N
+            first = torch.where(probe.adversarial & unseen, i, first)
+            unseen = unseen & ~probe.adversarial
+            eta = torch.where(unseen, torch.minimum(self.rho_growth * eta, longest), eta)
 
             weight = penalty.derivative(g, rho, mu)
             h = oracle.gradient(probe, constraint, weights=weight)
@@ -155,7 +158,7 @@ class ALMA(Attack):
                 h = nonzero(h, oracle, below=1e-6)
                 eta, longest = self._step_sizes(oracle, h, g * weight, alpha_rms)
             x = optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)).clamp_(0, 1)
-            eta = eta * decays[first]
+            eta = eta * decays.index_select(0, first)
             del probe, constraint, h  # free before the next pass
 
     def _alpha(self) -> float:
@@ -192,22 +195,44 @@ class ALMA(Attack):
 
 @dataclass(frozen=True, eq=False)
 class Momentum:
-    """RMS-normalised steps with momentum, and the distance's part by a proximal step where it has one."""
+    """RMS-normalised steps with momentum, and the distance's part by a proximal step where it has one.
+
+    Everything happens in memory of its own: on a CPU, a new tensor of a batch costs more than filling it.
+
+    Attributes:
+        squares, velocity: state, (batch, ...).
+        x: where the images are put; the next step overwrites them.
+        scratch: what is needed in between.
+    """
 
     squares: Tensor
     velocity: Tensor
+    x: Tensor
+    scratch: Tensor
     alpha_rms: float
     momentum: float
     shrink: Callable[[Tensor, Tensor], Tensor] | None
 
+    @classmethod
+    def like(
+        cls, x: Tensor, alpha_rms: float, momentum: float, shrink: Callable[[Tensor, Tensor], Tensor] | None
+    ) -> "Momentum":
+        """Start at rest."""
+        squares, velocity = torch.ones_like(x), torch.zeros_like(x)
+        return cls(squares, velocity, torch.empty_like(x), torch.empty_like(x), alpha_rms, momentum, shrink)
+
     def step(self, x: Tensor, h: Tensor, slope: Tensor | None, rate: Tensor) -> Tensor:
-        """Return x moved against h, the penalty's gradient, and `slope`, the distance's (None at step 0)."""
-        total = h if slope is None else h + slope
+        """Return x moved against h, the penalty's gradient, and `slope`, the distance's (None at step 0).
+
+        `x` is the originals or what the last step returned; `h` is overwritten.
+        """
+        total = h
+        if slope is not None:
+            total = h.add_(slope) if self.shrink is None else torch.add(h, slope, out=self.scratch)
         self.squares.mul_(self.alpha_rms).addcmul_(total, total, value=1 - self.alpha_rms)
-        scale = self.squares.sqrt().add_(1e-8)
-        self.velocity.mul_(self.momentum).addcdiv_(total if self.shrink is None else h, scale)
-        del total
-        x = torch.addcmul(x, rate, self.velocity, value=-1)
+        scale = torch.sqrt(self.squares, out=self.scratch).add_(1e-8)
+        self.velocity.mul_(self.momentum).addcdiv_(h, scale)
+        x = torch.addcmul(x, rate, self.velocity, value=-1, out=self.x)
         if self.shrink is None or slope is None:
             return x
         # momentum sums a steady slope up to 1/(1 − momentum) times its step: so does the proximal step

@@ -53,14 +53,15 @@ class AnchoredLp:
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the norms and their gradients in closed form."""
         delta = x.detach() - self.x0
+        if self.p == 1:
+            sign = delta.sign()
+            return delta.mul_(sign).flatten(1).sum(dim=1), sign
         value = norm(delta.flatten(1), self.p)
         if self.p == 0:
-            return value, torch.zeros_like(delta)
-        if self.p == 1:
-            return value, delta.sign()
+            return value, delta.zero_()
         scale = per_sample(value, delta)
         if self.p == 2:
-            return value, delta / torch.where(scale > 0, scale, 1.0)
+            return value, delta.div_(torch.where(scale > 0, scale, 1.0))
         largest = (delta.abs() == scale) & (scale > 0)
         count = largest.flatten(1).sum(dim=1).clamp_min(1)
         return value, delta.sign() * largest / per_sample(count, delta)
@@ -78,17 +79,19 @@ class AnchoredLp:
     def shrink(self) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Proximal step `(x, by) -> x` of the norms with kinks (ℓ1, ℓ∞), None for the others.
 
-        It minimises ‖x′ − x0‖_p + Σ_j (x′_j − x_j)²/(2·by_j) over x′: `by` is a step size per entry.
+        It minimises ‖x′ − x0‖_p + Σ_j (x′_j − x_j)²/(2·by_j) over x′: `by` is a step size per entry. The result
+        is in `x`'s memory.
         """
         return {1: self._soft_threshold, math.inf: self._clip}.get(self.p)
 
     def _soft_threshold(self, x: Tensor, by: Tensor) -> Tensor:
-        delta = x - self.x0
-        return delta.sub_(delta.clamp(-by, by)).add_(self.x0)  # exactly x0 below the threshold
+        delta, bound = x.sub_(self.x0), -by
+        return delta.sub_(torch.clamp(delta, bound, by, out=bound)).add_(self.x0)  # exactly x0 below the threshold
 
     def _clip(self, x: Tensor, by: Tensor) -> Tensor:
         """Clip x − x0 at ±θ with Σ_j max(|x − x0|_j − θ, 0)/by_j = 1 (θ = 0 where the sum stays below)."""
-        size = (x - self.x0).abs_().flatten(1)
+        delta = x.sub_(self.x0)
+        size = delta.abs().flatten(1)
         weight = by.expand_as(x).flatten(1).reciprocal()
         theta = torch.zeros_like(size[:, :1])
         for _ in range(NEWTON_STEPS):  # from the left of the root of a convex function: monotone
@@ -100,7 +103,7 @@ class AnchoredLp:
                 break
             theta = torch.maximum(theta, ahead)
         bound = per_sample(theta, x)
-        return (x - self.x0).clamp_(-bound, bound).add_(self.x0)
+        return delta.clamp_(-bound, bound).add_(self.x0)
 
 
 def norm(rows: Tensor, p: float) -> Tensor:
@@ -111,5 +114,6 @@ def norm(rows: Tensor, p: float) -> Tensor:
     if p == 1:
         return rows.abs().sum(dim=1)
     if p == 2:
-        return safe_sqrt(rows.square().sum(dim=1))
+        squares = rows.square().sum(dim=1)
+        return safe_sqrt(squares) if squares.requires_grad else squares.sqrt_()
     return rows.abs().amax(dim=1)
