@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from minadv.distances.base import Batch, PerSample, per_sample
 from minadv.masks import possibly_any
+from minadv.rounding import steady
 
 # Entries of a hyperplane's normal below this never move (FAB): their moves could not be told from rounding.
 IMMOBILE = 1e-8
@@ -53,9 +54,9 @@ def l0_ball(delta: Batch, radius: PerSample) -> Batch:
 
 def l1_ball(delta: Batch, radius: PerSample) -> Batch:
     """Project each row on the ℓ1 ball: soft threshold, unchanged inside (Duchi et al., ICML 2008)."""
-    rows = delta.flatten(1)
-    bound = soft_threshold(rows.abs(), radius)[:, None]
-    return (rows - rows.clamp(-bound, bound)).reshape(delta.shape)
+    size = delta.abs()
+    bound = per_sample(soft_threshold(size.flatten(1), radius), size)
+    return size.sub_(bound).clamp_min_(0).copysign_(delta)
 
 
 def soft_threshold(size: Batch, radius: PerSample) -> PerSample:
@@ -63,18 +64,26 @@ def soft_threshold(size: Batch, radius: PerSample) -> PerSample:
 
     The sum is convex and piecewise linear in τ: Newton's method climbs to the root from the left, and is there as
     soon as a step drops no entry. That takes a handful of passes, where sorting takes a dozen; no row does more
-    than all of its own steps, however long the others need.
+    than all of its own steps, however long the others need. The first step starts at the root for exponentially
+    distributed sizes: from the right of the root it leads to its left.
     """
-    tau, last = torch.zeros_like(radius), torch.full_like(radius, size.shape[1] + 1.0)
-    for _ in range(NEWTON_STEPS):
-        excess = (size - tau[:, None]).clamp_min_(0)
+    excess, mass = torch.empty_like(size), total(size)
+    outside = mass > radius
+    guess = mass / size.shape[1] * steady(torch.log, mass / radius)
+    tau = torch.where(outside & (guess < torch.inf), guess, 0.0)
+    last = torch.full_like(radius, size.shape[1] + 1.0)
+    for step in range(NEWTON_STEPS):
+        torch.sub(size, tau[:, None], out=excess).clamp_min_(0)
         surplus = total(excess) - radius
         count = total(excess.sign_())
+        ahead = tau + surplus / count.clamp_min(1)
+        if step == 0:
+            tau = torch.where(outside & (count > 0), ahead.clamp_min(0), 0.0)
+            continue
         climbing = (count < last) & (surplus > 0)
         if not possibly_any(climbing):
             break
-        tau = torch.where(climbing, tau + surplus / count.clamp_min(1), tau)
-        last = count
+        tau, last = torch.where(climbing, ahead, tau), count
     return tau
 
 

@@ -116,4 +116,6 @@ def norm(rows: Tensor, p: float) -> Tensor:
     if p == 2:
         squares = rows.square().sum(dim=1)
         return safe_sqrt(squares) if squares.requires_grad else squares.sqrt_()
-    return rows.abs().amax(dim=1)
+    if rows.requires_grad and torch.is_grad_enabled():
+        return rows.abs().amax(dim=1)
+    return torch.maximum(rows.amax(dim=1), rows.amin(dim=1).neg_())
