@@ -147,8 +147,13 @@ def by_parts(
     if len(x) <= at_a_time or x.device.type != "cpu":
         return measure(x, slice(None))
     rows = [slice(start, start + at_a_time) for start in range(0, len(x), at_a_time)]
-    values, gradients = zip(*(measure(x[some], some) for some in rows), strict=True)
-    return torch.cat(values), torch.cat(gradients)
+    value, gradient = measure(x[rows[0]], rows[0])
+    values, gradients = value.new_empty(len(x)), gradient.new_empty(len(x), *gradient.shape[1:])
+    for some in rows:
+        if some.start:
+            value, gradient = measure(x[some], some)
+        values[some], gradients[some] = value, gradient
+    return values, gradients
 
 
 def differentiable(anchored: "Closed", x: Batch) -> PerSample:

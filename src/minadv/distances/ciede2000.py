@@ -19,8 +19,9 @@ from minadv.distances.base import (
 from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pullback
 from minadv.distances.delta_e import Reference, squared_ciede2000
 
-# Some forty maps are alive while one batch of pixels is differentiated: more at a time would not stay in a cache.
-PIXELS_AT_A_TIME = 2**15
+# Some thirty maps are alive while a part is differentiated: more at a time would not stay in the caches, and have to
+# be taken from the system anew at every step. Each thread works on its share of a part.
+PIXELS_PER_THREAD = 2**15
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ class AnchoredCIEDE2000:
             return squared.flatten(1).sum(dim=1).sqrt(), nothing
 
         with torch.no_grad():
-            return by_parts(measure, x, few(x, PIXELS_AT_A_TIME))[0]
+            return by_parts(measure, x, few(x, PIXELS_PER_THREAD * torch.get_num_threads()))[0]
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the distances and their gradients in closed form, 0 where there is none."""
-        return by_parts(self._differentiate, x.detach(), few(x, PIXELS_AT_A_TIME))
+        return by_parts(self._differentiate, x.detach(), few(x, PIXELS_PER_THREAD * torch.get_num_threads()))
 
     def select(self, rows: Tensor) -> "AnchoredCIEDE2000":
         """Return the distance to the originals of the given rows."""
@@ -101,5 +102,5 @@ class AnchoredCIEDE2000:
         colours, pullback = lab_and_pullback(x, self.space)
         squared, slope = squared_ciede2000(self.reference.select(rows), colours)
         value = squared.flatten(1).sum(dim=1).sqrt()
-        half = torch.where(value > 0, 0.5 / value, 0.0)
-        return value, pullback(slope).mul_(per_sample(half, x))
+        per_value = torch.where(value > 0, 1 / value, 0.0)
+        return value, pullback(slope).mul_(per_sample(per_value, x))

@@ -7,6 +7,7 @@ numbers (`step`) instead of `torch.where`, which is ten times slower than a prod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -48,40 +49,69 @@ PAPER = LabSpace(
     slope=1 / (3 * (6 / 29) ** 2),
 )
 
-# f of x/Xn, y/Yn, z/Zn → L* + 16, a*, b*
-LAB_FROM_F = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))
-
 
 def lab(rgb: Pixels, space: LabSpace = D65) -> Pixels:
     """SRGB in [0, 1] → L*, a*, b* (channels in that order)."""
-    return lab_and_pullback(rgb, space)[0]
+    return lab_and_slopes(rgb, space, differentiate=False)[0]
 
 
 def lab_and_pullback(rgb: Pixels, space: LabSpace = D65) -> tuple[Pixels, Callable[[Pixels], Pixels]]:
     """Return L*, a*, b*, and the function from a gradient by them to one by `rgb`."""
-    matrix = rgb.new_tensor(space.xyz_from_rgb) / rgb.new_tensor(space.white)[:, None]
-    mixing = rgb.new_tensor(LAB_FROM_F)
-    bright = step(rgb - KNEE)
-    base = (rgb * (1 / 1.055)).add_(0.055 / 1.055)
-    power = base**2.4
-    t = _mix(matrix, (rgb * LINEAR).lerp_(power, bright))
-    large = step(t - space.threshold)
-    root = t.clamp_min(space.threshold).pow_(1 / 3)
-    colours = _mix(mixing, (t * space.slope).add_(16 / 116).lerp_(root, large))
-    colours[:, 0] -= 16
+    colours, by_rgb, by_t = lab_and_slopes(rgb, space, differentiate=True)
 
     def pullback(gradient: Pixels) -> Pixels:
-        # slopes of the powers where they are in force, of the lines elsewhere; (∛t)′ = 1/(3∛t²)
-        by_t = root.square().reciprocal_().mul_(1 / 3).sub_(space.slope).mul_(large).add_(space.slope)
-        by_rgb = (power / base).mul_(2.4 / 1.055).sub_(LINEAR).mul_(bright).add_(LINEAR)
-        return _mix(matrix.mT, by_t.mul_(_mix(mixing.mT, gradient))).mul_(by_rgb)
+        L, a, b = gradient.unbind(1)
+        by_f = torch.empty_like(gradient)
+        x, y, z = by_f.unbind(1)
+        torch.mul(a, 500, out=x)
+        torch.mul(b, -200, out=z)
+        torch.mul(L, 116, out=y).sub_(x).sub_(z)
+        return _mix(_matrix(rgb, space).mT, by_f.mul_(by_t)).mul_(by_rgb)
 
     return colours, pullback
 
 
+def lab_and_slopes(rgb: Pixels, space: LabSpace, differentiate: bool) -> tuple[Pixels, Tensor, Tensor]:
+    """Return L*, a*, b*, and the slopes of both elementwise functions on the way (empty where not asked for).
+
+    These are those from sRGB to linear RGB, and f. From f of x/Xn, y/Yn and z/Zn, L* = 116 f(y) − 16,
+    a* = 500 (f(x) − f(y)) and b* = 200 (f(y) − f(z)).
+    """
+    bright = step(rgb - KNEE)
+    base = (rgb * (1 / 1.055)).add_(0.055 / 1.055)
+    power = _power_(base.clone(), 2.4)
+    linear = (rgb * LINEAR).lerp_(power, bright)
+    by_rgb, by_t = rgb[:, :0], rgb[:, :0]
+    if differentiate:  # slopes of the powers where they are in force, of the lines elsewhere
+        by_rgb = torch.div(power, base, out=base).mul_(2.4 / 1.055).sub_(LINEAR).mul_(bright).add_(LINEAR)
+    del base, power, bright  # what is freed early need not be taken anew
+    t = _mix(_matrix(rgb, space), linear)
+    large = step(t - space.threshold)
+    root = _power_(t.clamp_min(space.threshold), 1 / 3)
+    x, y, z = t.mul_(space.slope).add_(16 / 116).lerp_(root, large).unbind(1)
+    if differentiate:  # (∛t)′ = 1/(3∛t²)
+        by_t = root.square_().reciprocal_().mul_(1 / 3).sub_(space.slope).mul_(large).add_(space.slope)
+    colours = linear
+    L, a, b = colours.unbind(1)
+    torch.mul(y, 116, out=L).sub_(16)
+    torch.sub(x, y, out=a).mul_(500)
+    torch.sub(y, z, out=b).mul_(200)
+    return colours, by_rgb, by_t
+
+
 def step(x: Tensor) -> Tensor:
-    """1.0 where x > 0, else 0.0."""
-    return x.sign().clamp_min_(0)
+    """1.0 where x > 0, else 0.0, in the memory of x."""
+    return x.sign_().clamp_min_(0)
+
+
+def _power_(x: Tensor, exponent: float) -> Tensor:
+    """x^exponent of numbers that are not far from 1, in place: a third of the time of `pow`."""
+    return x.log2_().mul_(exponent).exp2_()
+
+
+def _matrix(rgb: Pixels, space: LabSpace) -> Tensor:
+    """From linear RGB to x/Xn, y/Yn, z/Zn."""
+    return rgb.new_tensor(space.xyz_from_rgb) / rgb.new_tensor(space.white)[:, None]
 
 
 def _mix(matrix: Tensor, planes: Pixels) -> Pixels:

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.colour import Map, Pixels, step
+from minadv.distances.colour import Map, Pixels
 
+# chromas below are grey
+SMALLEST = 1e-15
 SHARE_30 = math.cos(math.radians(30)), math.sin(math.radians(30))
 SHARE_6 = math.cos(math.radians(6)), math.sin(math.radians(6))
 SHARE_63 = math.cos(math.radians(63)), math.sin(math.radians(63))
@@ -44,73 +46,86 @@ class Reference:
 
 
 def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) -> tuple[Map, Tensor]:
-    """ΔE₀₀² of each pixel to the reference, and its gradient by `lab` (nothing of it where not asked for)."""
+    """ΔE₀₀² of each pixel to the reference, and half its gradient by `lab` (nothing of it where not asked for)."""
     b1, (L2, a2, b2) = reference.b, lab.unbind(1)
+    one = lab.new_ones(())
 
     # a* is stretched at low mean chroma
     chroma2 = _length(a2, b2)
     mean_chroma = (reference.chroma + chroma2).mul_(0.5)
     saturation = _seventh(mean_chroma)
-    stretch = 1.5 - 0.5 * saturation
+    stretch = (saturation * -0.5).add_(1.5)
     a1, a2 = reference.a * stretch, a2 * stretch
-    C1, C2 = _length(a1, b1), _length(a2, b2)
-    per_C1, per_C2 = _reciprocal(C1), _reciprocal(C2)
+    C1, per_C1 = _length_and_reciprocal(a1, b1)
+    C2, per_C2 = _length_and_reciprocal(a2, b2)
     cos1, sin1, cos2, sin2 = a1 * per_C1, b1 * per_C1, a2 * per_C2, b2 * per_C2
     mean_C = (C1 + C2).mul_(0.5)
+    colour = C2 - C1
 
     # near colours: the cross product keeps the digits that a difference of angles loses in float32
     cross = (b2 - b1).mul_(a1).addcmul_(b1, a2 - a1, value=-1)
     dot = (a1 * a2).addcmul_(b1, b2)
-    far = step(-dot)
+    far = dot.sign().clamp_max_(0).neg_()
     # opposite hues: the formula's mean of angles in [0, 360°) lies after the smaller one
     side = torch.addcmul(cross, b1, C2, value=1e-14)
-    P, Q = _half_products(cross, dot, C1 * C2, side, far)
-    c, s = _mean_hue(cos1, sin1, cos2, sin2, side, far)
+    P, Q = _half_products(cross, dot, C1.mul_(C2), side, far)
+    c, s = _opposite_of_mean_hue(cos1, sin1, cos2, sin2, side, far)
+    del a1, a2, C1, C2, cross, dot, side, far  # what is freed early need not be taken anew
 
     T, T_slope = _hue_weight(c, s)
-    offset = (reference.L + L2).mul_(0.5).sub_(50)
-    square = offset.square()
-    root = (square + 20).rsqrt_()
-    per_S_L = (square * root).mul_(0.015).add_(1).reciprocal_()
-    per_S_C = (0.045 * mean_C).add_(1).reciprocal_()
-    per_S_H = (mean_C * T).mul_(0.015).add_(1).reciprocal_()
-    lightness, colour, tone = (L2 - reference.L).mul_(per_S_L), (C2 - C1).mul_(per_S_C), (P * per_S_H).mul_(2)
+    per_S_C = torch.add(one, mean_C, alpha=0.045).reciprocal_()
+    per_S_H = mean_C * T
+    torch.add(one, per_S_H, alpha=0.015, out=per_S_H).reciprocal_()
+    colour, tone = colour.mul_(per_S_C), (P * per_S_H).mul_(2)
     sharp = _seventh(mean_C)
-    away = torch.atan2(-s, -c).mul_(math.degrees(1) / 25).sub_(95 / 25)  # (h − 275°)/25° for h in [0, 360°)
-    turn = torch.exp2(away.square().mul_(-1 / math.log(2))).mul_(math.radians(60))  # 2Δθ
-    sine = torch.sin(turn)
-    rotation = (sharp * sine).mul_(-2)
+    away = torch.atan2(s, c).mul_(math.degrees(1) / 25).sub_(95 / 25)  # (h − 275°)/25° for h in [0, 360°)
+    turn = torch.addcmul(one, away, away, value=-1 / math.log(2)).exp2_().mul_(math.radians(30))  # 2Δθ
+    rotation = torch.sin(turn).mul_(sharp)  # −2 times that is the formula's
     product = colour * tone
-    total = lightness.square().addcmul_(colour, colour).addcmul_(tone, tone)
-    total = total.addcmul_(rotation, product).clamp_min_(0)
+    del c, s
+    lightness, by_L2 = _lightness(reference.L, L2)
+    total = lightness.square_().addcmul_(colour, colour).addcmul_(tone, tone)
+    total = total.addcmul_(rotation, product, value=-2).clamp_min_(0)
     if not gradient:
         return total, lab[:, :0]
 
-    # by L2: ΔL/S_L, whose S_L moves with half of it
-    S_L_slope = (0.5 * square).add_(20).mul_(offset).mul_(root).mul_(root).mul_(root).mul_(lightness)
-    by_L = S_L_slope.mul_(-0.015).add_(1).mul_(lightness).mul_(per_S_L).mul_(2)
+    result = torch.empty_like(lab)
+    by_L, by_a, by_b = result.unbind(1)
+    by_L.copy_(by_L2)
     # by the differences of chroma and hue, ΔC and ΔH
-    by_colour = torch.addcmul(colour, rotation, tone, value=0.5).mul_(per_S_C).mul_(2)
-    by_tone = torch.addcmul(tone, rotation, colour, value=0.5).mul_(per_S_H).mul_(2)
+    by_colour = torch.addcmul(colour, rotation, tone, value=-1).mul_(per_S_C)
+    by_tone = torch.addcmul(tone, rotation, colour, value=-1).mul_(per_S_H)
     # by the mean chroma, half of each colour's, and by the mean hue
     shift = by_tone * tone
-    by_mean = (_seventh_slope(mean_C, sharp)).mul_(sine).mul_(product).neg_()
-    by_mean = by_mean.addcmul_(by_colour, colour, value=-0.0225).addcmul_(shift, T, value=-0.0075)
+    by_mean = _seventh_slope(mean_C, sharp).mul_(rotation).mul_(product).mul_(-1.75)
+    by_mean.addcmul_(by_colour, colour, value=-0.0225).addcmul_(shift, T, value=-0.0075)
     bend = torch.cos(turn).mul_(turn).mul_(away).mul_(sharp).mul_(product)  # of sin(2Δθ)
-    bend = bend.mul_(2 * math.degrees(1) / 25).addcmul_(shift.mul_(mean_C), T_slope, value=-0.0075)
+    bend = bend.mul_(math.degrees(1) / 25).addcmul_(shift.mul_(mean_C), T_slope, value=-0.0075)
     # by C₁, h₁, C₂, h₂, and from there by a and b (where a colour is grey, ΔH is 0 and the mean hue has no effect)
-    slide, twist = by_tone * P, by_tone * Q
-    by_C1 = (slide * per_C1).add_(by_mean).sub_(by_colour)
-    by_C2 = (slide * per_C2).add_(by_mean).add_(by_colour)
+    slide, twist = P.mul_(by_tone), Q.mul_(by_tone)
+    by_C1 = torch.mul(slide, per_C1).add_(by_mean).sub_(by_colour)
+    by_C2 = slide.mul_(per_C2).add_(by_mean).add_(by_colour)
     by_h1, by_h2 = (bend - twist).mul_(per_C1), bend.add_(twist).mul_(per_C2)
-    by_a1 = (by_C1 * cos1).addcmul_(by_h1, sin1, value=-1)
-    by_a2 = (by_C2 * cos2).addcmul_(by_h2, sin2, value=-1)
-    by_b2 = (by_C2 * sin2).addcmul_(by_h2, cos2)
+    torch.mul(by_C2, sin2, out=by_b).addcmul_(by_h2, cos2)
+    by_a1 = by_C1.mul_(cos1).addcmul_(by_h1, sin1, value=-1)
+    by_a2 = by_C2.mul_(cos2).addcmul_(by_h2, sin2, value=-1)
     # the stretch moves with the second chroma
-    by_stretch = (by_a1 * reference.a).addcmul_(by_a2, lab[:, 1])
-    by_chroma = by_stretch.mul_(_seventh_slope(mean_chroma, saturation)).mul_(_reciprocal(chroma2)).mul_(-0.25)
-    by_a = (by_a2 * stretch).addcmul_(by_chroma, lab[:, 1])
-    return total, torch.stack((by_L, by_a, by_b2.addcmul_(by_chroma, b2)), dim=1)
+    by_chroma = by_a1.mul_(reference.a).addcmul_(by_a2, lab[:, 1]).mul_(saturation)
+    by_chroma.mul_(_seventh_slope(mean_chroma, saturation)).div_(chroma2.clamp_min_(SMALLEST)).mul_(-0.875)
+    torch.mul(by_a2, stretch, out=by_a).addcmul_(by_chroma, lab[:, 1])
+    by_b.addcmul_(by_chroma, b2)
+    return total, result
+
+
+def _lightness(L1: Map, L2: Map) -> tuple[Map, Map]:
+    """ΔL/S_L, and half the gradient of its square by L2, with half of which S_L moves."""
+    one, offset = L1.new_ones(()), (L1 + L2).sub_(100)  # twice that of the mean
+    square = offset.square()
+    root = (square + 80).rsqrt_()
+    per_S_L = torch.add(one, square.mul_(root), alpha=0.0075, out=square).reciprocal_()
+    lightness = (L2 - L1).mul_(per_S_L)
+    share = torch.add(one, root.square(), alpha=80).mul_(root).mul_(offset).mul_(lightness)
+    return lightness, torch.add(one, share, alpha=-0.0075, out=share).mul_(lightness).mul_(per_S_L)
 
 
 def _length(a: Map, b: Map) -> Map:
@@ -118,51 +133,62 @@ def _length(a: Map, b: Map) -> Map:
     return a.square().addcmul_(b, b).sqrt_()
 
 
-def _reciprocal(x: Map) -> Map:
-    """1/x for x ≥ 0; large, but small enough for a product with 0 to be 0, where x is 0."""
-    return x.clamp_min(1e-15).reciprocal_()
+def _length_and_reciprocal(a: Map, b: Map) -> tuple[Map, Map]:
+    """Chroma C and 1/C, which is large, but small enough for a product with 0 to be 0, for grey."""
+    square = a.square().addcmul_(b, b)
+    reciprocal = square.clamp_min(SMALLEST**2).rsqrt_()
+    return square.mul_(reciprocal), reciprocal
 
 
 def _seventh(chroma: Map) -> Map:
     """√(C⁷/(C⁷ + 25⁷))."""
     square = chroma.square().mul_(1 / 625)
     power = square.square().mul_(square).mul_(chroma).mul_(1 / 25)
-    return power.div_(power + 1).sqrt_()
+    return power.reciprocal_().add_(1).rsqrt_()
 
 
 def _seventh_slope(chroma: Map, seventh: Map) -> Map:
-    """Return the derivative of `_seventh`, 7/(2C)·s·(1 − s²)."""
-    return (1 - seventh.square()).mul_(seventh).mul_(_reciprocal(chroma)).mul_(3.5)
+    """(1 − s²)/C: the relative derivative of `_seventh` is 3.5 times that."""
+    return torch.addcmul(chroma.new_ones(()), seventh, seventh, value=-1).div_(chroma.clamp_min(SMALLEST))
 
 
 def _half_products(cross: Map, dot: Map, product: Map, side: Map, far: Map) -> tuple[Map, Map]:
-    """P and Q: the larger comes from |a||b| ± dot, the smaller from PQ = cross/2, which loses no digits."""
-    larger = dot.abs().add_(product).mul_(0.5).sqrt_()
+    """P and Q: the larger comes from |a||b| ± dot, the smaller from PQ = cross/2, which loses no digits.
+
+    `cross` and `dot` are overwritten.
+    """
+    larger = dot.abs_().add_(product)
+    scale = larger.clamp_min(SMALLEST**2).rsqrt_().mul_(math.sqrt(0.5))
+    larger = larger.mul_(scale)
     # the bound is for grey, where the cross product is nothing but rounding
-    smaller = (cross * _reciprocal(larger)).mul_(0.5).clamp_(-larger, larger)
-    return torch.lerp(smaller, larger.copysign(side), far), torch.lerp(larger, smaller.abs(), far)
+    smaller = cross.mul_(scale).clamp_(-larger, larger)
+    across, along = larger.copysign(side), smaller.abs()
+    return smaller.lerp_(across, far), larger.lerp_(along, far)
 
 
-def _mean_hue(cos1: Map, sin1: Map, cos2: Map, sin2: Map, side: Map, far: Map) -> tuple[Map, Map]:
-    """Cosine and sine of the mean of two hues along the shorter arc; of one where the other is grey (0, 0).
+def _opposite_of_mean_hue(cos1: Map, sin1: Map, cos2: Map, sin2: Map, side: Map, far: Map) -> tuple[Map, Map]:
+    """−cosine and −sine of the mean of two hues along the shorter arc; of one where the other is grey (0, 0).
 
     Past 90° the sum of the unit vectors cancels, and the bisector is taken across their difference.
     """
-    sign = torch.sign(side)
-    c = torch.lerp(cos1 + cos2, (sin2 - sin1).mul_(sign), far)
-    s = torch.lerp(sin1 + sin2, (cos1 - cos2).mul_(sign), far)
-    per_norm = c.square().addcmul_(s, s).clamp_min_(1e-30).rsqrt_()
+    sign = side.sign_()
+    c = (cos1 + cos2).lerp_((sin2 - sin1).mul_(sign), far)
+    s = (sin1 + sin2).lerp_((cos1 - cos2).mul_(sign), far)
+    per_norm = c.square().addcmul_(s, s).clamp_min_(SMALLEST**2).rsqrt_().neg_()
     return c.mul_(per_norm), s.mul_(per_norm)
 
 
 def _hue_weight(c: Map, s: Map) -> tuple[Map, Map]:
-    """T = 1 − 0.17 cos(h − 30°) + 0.24 cos 2h + 0.32 cos(3h + 6°) − 0.20 cos(4h − 63°), and dT/dh."""
-    c2, s2 = c.square().mul_(2).sub_(1), (c * s).mul_(2)
-    c3, s3 = (c * c2).addcmul_(s, s2, value=-1), (s * c2).addcmul_(c, s2)
-    c4, s4 = c2.square().mul_(2).sub_(1), (c2 * s2).mul_(2)
+    """T = 1 − 0.17 cos(h − 30°) + 0.24 cos 2h + 0.32 cos(3h + 6°) − 0.20 cos(4h − 63°), and dT/dh.
+
+    `c` and `s` are −cos h and −sin h. With half = sin(2h)/2, everything is written as p + cos 2h·q, where
+    cos 3h = cos h·(2 cos 2h − 1), sin 3h = sin h·(2 cos 2h + 1), cos 4h = 2 cos² 2h − 1, sin 4h = 4·half·cos 2h.
+    """
     (c30, s30), (c6, s6), (c63, s63) = SHARE_30, SHARE_6, SHARE_63
-    T = (-0.17 * c30 * c).add_(1).sub_(s, alpha=0.17 * s30).add_(c2, alpha=0.24)
-    T.add_(c3, alpha=0.32 * c6).sub_(s3, alpha=0.32 * s6).sub_(c4, alpha=0.2 * c63).sub_(s4, alpha=0.2 * s63)
-    slope = (0.17 * c30 * s).sub_(c, alpha=0.17 * s30).sub_(s2, alpha=0.48)
-    slope.sub_(s3, alpha=0.96 * c6).sub_(c3, alpha=0.96 * s6).add_(s4, alpha=0.8 * c63).sub_(c4, alpha=0.8 * s63)
-    return T, slope
+    c2, half = torch.addcmul(c.new_ones(()), s, s, value=-2), c * s
+    q = (-0.64 * c6 * c).add_(s, alpha=0.64 * s6).add_(c2, alpha=-0.4 * c63).add_(half, alpha=-0.8 * s63)
+    T = ((0.17 * c30 + 0.32 * c6) * c).add_(s, alpha=0.17 * s30 + 0.32 * s6).add_(1 + 0.2 * c63)
+    T.addcmul_(c2, q.add_(0.24))
+    q = (1.92 * s6 * c).add_(s, alpha=1.92 * c6).add_(c2, alpha=-1.6 * s63).add_(half, alpha=3.2 * c63)
+    slope = ((0.17 * s30 - 0.96 * s6) * c).add_(s, alpha=0.96 * c6 - 0.17 * c30).add_(half, alpha=-0.96)
+    return T, slope.add_(0.8 * s63).addcmul_(c2, q)
