@@ -19,8 +19,8 @@ from minadv.distances.base import (
 from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pullback
 from minadv.distances.delta_e import Reference, squared_ciede2000
 
-# Some thirty maps are alive while a part is differentiated: more at a time would not stay in the caches, and would be
-# taken from the system anew at every step. Each thread works on its share of a part.
+# Some thirty maps are alive while a part is differentiated: more at a time would not stay in the caches, and each
+# step would take their memory from the system anew. Each thread works on its share of a part.
 PIXELS_PER_THREAD = 2**15
 
 
