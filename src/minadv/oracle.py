@@ -176,9 +176,10 @@ class Oracle:
         rows = self._ledger.solvent(self._parts.rows(live))
         part = None if rows is None else self._parts.of(rows)
         # the distance first: its own intermediates are gone before the model's graph takes memory
-        distance, slope = self._parts.measure(x, part, distance_gradient)
+        seen = x if part is None else part.gather(x)
+        distance, slope = self._parts.measure(seen, part, distance_gradient, samples=len(x))
         self._ledger.forward(rows)
-        leaf = (x if part is None else part.gather(x)).detach().requires_grad_()
+        leaf = seen.detach().requires_grad_()
         logits = self._clean_logits
         if part is None:
             logits = self._look(leaf, None, differentiate)
@@ -278,7 +279,7 @@ class Oracle:
             return
         x0, goal = self.originals[rows], self.goal.select(rows)
         self._best[rows] = land(self._model, x0, self._best[rows], goal, self._settings)
-        distance, _ = self._parts.measure(self._best, None, gradient=False)
+        distance, _ = self._parts.measure(self._best, None, gradient=False, samples=len(self._best))
         self._best_distance = torch.where(self._best_distance < torch.inf, distance, self._best_distance)
         for _ in range(LOOKS):
             self._ledger.forward(rows.cpu())

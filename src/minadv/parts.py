@@ -32,6 +32,11 @@ class Part:
         """Copy of `whole` with this part's rows replaced; copies that fill up are dropped."""
         return whole.index_copy(0, self.index[: len(self.rows)], part[: len(self.rows)])
 
+    def spread(self, part: Tensor, samples: int) -> Tensor:
+        """Zeros for all attacked samples, with this part's rows; without a graph."""
+        whole = part.new_zeros((samples, *part.shape[1:]))
+        return whole.index_copy_(0, self.index[: len(self.rows)], part[: len(self.rows)])
+
 
 class Parts:
     """The parts that a search asks for. The last one is remembered: most steps ask for it again."""
@@ -57,16 +62,15 @@ class Parts:
             self._last = Part(rows, index, self._distance.select(index), self._surrogate.select(index))
         return self._last
 
-    def measure(self, x: Tensor, part: Part | None, gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """Distances of the rows of `part` (None is all), 0 elsewhere, and their gradients where asked for."""
+    def measure(self, x: Tensor, part: Part | None, gradient: bool, samples: int) -> tuple[Tensor, Tensor | None]:
+        """Distances of `x`, the rows of `part` (None is all), 0 elsewhere, and their gradients where asked for."""
         if part is None:
             return _measure(x, self._distance, self._surrogate, gradient)
-        zeros = torch.zeros_like(x.flatten(1)[:, 0])
         if not len(part.rows):
-            return zeros, torch.zeros_like(x) if gradient else None
-        distance, slope = _measure(part.gather(x), part.distance, part.surrogate, gradient)
-        whole = None if slope is None else part.scatter(slope, torch.zeros_like(x))
-        return part.scatter(distance, zeros), whole
+            zeros = x.new_zeros((samples, *x.shape[1:]))
+            return zeros.flatten(1)[:, 0], zeros if gradient else None
+        distance, slope = _measure(x, part.distance, part.surrogate, gradient)
+        return part.spread(distance, samples), None if slope is None else part.spread(slope, samples)
 
 
 def _measure(

@@ -51,4 +51,4 @@ class Probe:
         """Turn a gradient of the leaf into one of the attacked samples."""
         if self.gathered is not None:
             return gradient[self.gathered]
-        return gradient if self.part is None else self.part.scatter(gradient, torch.zeros_like(self.x))
+        return gradient if self.part is None else self.part.spread(gradient, len(self.x))

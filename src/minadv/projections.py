@@ -136,6 +136,19 @@ def hyperplane_box(x: Batch, w: Batch, b: PerSample, p: float) -> Batch:
     """
     if p not in (1, 2, math.inf):
         raise ValueError(f"no projection on hyperplanes for p={p}: p must be 1, 2 or math.inf")
+    return _to_hyperplane(x, w, b, lambda gain, room, need: _spend(gain, room, need, p))
+
+
+def weighted_hyperplane_box(x: Batch, w: Batch, b: PerSample, weights: Batch) -> Batch:
+    """Return the displacement d of smallest Σ weights·d² with ⟨w, x + d⟩ = b and x + d ∈ [0, 1], for weights > 0.
+
+    Where the box does not reach the hyperplane, x + d is the corner nearest to it in ⟨w, ·⟩.
+    """
+    inverse = wide(weights.flatten(1)).reciprocal()
+    return _to_hyperplane(x, w, b, lambda gain, room, need: _spend_together(gain, room, need, gain * inverse))
+
+
+def _to_hyperplane(x: Tensor, w: Tensor, b: Tensor, spend: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
     start, normal = wide(x.flatten(1)), wide(w.flatten(1))
     residual = (total(normal * start) - wide(b))[:, None]
     normal = torch.where(residual < 0, -normal, normal)  # now ⟨normal, ·⟩ must fall by |residual|
@@ -143,11 +156,14 @@ def hyperplane_box(x: Batch, w: Batch, b: PerSample, p: float) -> Batch:
     mobile = gain > IMMOBILE
     gain = gain * mobile
     room = torch.where(normal > 0, start, 1 - start).clamp_min(0) * mobile
-    if p == 1:
-        move = _spend_largest_first(gain, room, residual.abs())
-    else:
-        move = _spend_together(gain, room, residual.abs(), gain if p == 2 else mobile.to(gain.dtype))
+    move = spend(gain, room, residual.abs())
     return (-normal.sign() * move).to(x.dtype).reshape(x.shape)
+
+
+def _spend(gain: Tensor, room: Tensor, need: Tensor, p: float) -> Tensor:
+    if p == 1:
+        return _spend_largest_first(gain, room, need)
+    return _spend_together(gain, room, need, gain if p == 2 else (gain > 0).to(gain.dtype))
 
 
 def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor) -> Tensor:

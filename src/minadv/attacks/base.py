@@ -99,7 +99,7 @@ class Attack(ABC):
             goal, classes = Targeted(targets), classes | {"targets": targets}
         check_passes(precision, channels_last, inputs)
         settings = Settings(
-            self.confidence, self.levels, self.budget, self.seed, trace, fill_up, precision, channels_last
+            self.confidence, self.levels, self.propagations, self.seed, trace, fill_up, precision, channels_last
         )
         with guarded(model, inputs) as logits, settings.arithmetic(inputs.device):
             oracle = Oracle(logits, inputs, classes, goal, resolve(self.distance), settings, on_step)
@@ -121,6 +121,11 @@ class Attack(ABC):
         given: dict[str, Any] = {} if steps is None else {"steps": steps}
         usual = next(field.default for field in fields(cls) if field.name == "distance")
         return cls(**{**cls.published, "distance": as_published(distance or usual), **given, **others})
+
+    @property
+    def propagations(self) -> int | None:
+        """Most forwards plus backwards per sample; None is no limit."""
+        return self.budget
 
     @property
     def p(self) -> float:

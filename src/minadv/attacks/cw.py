@@ -17,6 +17,7 @@ from minadv.attacks.constant import Constant
 from minadv.attacks.tanh import TanhSpace
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
+from minadv.verification import quantise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class CW(Attack):
             live, success = everyone, ~everyone
             progress = Progress.start(c.value, "all" if self.compat == "batch" else "each")
             for i in oracle.steps(M):
-                x = oracle.project(images.x) if i else x0
+                x = quantise(images.x, self.levels) if i else x0
                 probe = oracle.probe(x, live if search or i else None, bool(i))
                 success = success | probe.adversarial
                 hinge = oracle.goal.margin(probe.logits, self.confidence)
