@@ -59,7 +59,10 @@ class Parts:
         """Return the part of the given rows."""
         if self._last is None or not torch.equal(self._last.rows, rows):
             index = self._fill(rows)
-            self._last = Part(rows, index, self._distance.select(index), self._surrogate.select(index))
+            self._last = None  # frees the one before
+            distance = self._distance.select(index)
+            same = self._surrogate is self._distance
+            self._last = Part(rows, index, distance, distance if same else self._surrogate.select(index))
         return self._last
 
     def measure(self, x: Tensor, part: Part | None, gradient: bool, samples: int) -> tuple[Tensor, Tensor | None]:
