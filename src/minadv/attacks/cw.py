@@ -77,6 +77,7 @@ class CW(Attack):
                     progress = progress.after(loss)
                     live = live & ~progress.stalled(self.patience)
                     if not live.any():
+                        del probe, hinge  # or the next search's first graph would stand beside this one
                         break
                 h = oracle.gradient(probe, hinge, c.value * (hinge.detach() > 0), live)
                 if probe.distance_gradient is not None:  # ∇D² = 2D·∇D, which is 0 at the original
