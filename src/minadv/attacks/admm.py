@@ -19,6 +19,7 @@ from minadv.attacks.directions import inner
 from minadv.attacks.tanh import TanhSpace
 from minadv.distances import Distance, resolve
 from minadv.distances.base import per_sample
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 
 # the authors' code, by norm; a single c, as for all but ℓ2, depends on the scale of the logits
@@ -84,34 +85,39 @@ class ADMM(Attack):
         images = TanhSpace.around(oracle.originals)
         rounds = oracle.rounds(self.outer * self.searches)
         for _ in range(self.outer):
-            delta = self._shrink(z - u)
+            u = self._shrink(z - u).add_(u)  # δ + u: what the inner problem keeps z near
             # of one c alone: with several, the objective is smallest for a c too small to matter
             chosen, found = z, torch.zeros_like(oracle.best_distance, dtype=torch.bool)
             c = Constant.starting_at(self.c, oracle.best_distance)
             for _ in islice(rounds, self.searches):
                 images = images.again() if self.warm else TanhSpace.around(oracle.originals)
-                last, success = self._approach(oracle, delta + u, c.value, images)
+                last, success = self._approach(oracle, u, c.value, images)
                 # the smallest c that succeeded comes last of those that did; where none did, the last
                 chosen = torch.where(per_sample(success | ~found, z), last, chosen)
                 found, c = found | success, c.after(success)
-            z, u = chosen, u + delta - chosen
+                del last
+            z, u = chosen, u - chosen
 
     def _approach(self, oracle: Oracle, near: Tensor, c: Tensor, images: TanhSpace) -> tuple[Tensor, Tensor]:
         """Minimise c·hinge + ρ/2·‖z − near‖₂²; return the best z, and where an adversarial was seen."""
-        x0, z, rate = oracle.originals, near, self.rate or USUAL[self.p][1]
+        x0, z, rate = oracle.originals, near.clone(), self.rate or USUAL[self.p][1]
         smallest = torch.full_like(c, torch.inf)
         success = torch.zeros_like(c, dtype=torch.bool)
         for _ in oracle.steps(self.steps):
             x = oracle.project(images.x) if images.moved else x0
             probe = oracle.probe(x)
-            gap = x - x0 - near
             hinge = oracle.goal.margin(probe.logits, self.confidence)
-            objective = c * hinge.detach().clamp_min(0) + self._rho / 2 * inner(gap, gap)
-            z = torch.where(per_sample(objective < smallest, x), x - x0, z)
-            smallest = torch.minimum(objective, smallest)
             h = oracle.gradient(probe, hinge, c * (hinge.detach() > 0))
-            images.descend(h + self._rho * gap, rate)
-            candidate = oracle.reaches(oracle.project(x0 + self._keep(images.x - x0)))
+            hinge = hinge.detach()
+            del probe  # free before more is taken
+            gap = (x - x0).sub_(near)
+            objective = c * hinge.clamp_min(0) + self._rho / 2 * inner(gap, gap)
+            overwrite(z, objective < smallest, x - x0)
+            smallest = torch.minimum(objective, smallest)
+            del x
+            images.descend(h.add_(gap.mul_(self._rho)), rate)
+            del gap, h
+            candidate = oracle.reaches(oracle.project(self._keep(images.x - x0).add_(x0)))
             success = success | candidate
         return z, success
 
