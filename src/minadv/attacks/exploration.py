@@ -13,11 +13,10 @@ from torch import Tensor
 from minadv.attacks.directions import TINY, nonzero, norm
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
-from minadv.probe import Probe
 from minadv.rounding import steady
 
 Constrain = Callable[[Tensor], Tensor]
-Pull = Callable[[Probe, Tensor], Tensor]
+Pull = Callable[[Tensor], Tensor]
 
 LARGEST_STEP = 0.4  # of the box's side
 
@@ -58,7 +57,7 @@ class Exploration:
         round_length: int,
         constrain: Constrain,
         pull: Pull | None,
-        live: Tensor | None,
+        live: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Explore from `start`; return the last adversarial point (the last one where there is none) and `scale`.
 
@@ -77,7 +76,7 @@ class Exploration:
             last = torch.where(per_sample(probe.adversarial | ~seen, x), x, last)
             weight = steady(torch.sigmoid, logit)
             h *= per_sample(weight / norm(h, 2), h)
-            back = probe.distance_gradient if pull is None else pull(probe, x - oracle.originals)
+            back = probe.distance_gradient if pull is None else pull(x - oracle.originals)
             if back is not None:
                 h += back * per_sample((1 - weight) / norm(back, 2).clamp_min(TINY), h)
             squares.lerp_(h.square(), 1 - self.smoothing)

@@ -1,0 +1,80 @@
+"""One fixed set of choices per family of distances: how Auto explores and what it takes for the nearest point."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from minadv.attacks.directions import TINY, norm
+from minadv.attacks.exploration import Pull
+from minadv.distances.base import per_sample
+
+By = Literal["norm", "weights", "metric", "count"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A kind of round.
+
+    Attributes:
+        by: what the nearest point is found by.
+        pull: direction back to the original in the exploration; None is the distance's own gradient.
+        advantage: first logit of the constraint's weight in the exploration.
+        p: order of the norm, for `by` "norm".
+    """
+
+    by: By
+    pull: Pull | None
+    advantage: float = 3.0
+    p: float = 2
+
+
+@dataclass(frozen=True)
+class Family:
+    """The rounds that are taken in turn, and whether an augmented Lagrangian (ALMA) comes first."""
+
+    members: tuple[Member, ...]
+    lagrangian: bool = False
+
+
+def of(distance: str) -> Family:
+    """Return the family of a distance by its label; what is not known is any differentiable function."""
+    return _KNOWN.get(distance.partition("[")[0], ANY)
+
+
+def _share(delta: Tensor) -> Tensor:
+    """|δ|, relative to the sample's largest entry."""
+    largest = per_sample(norm(delta, math.inf).clamp_min(TINY), delta)
+    return delta.abs().div_(largest)
+
+
+def sparse(delta: Tensor) -> Tensor:
+    """Gradient of Σ|δ|^{3/2}, up to a factor: towards few entries, but smooth at 0."""
+    return _share(delta).sqrt_().mul_(delta.sign())
+
+
+def straight(delta: Tensor) -> Tensor:
+    """Gradient of Σδ², up to a factor."""
+    return delta
+
+
+def flat(delta: Tensor) -> Tensor:
+    """Gradient of Σδ⁸, up to a factor: towards equal entries, from all that are large and not from one."""
+    share = _share(delta)
+    square = share.square()
+    return square.mul(square).mul_(square).mul_(share).mul_(delta.sign())
+
+
+ANY = Family(
+    (Member("weights", straight), Member("weights", None), Member("metric", straight), Member("metric", None)),
+    lagrangian=True,
+)
+_KNOWN = {
+    "l0": Family((Member("count", sparse),)),
+    "l1": Family((Member("norm", sparse, p=1),)),
+    "l2": Family((Member("norm", straight),)),
+    "linf": Family((Member("norm", flat, p=math.inf),)),
+    "ssim": Family((Member("weights", None, advantage=1.0),)),
+    "ciede2000": Family((Member("metric", straight),)),
+}

@@ -1,0 +1,169 @@
+"""The point of a hyperplane and the box that is nearest to the original: exactly in norms, by a local model otherwise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.attacks.directions import TINY, inner, norm
+from minadv.distances.base import Anchored, per_sample
+from minadv.probe import Probe
+from minadv.projections import hyperplane_box, weighted_hyperplane_box
+
+# (normal, offset, probe, memory) to the nearest point of ⟨normal, x⟩ = offset in the box, and what to remember
+Nearest = Callable[[Tensor, Tensor, Probe, Tensor | None], tuple[Tensor, Tensor | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class ByNorm:
+    """Nearest in an ℓp norm, p ∈ {1, 2, ∞}, exactly."""
+
+    x0: Tensor
+    p: float
+
+    def __call__(
+        self, normal: Tensor, offset: Tensor, probe: Probe, remembered: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the nearest point; there is nothing to remember."""
+        return self.x0 + hyperplane_box(self.x0, normal, offset, self.p), None
+
+
+@dataclass(frozen=True, eq=False)
+class ByWeights:
+    """Nearest in any distance, by iteratively reweighted least squares.
+
+    At each point x the distance is replaced by Σ_j a_j·(x′ − x0)_j²/2 with a = ∇D/(x − x0), which has the same
+    gradient there; the weights are kept away from 0 and averaged over the steps.
+    """
+
+    x0: Tensor
+    floor: float = 0.01
+    memory: float = 0.8
+
+    def __call__(
+        self, normal: Tensor, offset: Tensor, probe: Probe, remembered: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the nearest point, and the weights to remember."""
+        delta, slope = probe.x - self.x0, probe.slope
+        weights = slope.abs().add_(self.floor * _typical(slope)) / delta.abs().add_(self.floor * _typical(delta))
+        weights /= _typical(weights)
+        if remembered is not None:
+            weights = remembered.lerp(weights, 1 - self.memory)
+        return self.x0 + weighted_hyperplane_box(self.x0, normal, offset, weights), weights
+
+
+@dataclass(frozen=True, eq=False)
+class ByMetric:
+    """Nearest in any distance, by its Hessian at the original: one block per pixel, rescaled as the search goes.
+
+    The blocks tell how channels compensate each other and how little some pixels count, where weights of single
+    entries cannot; they cost a few distances and no model pass. They are those of D² or, where D itself grows with the
+    square of the perturbation, of D.
+
+    Attributes:
+        ridge: what is added to every eigenvalue, relative to their mean.
+        floor: stabilises the factors by which pixels far from the original count more or less than at it.
+        memory: of those factors, over the steps.
+    """
+
+    x0: Tensor
+    distance: Anchored
+    ridge: float = 3e-3
+    floor: float = 0.1
+    memory: float = 0.7
+    probes: int = 4
+    length: float = 0.01
+
+    def __call__(
+        self, normal: Tensor, offset: Tensor, probe: Probe, remembered: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the nearest point, and the pixels' factors to remember."""
+        squared, metric, inverse = self._model
+        delta = _pixels(probe.x - self.x0)
+        slope = _pixels(probe.slope) * torch.where(squared, 1.0, probe.distance)[:, None, None]
+        here = (delta * _times(metric, delta)).sum(dim=1, keepdim=True)
+        floor = self.floor * here.mean(dim=2, keepdim=True).clamp_min(TINY)
+        factors = ((delta * slope).sum(dim=1, keepdim=True).clamp_min(0) + floor) / (here + floor)
+        factors = factors.clamp(0.3, 100.0)
+        if remembered is not None:
+            factors = remembered.lerp(factors, 1 - self.memory)
+        direction = (_times(inverse, _pixels(normal)) / factors).reshape(normal.shape)
+        return along(self.x0, direction, normal, offset), factors
+
+    @cached_property
+    def _model(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Whether D grows like a square, (batch,); the blocks and their inverses, (batch, channels, channels, pixels)."""
+        x0, pixels = self.x0, _pixels(self.x0)
+        keys = random.keys(x0, 0)
+        columns = list[Tensor]()
+        squared = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
+        for channel in range(pixels.shape[1]):
+            column = torch.zeros_like(pixels)
+            for number in range(2 * self.probes):
+                # pairs of opposite signs: odd orders cancel
+                signs = random.normal(keys, pixels[:, :1], stream=number // 2).sign() * (-1) ** number
+                place = pixels[:, channel : channel + 1]
+                inside = ((place + self.length * signs) >= 0) & ((place + self.length * signs) <= 1)
+                signs = torch.where(inside, signs, -signs)
+                step = torch.zeros_like(pixels)
+                step[:, channel : channel + 1] = signs
+                step = step.reshape(x0.shape)
+                value, gradient = self.distance.value_and_gradient(x0 + self.length * step)
+                if number == 0 and channel == 0:
+                    squared = value > 2**1.5 * self.distance(x0 + self.length / 2 * step)
+                gradient = gradient * per_sample(torch.where(squared, 1.0, value), gradient)
+                column += _pixels(gradient) * signs
+            columns.append(column / (2 * self.probes * self.length))
+        blocks = torch.stack(columns, dim=2)
+        blocks = (blocks + blocks.transpose(1, 2)) / 2
+        values, vectors = torch.linalg.eigh(blocks.permute(0, 3, 1, 2).double())
+        values = values.clamp_min(0)
+        values += self.ridge * values.flatten(1).mean(dim=1)[:, None, None] + TINY
+        scale = values.flatten(1).mean(dim=1)[:, None, None]
+        return squared, _compose(vectors, values, x0.dtype), _compose(vectors, scale / values, x0.dtype)
+
+
+def along(x0: Tensor, direction: Tensor, normal: Tensor, offset: Tensor, rounds: int = 4) -> Tensor:
+    """Return x0 − θ·direction, clipped to the box, with ⟨normal, ·⟩ = offset as far as a few corrections of θ go."""
+    need = (inner(normal, x0) - offset).to(x0.dtype)
+    theta = need / inner(normal, direction).clamp_min(TINY)
+    for _ in range(rounds):
+        reached = inner(normal, x0 - _moved(x0, theta, direction))
+        correction = torch.where(reached.abs() > TINY, need / reached, 1.0)
+        theta = theta * correction.clamp(0.5, 2)
+    return _moved(x0, theta, direction)
+
+
+def _moved(x0: Tensor, theta: Tensor, direction: Tensor) -> Tensor:
+    return torch.addcmul(x0, per_sample(theta, x0), direction, value=-1).clamp_(0, 1)
+
+
+def _pixels(values: Tensor) -> Tensor:
+    """(batch, channels, pixels) of images with up to four channels; otherwise every entry is a pixel."""
+    colour = values.ndim >= 3 and values.shape[1] <= 4
+    return values.flatten(2) if colour else values.flatten(1)[:, None]
+
+
+def _times(blocks: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply pixel by pixel, one channel after the other: the order of the sum does not depend on the batch."""
+    return sum(
+        (blocks[:, :, c] * vectors[:, c : c + 1] for c in range(1, vectors.shape[1])),
+        blocks[:, :, 0] * vectors[:, :1],
+    )
+
+
+def _compose(vectors: Tensor, values: Tensor, dtype: torch.dtype) -> Tensor:
+    """(batch, channels, channels, pixels) matrices of given eigenvectors and eigenvalues."""
+    terms = [
+        values[..., k, None, None] * vectors[..., :, None, k] * vectors[..., None, :, k]
+        for k in range(values.shape[-1])
+    ]
+    return sum(terms[1:], terms[0]).permute(0, 2, 3, 1).to(dtype)
+
+
+def _typical(values: Tensor) -> Tensor:
+    """Root mean square of each sample."""
+    return per_sample(norm(values, 2) / values[0].numel() ** 0.5, values).clamp_min(TINY)
