@@ -1,0 +1,184 @@
+"""Small models to attack: plain, adversarially and provably trained, on digits and on the embedded photographs.
+
+One thread and one seed: on one machine the same files each time.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import minadv
+from benchmarks.frontier import interval, models
+from minadv.attacks import APGD
+
+SEED, BATCH, HELD_OUT, JUDGED = 0, 64, 597, 200
+Images = tuple[Tensor, Tensor]
+Loss = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes:
+        build: the network to begin with.
+        data: "digits" or "demo".
+        loss: of a network, images, labels and how much of the training is done, in [0, 1].
+        epsilon, distance: within which it should be robust; 0 is not at all.
+        provable: whether bounds, not an attack, say how robust it is.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    data: str
+    epochs: int
+    rate: float
+    loss: Loss
+    epsilon: float = 0.0
+    distance: str = "linf"
+    provable: bool = False
+
+
+def worst_nearby(network: nn.Module, x: Tensor, labels: Tensor, epsilon: float, p: str, steps: int) -> Tensor:
+    """Return images within `epsilon` (ℓ2 or ℓ∞) of `x` of large loss, by projected gradient ascent."""
+    shape = (-1, *(1,) * (x.ndim - 1))
+    noise = torch.empty_like(x).uniform_(-1, 1)
+    delta = _within(noise * epsilon / (1 if p == "linf" else x[0].numel() ** 0.5), x, epsilon, p)
+    length = (1.25 if steps == 1 else 2.5 / steps) * epsilon
+    for _ in range(steps):
+        delta.requires_grad_()
+        (slope,) = torch.autograd.grad(cross_entropy(network(x + delta), labels), delta)
+        unit = slope.sign() if p == "linf" else slope / slope.flatten(1).norm(dim=1).clamp_min(1e-12).view(shape)
+        delta = _within(delta.detach() + length * unit, x, epsilon, p)
+    return x + delta
+
+
+def _within(delta: Tensor, x: Tensor, epsilon: float, p: str) -> Tensor:
+    if p == "linf":
+        delta = delta.clamp(-epsilon, epsilon)
+    else:
+        size = delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, *(1,) * (x.ndim - 1))
+        delta = delta * (epsilon / size).clamp_max(1)
+    return (x + delta).clamp(0, 1) - x
+
+
+def plain(network: nn.Module, x: Tensor, labels: Tensor, _done: float) -> Tensor:
+    return cross_entropy(network(x), labels)
+
+
+def adversarial(epsilon: float, p: str, steps: int) -> Loss:
+    """Return the loss at the worst points that a few steps find, within a radius that grows first."""
+
+    def loss(network: nn.Module, x: Tensor, labels: Tensor, done: float) -> Tensor:
+        radius = epsilon * min(1.0, 3 * done + 0.1)
+        return cross_entropy(network(worst_nearby(network, x, labels, radius, p, steps)), labels)
+
+    return loss
+
+
+def provable(epsilon: float) -> Loss:
+    """Return the loss of interval bounds, which count more and reach further in the first half."""
+
+    def loss(network: nn.Module, x: Tensor, labels: Tensor, done: float) -> Tensor:
+        grown = min(1.0, 2 * done)
+        return interval.loss(network, x, labels, epsilon * grown, 0.5 * grown)
+
+    return loss
+
+
+RECIPES = (
+    Recipe("digits_mlp", models.mlp, "digits", 60, 2e-3, plain),
+    Recipe("digits_l2_at", models.cnn, "digits", 60, 3e-3, adversarial(0.8, "l2", 5), 0.8, "l2"),
+    Recipe("digits_linf_at", models.cnn, "digits", 60, 3e-3, adversarial(0.15, "linf", 5), 0.15),
+    Recipe("digits_ibp", models.cnn, "digits", 120, 3e-3, provable(0.1), 0.1, provable=True),
+    # from the weights of the demo model: one step an image is enough then
+    Recipe(
+        "demo_linf_at",
+        lambda: minadv.models.load("demo").requires_grad_(True),
+        "demo",
+        3,
+        1e-3,
+        adversarial(4 / 255, "linf", 1),
+        4 / 255,
+    ),
+)
+
+
+def digits() -> tuple[Images, Images]:
+    """Return scikit-learn's 8×8 digits as (images in [0, 1], labels): those to train with, those held out."""
+    from sklearn.datasets import load_digits
+
+    pixels, classes = load_digits(return_X_y=True)
+    images = torch.from_numpy(np.asarray(pixels)).float().view(-1, 1, 8, 8) / 16
+    labels = torch.from_numpy(np.asarray(classes)).long()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SEED))
+    train, test = order[HELD_OUT:], order[:HELD_OUT]
+    return (images[train], labels[train]), (images[test], labels[test])
+
+
+def photographs() -> tuple[Images, Images]:
+    return minadv.data.load("demo:train").tensors(), minadv.data.load("demo").tensors()
+
+
+DATA: dict[str, Callable[[], tuple[Images, Images]]] = {"digits": digits, "demo": photographs}
+
+
+def fit(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> None:
+    """Train in place with AdamW and one cycle of the learning rate."""
+    generator = torch.Generator().manual_seed(SEED)
+    total = recipe.epochs * (len(images) // BATCH)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=total)
+    network.train()
+    for step, rows in enumerate(_batches(len(images), recipe.epochs, generator)):
+        optimiser.zero_grad()
+        recipe.loss(network, images[rows], labels[rows], step / total).backward()
+        optimiser.step()
+        schedule.step()
+    network.eval().requires_grad_(False)
+
+
+def _batches(count: int, epochs: int, generator: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(epochs):
+        yield from torch.randperm(count, generator=generator)[: count // BATCH * BATCH].split(BATCH)
+
+
+def judged(network: nn.Module, recipe: Recipe, test: Images) -> str:
+    """Return accuracy on held-out images, and robust accuracy on the first of them."""
+    images, labels = test
+    clean = (network(images).argmax(1) == labels).float().mean().item()
+    text = f"accuracy {100 * clean:.1f} %"
+    if not recipe.epsilon:
+        return text
+    images, labels = images[:JUDGED], labels[:JUDGED]
+    within = f"within {recipe.distance} {recipe.epsilon:.3g}"
+    attack = APGD(distance=recipe.distance, radius=recipe.epsilon, steps=20)
+    robust = 1 - attack(network, images, labels).success.float().mean().item()
+    text += f", {100 * robust:.1f} % {within} (APGD, 20 steps)"
+    if recipe.provable:
+        text += f", {100 * interval.certified(network, images, labels, recipe.epsilon):.1f} % proven"
+    return text
+
+
+def made(out: Path, recipes: tuple[Recipe, ...] = RECIPES) -> Iterator[str]:
+    """Train, write `out`/NAME.safetensors and `out`/digits.npz (held-out images); yield a line about each."""
+    out.mkdir(parents=True, exist_ok=True)
+    for recipe in recipes:
+        started = time.perf_counter()
+        train, test = DATA[recipe.data]()
+        if recipe.data == "digits":
+            np.savez_compressed(out / "digits.npz", images=test[0][:, 0].numpy(), labels=test[1].numpy())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            network = recipe.build()
+            fit(network, recipe, *train)
+        save_file(network.state_dict(), out / f"{recipe.name}.safetensors")
+        seconds = time.perf_counter() - started
+        yield f"{recipe.name}: {judged(network, recipe, test)}, {seconds:.0f} s"
