@@ -52,6 +52,13 @@ def steps(count: int = 40, **others: Any) -> dict[str, Any]:
 
 K = CLASSES
 CASES = [
+    Case("auto", "l0", {"budget": 40}, linear=({"budget": 100}, 0.02)),
+    Case("auto", "l1", {"budget": 40}, linear=({"budget": 100}, 0.02)),
+    Case("auto", "l2", {"budget": 40}, linear=({"budget": 100}, 0.02)),
+    Case("auto", "linf", {"budget": 40}, linear=({"budget": 100}, 0.02)),
+    Case("auto", "ssim", {"budget": 40}),
+    Case("auto", "ciede2000", {"budget": 40}),
+    Case("auto", "lpips:trunk=demo", {"budget": 40}),
     Case("alma", "l2", steps(), linear=(steps(1000), 0.02)),
     Case("alma", "l1", steps(), linear=(steps(1000), 0.02)),
     Case("cw", "l2", steps(searches=3, rate=0.05, c=0.1, abort_early=False),

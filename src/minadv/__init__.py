@@ -1,7 +1,7 @@
 """Minimal adversarial perturbations: the smallest change that makes a classifier wrong, under any distance.
 
-    >>> from minadv import ALMA
-    >>> result = ALMA(distance="l2", steps=1000)(model, inputs, labels)
+    >>> import minadv
+    >>> result = minadv.minimise(model, inputs, labels, distance="l2", budget=1000)
     >>> result.adversarials, result.success, result.distances
 
 Everything is imported when it is first used, so that `import minadv` costs next to nothing.
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from minadv.attacks.admm import ADMM
     from minadv.attacks.alma import ALMA
     from minadv.attacks.apgd import APGD, MinimalAPGD
+    from minadv.attacks.auto import Auto, minimise
     from minadv.attacks.base import Attack
     from minadv.attacks.cw import CW
     from minadv.attacks.ddn import DDN
@@ -50,6 +51,7 @@ __all__ = [
     "PDPGD",
     "PQP",
     "Attack",
+    "Auto",
     "DeepFool",
     "MinimalAPGD",
     "PerCAL",
@@ -70,6 +72,7 @@ __all__ = [
     "goals",
     "losses",
     "metrics",
+    "minimise",
     "models",
     "penalties",
 ]
@@ -78,6 +81,7 @@ _MODULES = ("attacks", "data", "diagnosis", "distances", "goals", "losses", "met
 _ATTACKS = (
     "ALMA",
     "APGD",
+    "Auto",
     "CW",
     "DDN",
     "DeepFool",
@@ -104,6 +108,7 @@ _HOMES = {
     "Untargeted": "goals",
     "diagnose": "diagnosis",
     "evaluate": "evaluation",
+    "minimise": "attacks.auto",
 }
 
 

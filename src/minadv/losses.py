@@ -53,6 +53,20 @@ def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSamp
     return (true - other + tolerance) / (largest - least + _DENOMINATOR_GUARD)
 
 
+def dlr_towards(logits: Logits, labels: Classes, targets: Classes, tolerance: float = 0.0) -> PerSample:
+    """(z_y − z_t + tolerance) / (z_π1 − z_π3): DLR⁺ with a given rival t instead of the likeliest.
+
+    Negative when the target is likelier than the label, which then has lost, be it to another class.
+
+    Raises:
+        ValueError: with fewer than three classes.
+    """
+    _need_classes("dlr_towards", logits, 3, remedy="use margin")
+    first, _, third = logits.detach().topk(3, dim=1).indices.unbind(1)
+    label, target, largest, least = logits.gather(1, torch.stack((labels, targets, first, third), dim=1)).unbind(1)
+    return (label - target + tolerance) / (largest - least + _DENOMINATOR_GUARD)
+
+
 def targeted_dlr_plus(logits: Logits, targets: Classes, tolerance: float = 0.0) -> PerSample:
     """tDLR⁺ = (max_{k≠t} z_k − z_t) / (z_π1 − (z_π3 + z_π4)/2), negative when the target is reached (eq. 18).
 

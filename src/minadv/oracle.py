@@ -16,7 +16,7 @@ from minadv import random
 from minadv.distances import Distance, anchor
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
-from minadv.ledger import Ledger
+from minadv.ledger import BudgetSpentError, Ledger
 from minadv.masks import broken, clear, overwrite, possibly_any
 from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, handicap, land, search_budget, searched
@@ -41,7 +41,7 @@ class Oracle:
         goal: Goal,
         distance: Distance,
         settings: Settings,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: Callable[[Step], object] | None = None,
     ) -> None:
         """Look at the clean inputs (one forward each); `classes` are the caller's class indices, by name.
 
@@ -106,6 +106,11 @@ class Oracle:
         return random.unit(self.keys, self.originals)
 
     @property
+    def logits_of_originals(self) -> Tensor:
+        """(batch, classes) clean logits of the attacked samples, without a graph."""
+        return self._clean_logits
+
+    @property
     def best_distance(self) -> Tensor:
         """(batch,) distance of the best adversarial so far, inf where there is none."""
         return self._best_distance
@@ -132,7 +137,8 @@ class Oracle:
                 # runs that are repeated within a round don't turn progress back
                 at = (done * count + index, rounds * count)
                 self._shown = max(at, self._shown, key=lambda pair: pair[0] / pair[1])
-                self._on_step(Step(*self._shown, self._best_distance))
+                if self._on_step(Step(*self._shown, self._best_distance)) is True:
+                    raise BudgetSpentError
             yield index
 
     def rounds(self, count: int) -> Iterator[int]:

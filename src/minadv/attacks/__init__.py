@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from minadv.attacks.alma import ALMA as ALMA
     from minadv.attacks.apgd import APGD as APGD
     from minadv.attacks.apgd import MinimalAPGD as MinimalAPGD
+    from minadv.attacks.auto import Auto as Auto
     from minadv.attacks.base import Attack
     from minadv.attacks.cw import CW as CW
     from minadv.attacks.ddn import DDN as DDN

@@ -1,22 +1,25 @@
 """Auto: the smallest perturbation that a budget buys, under any distance (docs/auto.md)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from minadv import random
+from minadv import losses, random
 from minadv.attacks.alma import ALMA
-from minadv.attacks.base import Attack, counts
+from minadv.attacks.base import Attack, counts, shares
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement
-from minadv.distances import resolve
+from minadv.distances import Distance, as_published, resolve
 from minadv.distances.base import per_sample
-from minadv.goals import Constraint, Targeted
+from minadv.goals import Constraint, Targeted, Untargeted
+from minadv.guard import Model
 from minadv.oracle import Oracle
+from minadv.result import Result
 
 # Steps of a round: a shorter one does not converge, a longer one hardly ends anywhere else.
 ROUND = 100
@@ -24,6 +27,8 @@ ROUND = 100
 LAGRANGIAN = 0.3
 # Noise at the start of the second and later rounds, relative to the first step.
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
+# Rounds that aim at the likeliest class that no round has reached: the nearest boundary may be that of another.
+AIMED = (2, 4)
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -36,7 +41,7 @@ class Auto(Attack):
         distance: any: a name, a Distance, or a differentiable function `(x, x0) -> (batch,)`.
         budget: most forwards, and most backwards, per sample.
         explored: share of each round's steps that explore; the others refine.
-        stop_early: give the rest of the budget back where several rounds have ended at the same stationary distance.
+        stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
 
     budget: int | None = 1000
@@ -48,6 +53,19 @@ class Auto(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "budget")
+        shares(self, "explored")
+
+    @classmethod
+    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "Auto":
+        """Return Auto with the scale of the paper's distances and the budget of a row of its tables.
+
+        Args:
+            distance: a name or a Distance; "ciede2000" on the paper's scale, "lpips" without learned weights.
+            steps: of the row, our budget.
+            **others: further hyper-parameters.
+        """
+        given: dict[str, Any] = {"budget": steps} if steps else {}
+        return cls(distance=as_published(distance or "l2"), **given | others)
 
     @property
     def propagations(self) -> int | None:
@@ -56,7 +74,7 @@ class Auto(Attack):
 
     def search(self, oracle: Oracle) -> None:
         """Run rounds, the first from the originals."""
-        x0, family, constrain = oracle.originals, of(resolve(self.distance).name), self._constrain(oracle)
+        x0, family = oracle.originals, of(resolve(self.distance).name)
         lengths = _rounds(cast("int", self.budget), family)
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
@@ -64,18 +82,21 @@ class Auto(Attack):
             "norm": ByNorm(x0, family.members[0].p),
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
+        untried = _others(oracle)
         live, scale = torch.ones_like(oracle.copies), None
         for number in oracle.rounds(len(lengths)):
+            constrain = self._constrain(oracle, untried if number in AIMED else None)
             member, length = family.members[number % len(family.members)], lengths[number]
             explored = max(round(self.explored * length), 1)
             if number == 0 and family.lagrangian:
-                ALMA(distance=self.distance, confidence=self.confidence, steps=explored).search(oracle)
+                self._lagrangian(oracle, explored)
                 start = oracle.best
             else:
                 start = x0 if number == 0 else self._start(oracle, number, scale)
                 explore = Exploration(advantage=member.advantage)
                 start, scale = explore(oracle, start, scale, explored, length, constrain, member.pull, live)
             end = self._refine(oracle, start, length - explored, constrain, nearest.get(member.by), live)
+            untried = untried.scatter(1, end.classes[:, None], False)
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (end.residual <= STATIONARY))
@@ -83,11 +104,24 @@ class Auto(Attack):
                 if not live.any():
                     break
 
-    def _constrain(self, oracle: Oracle) -> Constrain:
-        """DLR⁺, or the margin where there are too few classes for it."""
-        least = 4 if isinstance(oracle.goal, Targeted) else 3
-        kind: Constraint = "dlr" if oracle.clean_logits.shape[1] >= least else "margin"
-        return lambda logits: oracle.goal.constraint(logits, kind, self.confidence)
+    def _constrain(self, oracle: Oracle, untried: Tensor | None) -> Constrain:
+        """Leave the label for any class or, with `untried`, for the likeliest of the classes that it marks."""
+        goal, kind = oracle.goal, constraint_for(oracle)
+        if untried is None or kind != "dlr" or not isinstance(goal, Untargeted):
+            return lambda logits: goal.constraint(logits, kind, self.confidence)
+        clean = oracle.logits_of_originals
+        targets = clean.masked_fill(~untried, -torch.inf).argmax(dim=1)
+        some = untried.any(dim=1)
+
+        def constrain(logits: Tensor) -> Tensor:
+            anywhere = goal.constraint(logits, kind, self.confidence)
+            return torch.where(some, losses.dlr_towards(logits, goal.labels, targets, self.confidence), anywhere)
+
+        return constrain
+
+    def _lagrangian(self, oracle: Oracle, steps: int) -> None:
+        kind = constraint_for(oracle)
+        ALMA(distance=self.distance, confidence=self.confidence, constraint=kind, steps=steps).search(oracle)
 
     def _start(self, oracle: Oracle, number: int, scale: Tensor | None) -> Tensor:
         """Originals with noise of a new amount and sign."""
@@ -111,9 +145,49 @@ class Auto(Attack):
         return Refinement()(oracle, start, steps, constrain, nearest, live)
 
 
+def _others(oracle: Oracle) -> Tensor:
+    """(batch, classes) whether a class is not the sample's own."""
+    logits = oracle.logits_of_originals
+    return torch.ones_like(logits, dtype=torch.bool).scatter(1, logits.argmax(dim=1, keepdim=True), False)
+
+
+def constraint_for(oracle: Oracle) -> Constraint:
+    """DLR⁺, or the margin where there are too few classes for it."""
+    least = 4 if isinstance(oracle.goal, Targeted) else 3
+    return "dlr" if oracle.clean_logits.shape[1] >= least else "margin"
+
+
 def _rounds(budget: int, family: Family) -> list[int]:
-    """Steps of each round: the budget in equal parts of about `ROUND`, after a longer Lagrangian where there is one."""
+    """Divide the budget in equal rounds of about `ROUND` steps, after a longer Lagrangian where there is one."""
     first = round(LAGRANGIAN * budget) if family.lagrangian and budget >= 3 * ROUND else 0
     rest = budget - first
     count = max(rest // ROUND, 1)
     return [first] * (first > 0) + [rest * (i + 1) // count - rest * i // count for i in range(count)]
+
+
+def minimise(
+    model: Model,
+    inputs: Tensor,
+    labels: Tensor,
+    distance: str | Distance | Callable[..., Tensor] = "l2",
+    budget: int = 1000,
+    *,
+    targets: Tensor | None = None,
+    **hyper_parameters: Any,
+) -> Result:
+    """Find the smallest perturbations of a batch that a budget buys.
+
+    Args:
+        model: from inputs (batch, ...) in [0, 1] to logits (batch, classes), in evaluation mode.
+        inputs: (batch, ...) floating point in [0, 1].
+        labels: (batch,) int64 true classes.
+        distance: what to minimise: a name, a Distance, or a differentiable function `(x, x0) -> (batch,)`.
+        budget: most forwards, and most backwards, of the model per sample.
+        targets: (batch,) int64 classes to reach; None for any class but the label.
+        **hyper_parameters: others of `Auto`, e.g. seed, levels or confidence.
+
+    Raises:
+        TypeError, ValueError: for bad input; the message names the argument, its value and the remedy.
+    """
+    attack = Auto(distance=distance, budget=budget, **hyper_parameters)
+    return attack(model, inputs, labels, targets=targets)

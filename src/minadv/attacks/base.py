@@ -63,7 +63,7 @@ class Attack(ABC):
         *,
         targets: Tensor | None = None,
         trace: bool = False,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: Callable[[Step], object] | None = None,
         fill_up: bool = True,
         precision: Precision | None = None,
         channels_last: bool = False,
@@ -76,7 +76,7 @@ class Attack(ABC):
             labels: (batch,) int64 true classes.
             targets: (batch,) int64 classes to reach; None for any class but the label.
             trace: keep the best distance against propagations.
-            on_step: called before every step of the search.
+            on_step: called before every step of the search, which ends when it returns True.
             fill_up: on a CPU, fill small batches of small images up to a multiple of 4 with copies (not counted),
                 so that a sample's rounding, and with it its result, does not depend on the batch.
             precision: of the model's passes in the search, by automatic mixed precision: "bfloat16" or "float16",

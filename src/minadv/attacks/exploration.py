@@ -25,9 +25,9 @@ LARGEST_STEP = 0.4  # of the box's side
 class Exploration:
     """Sign-like steps of falling size, along a blend of two unit gradients: the constraint's and the distance's.
 
-    Where a distance is smallest, the two unit gradients are opposite: equal weights are stationary whatever the scales
-    of logits, distance and image. So one number per sample, the logit of the constraint's weight, is enough: it
-    falls by a fixed amount after each adversarial point and rises after any other.
+    Where a distance is smallest, the two unit gradients are opposite: equal weights are stationary whatever the
+    scales of logits, distance and image. So one number per sample is enough, the logit of the constraint's weight:
+    it falls by a fixed amount after each adversarial point and rises after any other.
 
     Attributes:
         reach: first step, relative to the ℓ∞ distance to the linearised boundary at the original.

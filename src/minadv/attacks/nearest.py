@@ -1,8 +1,9 @@
-"""The point of a hyperplane and the box that is nearest to the original: exactly in norms, by a local model otherwise."""
+"""The point of a hyperplane in the box that is nearest to the original: exact in norms, by a model otherwise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from minadv import random
 from minadv.attacks.directions import TINY, inner, norm
 from minadv.distances.base import Anchored, per_sample
 from minadv.probe import Probe
-from minadv.projections import hyperplane_box, weighted_hyperplane_box
+from minadv.projections import hyperplane_box, weighted_hyperplane_box, wide
 
 # (normal, offset, probe, memory) to the nearest point of ⟨normal, x⟩ = offset in the box, and what to remember
 Nearest = Callable[[Tensor, Tensor, Probe, Tensor | None], tuple[Tensor, Tensor | None]]
@@ -25,7 +26,7 @@ class ByNorm:
     p: float
 
     def __call__(
-        self, normal: Tensor, offset: Tensor, probe: Probe, remembered: Tensor | None
+        self, normal: Tensor, offset: Tensor, _probe: Probe, _remembered: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the nearest point; there is nothing to remember."""
         return self.x0 + hyperplane_box(self.x0, normal, offset, self.p), None
@@ -60,8 +61,8 @@ class ByMetric:
     """Nearest in any distance, by its Hessian at the original: one block per pixel, rescaled as the search goes.
 
     The blocks tell how channels compensate each other and how little some pixels count, where weights of single
-    entries cannot; they cost a few distances and no model pass. They are those of D² or, where D itself grows with the
-    square of the perturbation, of D.
+    entries cannot; they cost a few distances and no model pass. They are those of D² or, where D itself grows with
+    the square of the perturbation, of D.
 
     Attributes:
         ridge: what is added to every eigenvalue, relative to their mean.
@@ -95,7 +96,7 @@ class ByMetric:
 
     @cached_property
     def _model(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Whether D grows like a square, (batch,); the blocks and their inverses, (batch, channels, channels, pixels)."""
+        """Whether D grows like a square, (batch,); blocks and inverses, (batch, channels, channels, pixels)."""
         x0, pixels = self.x0, _pixels(self.x0)
         keys = random.keys(x0, 0)
         columns = list[Tensor]()
@@ -119,15 +120,15 @@ class ByMetric:
             columns.append(column / (2 * self.probes * self.length))
         blocks = torch.stack(columns, dim=2)
         blocks = (blocks + blocks.transpose(1, 2)) / 2
-        values, vectors = torch.linalg.eigh(blocks.permute(0, 3, 1, 2).double())
-        values = values.clamp_min(0)
+        eigen = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(wide(blocks.permute(0, 3, 1, 2))))
+        values, vectors = eigen[0].clamp_min(0), eigen[1]
         values += self.ridge * values.flatten(1).mean(dim=1)[:, None, None] + TINY
         scale = values.flatten(1).mean(dim=1)[:, None, None]
         return squared, _compose(vectors, values, x0.dtype), _compose(vectors, scale / values, x0.dtype)
 
 
 def along(x0: Tensor, direction: Tensor, normal: Tensor, offset: Tensor, rounds: int = 4) -> Tensor:
-    """Return x0 − θ·direction, clipped to the box, with ⟨normal, ·⟩ = offset as far as a few corrections of θ go."""
+    """Return x0 − θ·direction, clipped to the box, with ⟨normal, ·⟩ = offset up to a few corrections of θ."""
     need = (inner(normal, x0) - offset).to(x0.dtype)
     theta = need / inner(normal, direction).clamp_min(TINY)
     for _ in range(rounds):

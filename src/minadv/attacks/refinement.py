@@ -18,12 +18,14 @@ from minadv.projections import total, wide
 class Refined(NamedTuple):
     """How a refinement ended, per sample.
 
-    `reached`: smallest distance of its own adversarial points, ∞ without any. `residual`: how far the last point is
-    from the nearest one of its linearisation, relative to the perturbation; 0 where the conditions of optimality hold.
+    `reached`: smallest distance of its own adversarial points, ∞ without any. `residual`: how far the last point
+    is from the nearest one of its linearisation, relative to the perturbation: 0 at a stationary point. `classes`:
+    that of the last point.
     """
 
     reached: Tensor
     residual: Tensor
+    classes: Tensor
 
 
 class Boundary(NamedTuple):
@@ -37,8 +39,8 @@ class Boundary(NamedTuple):
 class Refinement:
     """Move to the boundary along its average normal, and part of the way to its point nearest to the original.
 
-    One gradient tells little where boundaries have kinks: full steps to the nearest point of one linearisation cycle
-    or diverge. The average of the last normals is that of the face that the search hovers around.
+    One gradient tells little where boundaries have kinks: full steps to the nearest point of one linearisation
+    cycle or diverge. The average of the last normals is that of the face that the search hovers around.
 
     Attributes:
         pull: first and last share of the way to the nearest point.
@@ -67,8 +69,10 @@ class Refinement:
         x, x0, average, remembered = start, oracle.originals, None, None
         pull = torch.ones_like(oracle.best_distance)
         reached = residual = torch.full_like(pull, torch.inf)
+        classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             probe = oracle.probe(x, live, distance_gradient=True)
+            classes = probe.logits.detach().argmax(dim=1)
             average, way = boundary(oracle, probe, constrain, average, _memory(self.memory, i, steps))
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
@@ -82,12 +86,12 @@ class Refinement:
             share = (pull * _between(self.pull, i, steps)).clamp_max(1)
             at = torch.addcmul(x, normal, per_sample(step, x), value=-1)
             x = at.lerp_(home, per_sample(share, x)).clamp_(0, 1)
-        return Refined(reached, residual)
+        return Refined(reached, residual, classes)
 
 
 @dataclass(frozen=True, eq=False)
 class SparseRefinement:
-    """Move as few entries as the average linearisation asks for to the box's faces, fewer while that succeeds (ℓ0).
+    """Move as few entries as the average linearisation needs to the box's faces, fewer while that succeeds (ℓ0).
 
     Attributes:
         shrinkage: first and last relative change of the number of entries per step.
@@ -105,8 +109,10 @@ class SparseRefinement:
         """Refine from `start`, one forward and one backward per step; nothing tells whether ℓ0 is optimal."""
         x, x0, average = start, oracle.originals, None
         reached = count = torch.full_like(oracle.best_distance, torch.inf)
+        classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             probe = oracle.probe(x, live)
+            classes = probe.logits.detach().argmax(dim=1)
             average, way = boundary(oracle, probe, constrain, average, _memory(self.memory, i, steps))
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
 
@@ -123,7 +129,7 @@ class SparseRefinement:
             moved = ((x - x0) * average < 0).flatten(1)
             kept = largest(gain * (1 + self.loyalty * moved), count)
             x = x0 - average.sign() * room * kept.reshape(x0.shape)
-        return Refined(reached, torch.full_like(reached, torch.inf))
+        return Refined(reached, torch.full_like(reached, torch.inf), classes)
 
 
 def boundary(
@@ -139,7 +145,7 @@ def boundary(
 
 
 def enough(gain: Tensor, need: Tensor) -> Tensor:
-    """Return how many of the largest gains, (batch, entries), it takes to reach `need`; one more than all at most."""
+    """Return how many of the largest gains, (batch, entries), it takes to reach `need`."""
     sums = gain.sort(dim=1, descending=True).values.cumsum(dim=1)
     return (sums < need[:, None]).sum(dim=1).to(need.dtype) + 1
 

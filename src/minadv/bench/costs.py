@@ -18,16 +18,20 @@ def at_most(family: str, attack: Attack, classes: int) -> Counts | None:
     """
     count = _COUNTS.get(family)
     if count is None:
-        return None if attack.budget is None else (attack.budget, 0)
+        return None if attack.propagations is None else (attack.propagations, 0)
     forwards, backwards = count(attack, classes)
-    if attack.budget is not None and forwards + backwards > attack.budget:
-        share = attack.budget / (forwards + backwards)
-        return attack.budget - round(backwards * share), round(backwards * share)
+    if attack.propagations is not None and forwards + backwards > attack.propagations:
+        share = attack.propagations / (forwards + backwards)
+        return attack.propagations - round(backwards * share), round(backwards * share)
     return forwards, backwards
 
 
 def _one_trajectory(attack: Any, _classes: int) -> Counts:
     return attack.steps, attack.steps
+
+
+def _auto(attack: Any, _classes: int) -> Counts:
+    return attack.budget, attack.budget
 
 
 def _ead(attack: Any, _classes: int) -> Counts:
@@ -87,6 +91,7 @@ def _admm(attack: Any, _classes: int) -> Counts:
 
 _COUNTS: dict[str, Callable[[Any, int], Counts]] = {
     **dict.fromkeys(("alma", "ddn", "fmn", "pdgd", "pdpgd", "sigma_zero"), _one_trajectory),
+    "auto": _auto,
     "cw": _nested,
     "ead": _ead,
     "fab": _fab,

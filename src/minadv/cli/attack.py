@@ -37,7 +37,14 @@ def attack(
             metavar="CLASS",
         ),
     ] = None,
-    attack: Annotated[str, typer.Option(help="See [b]minadv list attacks[/].", rich_help_panel=ATTACK)] = "alma",
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help="See [b]minadv list attacks[/]. [dim]default: auto, and alma with --paper[/]",
+            show_default=False,
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
     distance: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +79,12 @@ def attack(
     ] = None,
     budget: Annotated[
         int | None,
-        typer.Option(help="Most propagations (forwards plus backwards) per sample.", rich_help_panel=ATTACK),
+        typer.Option(
+            help="Most propagations (forwards plus backwards) per sample; of auto, most of each. "
+            "[dim]default: no limit; of auto, 1000[/]",
+            show_default=False,
+            rich_help_panel=ATTACK,
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the attack's random numbers.", rich_help_panel=ATTACK)
@@ -146,6 +158,7 @@ def attack(
     ] = False,
 ) -> None:
     """Find the smallest perturbations that change a model's answers; write them to a folder with a report."""
+    attack = attack or ("alma" if paper else "auto")
     with one_line_errors(debug), plain_warnings():
         from minadv import settings
         from minadv.cli import running
