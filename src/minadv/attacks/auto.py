@@ -83,7 +83,7 @@ class Auto(Attack):
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         untried = _others(oracle)
-        live, scale = torch.ones_like(oracle.copies), None
+        live = scale = None
         for number in oracle.rounds(len(lengths)):
             constrain = self._constrain(oracle, untried if number in AIMED else None)
             member, length = family.members[number % len(family.members)], lengths[number]
@@ -100,9 +100,10 @@ class Auto(Attack):
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (end.residual <= STATIONARY))
-                live = agreeing < AGREEING
-                if not live.any():
+                running = agreeing < AGREEING
+                if not running.any():
                     break
+                live = None if running.all() else running
 
     def _constrain(self, oracle: Oracle, untried: Tensor | None) -> Constrain:
         """Leave the label for any class or, with `untried`, for the likeliest of the classes that it marks."""
@@ -138,7 +139,7 @@ class Auto(Attack):
         steps: int,
         constrain: Constrain,
         nearest: Nearest | None,
-        live: Tensor,
+        live: Tensor | None,
     ) -> Refined:
         if nearest is None:
             return SparseRefinement()(oracle, start, steps, constrain, live)

@@ -67,7 +67,9 @@ class Exploration:
         logit = torch.full_like(oracle.best_distance, self.advantage)
         change, last = self.adaptation / round_length, start
         for i in oracle.steps(steps):
-            probe = oracle.probe(x, live, distance_gradient=pull is None and (i > 0 or x is not oracle.originals))
+            clean = x is oracle.originals  # known already, and without a direction back
+            at = x if clean else oracle.project(x)
+            probe = oracle.probe(at, live, distance_gradient=pull is None and not clean)
             constraint = constrain(probe.logits)
             h = nonzero(oracle.gradient(probe, constraint), oracle)
             if scale is None:

@@ -71,7 +71,7 @@ class Refinement:
         reached = residual = torch.full_like(pull, torch.inf)
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
-            probe = oracle.probe(x, live, distance_gradient=True)
+            probe = oracle.probe(oracle.project(x), live, distance_gradient=True)
             classes = probe.logits.detach().argmax(dim=1)
             average, way = boundary(oracle, probe, constrain, average, _memory(self.memory, i, steps))
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
@@ -111,7 +111,7 @@ class SparseRefinement:
         reached = count = torch.full_like(oracle.best_distance, torch.inf)
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
-            probe = oracle.probe(x, live)
+            probe = oracle.probe(oracle.project(x), live)
             classes = probe.logits.detach().argmax(dim=1)
             average, way = boundary(oracle, probe, constrain, average, _memory(self.memory, i, steps))
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)

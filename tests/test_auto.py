@@ -1,0 +1,242 @@
+"""Auto and its parts: budgets, starts, early stopping, own distances; nearest points against ground truth."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import minadv
+from minadv import ALMA, Auto, losses
+from minadv.attacks.families import flat, sparse, straight
+from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
+from minadv.attacks.refinement import enough, largest
+from minadv.distances import resolve
+from minadv.probe import Probe, Step
+from minadv.projections import weighted_hyperplane_box
+from tests.networks import convolutional, generator, images, linear, predictions
+from tests.test_conformance import exact
+
+
+def weighted(x: Tensor, x0: Tensor) -> Tensor:
+    """ℓ2 whose entries count differently."""
+    return ((x - x0).flatten(1) * torch.linspace(0.2, 2, x[0].numel())).norm(dim=1)
+
+
+def differences(x: Tensor, x0: Tensor) -> Tensor:
+    """Change of neighbouring differences: smooth changes are nearly free."""
+    d = x - x0
+    rows, columns = d[..., 1:, :] - d[..., :-1, :], d[..., 1:] - d[..., :-1]
+    squares = rows.square().flatten(1).sum(1) + columns.square().flatten(1).sum(1)
+    return (squares + 1e-2 * d.square().flatten(1).sum(1) + 1e-12).sqrt()
+
+
+def probe_at(x: Tensor, slope: Tensor, distance: Tensor) -> Probe:
+    return Probe(x, torch.zeros(len(x), 3), torch.ones(len(x), dtype=torch.bool), distance, slope, x)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 9, 40, 250])
+@pytest.mark.parametrize("distance", ["l2", "l0", weighted])
+def test_budget_bounds_forwards_and_backwards_each(budget: int, distance: str) -> None:
+    model, x = convolutional(), images(5)
+    calls: list[int] = []
+    labels = predictions(model, x)
+    model.register_forward_hook(lambda _module, inputs, _output: calls.append(len(inputs[0])))
+    result = Auto(distance=distance, budget=budget, stop_early=False)(model, x, labels)
+    assert (result.forwards == budget).all()
+    assert (result.backwards == budget).all()
+    assert len(calls) == budget + 1  # what was counted is what happened, but for the verification
+
+
+def test_more_budget_is_never_much_worse_and_finds_more() -> None:
+    model, x = convolutional(), images(8)
+    labels = predictions(model, x)
+    small, large = (Auto(budget=budget)(model, x, labels).distances for budget in (40, 500))
+    assert (large <= small * 1.01).all()
+    assert large.sum() < small.sum()
+
+
+def test_closer_than_alma_on_networks_at_equal_cost() -> None:
+    model, x = convolutional(), images(8)
+    labels = predictions(model, x)
+    for distance in ("l1", "l2", "linf"):
+        ours = Auto(distance=distance, budget=100)(model, x, labels).distances
+        theirs = ALMA.paper(distance, 100)(model, x, labels).distances
+        assert (ours / theirs).log().mean() < 0.01
+
+
+def test_rounds_reach_other_classes_than_the_first() -> None:
+    model = linear(3 * 8 * 8)
+    x = 0.5 + 0.4 * (torch.rand(128, 3, 8, 8, generator=generator(1)) - 0.5)
+    labels = predictions(model, x)
+    best = exact(model, x, labels, "l2").amin(dim=1)
+    far = best.argsort()[-16:]
+    once, often = (Auto(budget=budget)(model, x[far], labels[far]).distances / best[far] for budget in (100, 600))
+    assert (once > 1.02).any()  # a case where the likeliest class is not the nearest
+    assert (often < 1.01).all()
+
+
+def test_stops_where_rounds_agree_and_loses_nothing_there() -> None:
+    model = linear(3 * 8 * 8)
+    x = images(6, side=8)
+    labels = predictions(model, x)
+    early, full = (Auto(budget=1500, stop_early=early)(model, x, labels) for early in (True, False))
+    assert (full.forwards == 1500).all()
+    assert (early.forwards < 1500).any()
+    assert (early.distances <= full.distances * 1.005 + 1e-6).all()
+
+
+def test_a_callback_may_stop_the_search() -> None:
+    model, x = convolutional(), images(4)
+    labels = predictions(model, x)
+    seen: list[Step] = []
+
+    def stop(step: Step) -> bool:
+        seen.append(step)
+        return len(seen) == 60
+
+    result = Auto(budget=500)(model, x, labels, on_step=stop)
+    assert (result.forwards == 59).all()
+    assert result.success.all()
+    assert Auto(budget=500)(model, x, labels, on_step=lambda _step: None).forwards.max() > 59
+
+
+@pytest.mark.parametrize("own", [weighted, differences])
+def test_own_distances(own: object) -> None:
+    model, x = convolutional(), images(8)
+    labels = predictions(model, x)
+    result = minadv.minimise(model, x, labels, distance=own, budget=400)
+    assert result.success.all()
+    torch.testing.assert_close(result.distances, own(result.adversarials, x).double(), check_dtype=False)
+    assert (
+        result.distances <= ALMA(distance=own, steps=400)(model, x, labels).distances * 1.02
+    ).float().mean() > 0.7
+
+
+def test_own_distance_on_a_linear_model_is_exact() -> None:
+    model = linear(48)
+    x = 0.5 + 0.2 * (torch.rand(8, 48, generator=generator(2)) - 0.5)
+    labels = predictions(model, x)
+    result = minadv.minimise(model, x, labels, distance=weighted, budget=1000)
+    z, weight = model(x).detach(), model.layer.weight.detach()
+    k = result.predictions
+    rows = torch.arange(8)
+    gap, w = z[rows, labels] - z[rows, k], weight[k] - weight[labels]
+    closed = gap / (w / torch.linspace(0.2, 2, 48)).norm(dim=1)  # the dual norm; the box is far
+    torch.testing.assert_close(result.distances.float(), closed, rtol=5e-3, atol=1e-3)
+
+
+def test_minimise_passes_everything_on() -> None:
+    model, x = convolutional(), images(4)
+    labels = predictions(model, x)
+    targets = (labels + 1) % 5
+    result = minadv.minimise(model, x, labels, "l1", 60, targets=targets, seed=3, levels=256)
+    direct = Auto(distance="l1", budget=60, seed=3, levels=256)(model, x, labels, targets=targets)
+    assert torch.equal(result.adversarials, direct.adversarials)
+    assert (result.predictions[result.success] == targets[result.success]).all()
+    torch.testing.assert_close(result.adversarials * 255, (result.adversarials * 255).round(), rtol=0, atol=1e-3)
+    with pytest.raises(ValueError, match=r"budget must be .*≥ 1.*, got 0"):
+        minadv.minimise(model, x, labels, budget=0)
+
+
+def test_other_seeds_start_elsewhere() -> None:
+    model, x = convolutional(), images(4)
+    labels = predictions(model, x)
+    one, other = (Auto(budget=300, seed=seed)(model, x, labels).distances for seed in (0, 1))
+    assert not torch.equal(one, other)
+    torch.testing.assert_close(one, other, rtol=0.1, atol=1e-3)
+
+
+def test_dlr_towards_is_dlr_plus_for_the_likeliest_rival() -> None:
+    z = torch.randn(20, 6, generator=generator(0), dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(6, (20,), generator=generator(1))
+    rivals = z.detach().scatter(1, labels[:, None], -math.inf).argmax(dim=1)
+    one, two = losses.dlr_towards(z, labels, rivals, 0.01), losses.dlr_plus(z, labels, 0.01)
+    torch.testing.assert_close(one, two)
+    for mine, theirs in zip(*(torch.autograd.grad(value.sum(), z) for value in (one, two)), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    worst = z.detach().argmin(dim=1)
+    value = losses.dlr_towards(z, labels, worst)
+    assert (value[worst != labels] > 0).all()
+
+
+@pytest.mark.parametrize(("pull", "power"), [(sparse, 1.5), (straight, 2.0), (flat, 8.0)])
+def test_pulls_are_gradients_of_powers(pull: object, power: float) -> None:
+    delta = torch.randn(3, 2, 4, generator=generator(0), dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(delta.abs().pow(power).sum(), delta)
+    mine = pull(delta.detach())
+    ratio = (mine / gradient).flatten(1)
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
+
+
+def test_weighted_hyperplane_box_solves_its_problem() -> None:
+    g = generator(0)
+    x, w = torch.rand(6, 30, generator=g).double(), torch.randn(6, 30, generator=g).double()
+    weights = torch.rand(6, 30, generator=g).double() + 0.1
+    b = (w * x).sum(1) - 0.3 * w.abs().sum(1) * 0.5
+    d = weighted_hyperplane_box(x, w, b, weights)
+    assert ((x + d >= -1e-12) & (x + d <= 1 + 1e-12)).all()
+    torch.testing.assert_close((w * (x + d)).sum(1), b)
+    # no feasible direction in the plane is cheaper: the multiplier is one number where the box leaves room
+    inside = ((x + d) > 1e-9) & ((x + d) < 1 - 1e-9)
+    multiplier = torch.where(inside, weights * d / w, torch.nan)
+    spread = multiplier.nan_to_num(math.inf).amin(1), multiplier.nan_to_num(-math.inf).amax(1)
+    torch.testing.assert_close(*spread, rtol=1e-6, atol=1e-9)
+    equal = weighted_hyperplane_box(x, w, b, torch.ones_like(x))
+    torch.testing.assert_close(x + equal, ByNorm(x, 2)(w, b, probe_at(x, w, b), None)[0])
+
+
+def test_nearest_by_metric_knows_a_quadratic_form_of_colours() -> None:
+    """Blocks of channels differ from pixel to pixel, as those of a colour distance do."""
+    g = generator(3)
+    root = torch.randn(1, 3, 3, 16, generator=g).double() + 2 * torch.eye(3).double()[None, :, :, None]
+
+    def form(x: Tensor, x0: Tensor) -> Tensor:
+        mixed = (root * (x - x0).flatten(2)[:, None]).sum(dim=2)
+        return (mixed.square().sum(dim=(1, 2)) + 1e-24).sqrt()
+
+    x0 = 0.5 + 0.1 * torch.rand(2, 3, 4, 4, generator=g).double()
+    normal = torch.randn(2, 3, 4, 4, generator=g).double()
+    offset = (normal * x0).flatten(1).sum(1) - 0.01
+    distance = resolve(form).anchored(x0)
+    start = x0 + 0.01
+    value, slope = distance.value_and_gradient(start)
+    nearest = ByMetric(x0, distance, ridge=1e-9)
+    found, _ = nearest(normal, offset, probe_at(start, slope, value), None)
+    metric = torch.einsum("zakp,zabp->zkbp", root, root).permute(0, 3, 1, 2)
+    direction = torch.linalg.solve(metric, normal.flatten(2).permute(0, 2, 1)[..., None])[..., 0]
+    direction = direction.permute(0, 2, 1).reshape(x0.shape)
+    theta = 0.01 / (normal * direction).flatten(1).sum(1)
+    torch.testing.assert_close(found, x0 - theta.reshape(-1, 1, 1, 1) * direction, rtol=1e-3, atol=1e-6)
+
+
+def test_nearest_by_weights_settles_on_a_weighted_norm() -> None:
+    x0 = torch.full((1, 40), 0.5, dtype=torch.float64)
+    normal = torch.randn(1, 40, generator=generator(5)).double()
+    offset = (normal * x0).sum(1) - 0.2
+    scale = torch.linspace(0.5, 2, 40).double()
+    nearest, x, remembered = ByWeights(x0), x0 + 0.01 * normal, None
+    for _ in range(60):
+        delta = x - x0
+        value = (delta * scale).norm(dim=1)
+        slope = delta * scale**2 / value[:, None]
+        x, remembered = nearest(normal, offset, probe_at(x, slope, value), remembered)
+    best = normal / scale**2
+    torch.testing.assert_close(x - x0, -0.2 * best / (normal * best).sum(), rtol=0.03, atol=1e-4)
+
+
+def test_along_meets_the_plane_inside_the_box() -> None:
+    x0 = torch.tensor([[0.95, 0.5, 0.5]])
+    normal = torch.tensor([[-1.0, -1.0, -1.0]])
+    offset = (normal * x0).sum(1) - 0.4  # 0.05 of it from the first entry at most
+    found = along(x0, normal.clone(), normal, offset, rounds=20)
+    torch.testing.assert_close((normal * found).sum(1), offset, rtol=0, atol=1e-4)
+    assert found.max() <= 1
+
+
+def test_counts_of_entries() -> None:
+    gain = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
+    assert enough(gain, torch.tensor([2.5])).item() == 1
+    assert enough(gain, torch.tensor([3.5])).item() == 2
+    assert largest(gain, torch.tensor([2.0])).tolist() == [[1, 0, 1, 0]]
+    assert largest(torch.ones(1, 4), torch.tensor([3.0])).tolist() == [[1, 1, 1, 0]]
