@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from minadv import ALMA, distances, penalties
+from minadv.attacks.pace import Pace
 from tests.networks import convolutional, images, predictions
 
 
@@ -117,8 +118,15 @@ def test_settings_of_the_papers_tables() -> None:
 
 @pytest.mark.parametrize(("steps", "alpha"), [(10, 0.5), (100, 0.5), (1000, 0.9), (5000, 0.9), (316, 0.7)])
 def test_smoothing_follows_the_number_of_steps(steps: int, alpha: float) -> None:
-    assert ALMA(steps=steps)._alpha() == pytest.approx(alpha, abs=1e-3)
-    assert ALMA(steps=steps, alpha=0.3)._alpha() == 0.3
+    for name in ("l1", "l2", "ciede2000"):
+        paper = ALMA.paper(name, steps)
+        assert (paper.alpha, paper.alpha_rms, paper.momentum) == pytest.approx((alpha,) * 3, abs=1e-3)
+    given = ALMA.paper("l2", steps, alpha=0.3)
+    assert (given.alpha, given.alpha_rms, given.momentum) == (0.3, 0.3, 0.3)
+    pace = ALMA(steps=steps, alpha=0.3, mu=2.0)._pace()
+    assert (pace.alpha, pace.alpha_rms, pace.momentum, pace.mu) == (0.3, 0.3, 0.3, 2.0)
+    assert ALMA(distance="l1", steps=steps)._pace() == Pace.paper(steps)
+    assert ALMA(steps=steps)._pace().alpha_rms == pytest.approx(alpha, abs=1e-3)
 
 
 def test_the_exact_first_step_reaches_its_distance() -> None:

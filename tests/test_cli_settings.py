@@ -33,7 +33,7 @@ def test_assignments_are_read_by_the_type_of_their_field():
         ("steps=3", "given twice"),
         ("distance=l2", "given twice"),
         ("check_evry=3", "did you mean 'check_every'"),
-        ("mu=-1", "mu must be > 0"),
+        ("mu=-1", "mu must be None or > 0"),
         ("penalty=P9", "unknown penalty 'P9'"),
     ],
 )

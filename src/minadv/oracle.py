@@ -106,6 +106,11 @@ class Oracle:
         return random.unit(self.keys, self.originals)
 
     @property
+    def reserved(self) -> int:
+        """Forwards that `result` will take of each sample's account."""
+        return 0 if self._settings.lower is None else LOOKS
+
+    @property
     def logits_of_originals(self) -> Tensor:
         """(batch, classes) clean logits of the attacked samples, without a graph."""
         return self._clean_logits

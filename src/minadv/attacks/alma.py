@@ -3,18 +3,18 @@
 J. Rony, E. Granger, M. Pedersoli, I. Ben Ayed, *Augmented Lagrangian Adversarial Attacks*, ICCV 2021.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from minadv import distances, penalties
-from minadv.attacks.base import Attack, among, counts, positive, require
+from minadv.attacks.base import Attack, among, counts, positive, require, whole
 from minadv.attacks.bisection import bisect, bracket
 from minadv.attacks.directions import nonzero
+from minadv.attacks.pace import Pace
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.goals import Constraint
@@ -30,7 +30,7 @@ TABLE_3 = {"l1": 0.5, "l2": 0.1, "ssim": 3e-5, "ciede2000[paper]": 0.05, "lpips"
 SCRIPTS = TABLE_3 | {"ssim": 1e-4, "lpips": 1e-2}
 # Our defaults: for distances that the paper does not use, for proximal steps, which can be longer, and where
 # longer first steps did better on the demo and on cifar_resnet4b (100 steps).
-OURS = {"l0": 2.0, "l1": 2.0, "linf": 0.01, "ciede2000": 3.0, "ssim": 3e-4, "lpips": 1e-2}
+OURS = {"l0": 2.0, "l1": 2.0, "l2": 0.2, "linf": 0.01, "ciede2000": 3.0, "ssim": 3e-4, "lpips": 1e-2}
 FIRST_DISTANCES = TABLE_3 | OURS
 
 
@@ -42,8 +42,9 @@ class ALMA(Attack):
         steps: forwards and backwards; fewer than 100 is not advised.
         penalty: P2, P3, P1 or PHR, by name or as a function.
         constraint: "dlr" (DLR⁺, scale-invariant; needs 3 classes, 4 when targeted) or "margin" (raw logits).
-        alpha: smoothing of the multiplier; None is 0.5 up to 100 steps, 0.9 from 1000 on, between by log(steps).
-        alpha_rms, momentum: smoothing of squared gradients and momentum of the steps; None is `alpha`.
+        alpha: smoothing of the multiplier; None, here and below, is our choice by distance and steps (`Pace`).
+        alpha_rms, momentum: smoothing of squared gradients and momentum of the steps; None is `alpha` where
+            that is given.
         mu, rho: first multiplier and penalty parameter.
         check_every, improvement, rho_growth: every so many steps, ρ grows by the factor unless g fell below
             `improvement` times its last checked value or an adversarial was seen.
@@ -66,12 +67,12 @@ class ALMA(Attack):
     alpha: float | None = None
     alpha_rms: float | None = None
     momentum: float | None = None
-    mu: float = 1.0
+    mu: float | None = None
     rho: float = 1.0
     check_every: int = 10
     improvement: float = 0.95
-    rho_growth: float = 1.2
-    final_step: float = 0.01
+    rho_growth: float | None = None
+    final_step: float | None = None
     first_distance: float | None = None
     first_step_limit: float | None = 1.0
     exact_first_step: bool = False
@@ -86,7 +87,8 @@ class ALMA(Attack):
         for argument in ("alpha", "alpha_rms", "momentum"):
             value = getattr(self, argument)
             require(argument, value, value is None or 0 <= value < 1, "None or in [0, 1)")
-        positive(self, "mu", "rho", "improvement", "rho_growth", "final_step")
+        positive(self, "rho", "improvement")
+        positive(self, "mu", "rho_growth", "final_step", or_none=True)
         positive(self, "first_distance", "first_step_limit", or_none=True)
         if isinstance(self.penalty, str):
             penalties.get(self.penalty)
@@ -114,25 +116,28 @@ class ALMA(Attack):
         require("source", source, source in ("table", "scripts"), "'table' or 'scripts'")
         resolved: str | Distance = distances.as_published(distance or "l2")
         first = _look_up(SCRIPTS if source == "scripts" else TABLE_3, resolved)
-        settings: dict[str, Any] = {"first_distance": first, "first_step_limit": None, "proximal": False}
-        return cls(distance=resolved, steps=steps or 1000, **settings | others)
+        steps = 1000 if steps is None else steps
+        require("steps", steps, whole(steps) and steps >= 1, "a whole number ≥ 1")
+        settings: dict[str, Any] = asdict(Pace.paper(steps))
+        settings |= {"first_distance": first, "first_step_limit": None, "proximal": False}
+        if "alpha" in others:
+            settings |= dict.fromkeys(("alpha_rms", "momentum"), others["alpha"])
+        return cls(distance=resolved, steps=steps, **settings | others)
 
     def search(self, oracle: Oracle) -> None:
         """Run section 1 of attacks.md."""
-        N, alpha = self.steps, self._alpha()
-        alpha_rms = alpha if self.alpha_rms is None else self.alpha_rms
-        momentum = alpha if self.momentum is None else self.momentum
+        N, pace = self.steps, self._pace()
         penalty = penalties.get(self.penalty) if isinstance(self.penalty, str) else self.penalty
 
         proximal = self.proximal or oracle.surrogate is not oracle.distance
         shrink = getattr(oracle.surrogate, "shrink", None) if proximal else None
 
         x = oracle.originals
-        optimiser = Momentum.like(x, alpha_rms, momentum, shrink)
-        mu, rho = (torch.full_like(oracle.best_distance, value) for value in (self.mu, self.rho))
+        optimiser = Momentum.like(x, pace.alpha_rms, pace.momentum, shrink)
+        mu, rho = (torch.full_like(oracle.best_distance, value) for value in (pace.mu, self.rho))
         first = torch.full_like(mu, N, dtype=torch.int64)  # step of the first adversarial, N while unseen
         # η r^{(i − first)/(N − first)} as a product: a table, as a vector's powers round by their place in it
-        decays = x.new_tensor([self.final_step ** (1 / (N - i)) for i in range(N)] + [1.0])
+        decays = x.new_tensor([pace.final_step ** (1 / (N - i)) for i in range(N)] + [1.0])
         reference = eta = longest = mu  # set at step 0
 
         for i in oracle.steps(N):
@@ -144,27 +149,30 @@ class ALMA(Attack):
                 reference = g
             elif (i + 1) % self.check_every == 0:
                 stuck = (g >= self.improvement * reference) & (first == N)
-                rho, reference = torch.where(stuck, self.rho_growth * rho, rho), g
+                rho, reference = torch.where(stuck, pace.rho_growth * rho, rho), g
             if i > 0:
-                mu = torch.lerp(penalty.derivative(g, rho, mu), mu, alpha).clamp(*MU_RANGE)
+                mu = torch.lerp(penalty.derivative(g, rho, mu), mu, pace.alpha).clamp(*MU_RANGE)
             unseen = first == N
             first = torch.where(probe.adversarial & unseen, i, first)
             unseen = unseen & ~probe.adversarial
-            eta = torch.where(unseen, torch.minimum(self.rho_growth * eta, longest), eta)
+            eta = torch.where(unseen, torch.minimum(pace.rho_growth * eta, longest), eta)
 
             weight = penalty.derivative(g, rho, mu)
             h = oracle.gradient(probe, constraint, weights=weight)
             if i == 0:  # the distance has no gradient at the original
                 h = nonzero(h, oracle, below=1e-6)
-                eta, longest = self._step_sizes(oracle, h, g * weight, alpha_rms)
+                eta, longest = self._step_sizes(oracle, h, g * weight, pace.alpha_rms)
             x = optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)).clamp_(0, 1)
             eta = eta * decays.index_select(0, first)
             del probe, constraint, h  # free before the next pass
 
-    def _alpha(self) -> float:
+    def _pace(self) -> Pace:
+        """Return what was given, and our choice of the rest."""
+        given = {one.name: getattr(self, one.name) for one in fields(Pace)}
         if self.alpha is not None:
-            return self.alpha
-        return 0.5 + 0.4 * min(max(math.log10(self.steps / 100), 0.0), 1.0)
+            given |= {name: self.alpha for name in ("alpha_rms", "momentum") if given[name] is None}
+        known = {name: value for name, value in given.items() if value is not None}
+        return replace(Pace.ours(self.distance, self.steps), **known)
 
     def _step_sizes(self, oracle: Oracle, h: Tensor, slope: Tensor, alpha_rms: float) -> tuple[Tensor, Tensor]:
         """First and longest η: D(x, Π[x − ηh]) = ε gives the longest, by doubling, then bisection; no model pass.

@@ -1,7 +1,7 @@
 """Auto: the smallest perturbation that a budget buys, under any distance (docs/auto.md)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import torch
@@ -21,14 +21,12 @@ from minadv.guard import Model
 from minadv.oracle import Oracle
 from minadv.result import Result
 
-# Steps of a round: a shorter one does not converge, a longer one hardly ends anywhere else.
-ROUND = 100
 # Share of the budget that a Lagrangian gets, where the family has one and the budget is more than a few rounds.
 LAGRANGIAN = 0.3
 # Noise at the start of the second and later rounds, relative to the first step.
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
-# Rounds that aim at the likeliest class that no round has reached: the nearest boundary may be that of another.
-AIMED = (2, 4)
+# Change of the weights' logit over a round.
+ADAPTATION = 10.0
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -41,18 +39,25 @@ class Auto(Attack):
         distance: any: a name, a Distance, or a differentiable function `(x, x0) -> (batch,)`.
         budget: most forwards, and most backwards, per sample.
         explored: share of each round's steps that explore; the others refine.
+        round_length: steps of a round, about; shorter ones do not converge, longer ones hardly end elsewhere.
+        aimed: which rounds aim at the likeliest class that none has reached: its boundary may be nearer.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
+        exploration, refinement: their settings.
     """
 
     budget: int | None = 1000
     explored: float = 0.7
+    round_length: int = 100
+    aimed: tuple[int, ...] = (2, 4)
     stop_early: bool = True
+    exploration: Exploration = field(default_factory=Exploration)
+    refinement: Refinement = field(default_factory=Refinement)
 
     name: ClassVar[str] = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts(self, "budget")
+        counts(self, "budget", "round_length")
         shares(self, "explored")
 
     @classmethod
@@ -75,7 +80,7 @@ class Auto(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run rounds, the first from the originals."""
         x0, family = oracle.originals, of(resolve(self.distance).name)
-        lengths = _rounds(cast("int", self.budget), family)
+        lengths = _rounds(max(cast("int", self.budget) - oracle.reserved, 1), family, self.round_length)
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
             "metric": ByMetric(x0, oracle.surrogate),  # computed at its first use, and once
@@ -85,7 +90,7 @@ class Auto(Attack):
         untried = _others(oracle)
         live = scale = None
         for number in oracle.rounds(len(lengths)):
-            constrain = self._constrain(oracle, untried if number in AIMED else None)
+            constrain = self._constrain(oracle, untried if number in self.aimed else None)
             member, length = family.members[number % len(family.members)], lengths[number]
             explored = max(round(self.explored * length), 1)
             if number == 0 and family.lagrangian:
@@ -93,8 +98,10 @@ class Auto(Attack):
                 start = oracle.best
             else:
                 start = x0 if number == 0 else self._start(oracle, number, scale)
-                explore = Exploration(advantage=member.advantage)
-                start, scale = explore(oracle, start, scale, explored, length, constrain, member.pull, live)
+                change = ADAPTATION / length
+                start, scale = self.exploration(
+                    oracle, start, scale, explored, change, member.advantage, constrain, member.pull, live
+                )
             end = self._refine(oracle, start, length - explored, constrain, nearest.get(member.by), live)
             untried = untried.scatter(1, end.classes[:, None], False)
             if self.stop_early:
@@ -143,7 +150,7 @@ class Auto(Attack):
     ) -> Refined:
         if nearest is None:
             return SparseRefinement()(oracle, start, steps, constrain, live)
-        return Refinement()(oracle, start, steps, constrain, nearest, live)
+        return self.refinement(oracle, start, steps, constrain, nearest, live)
 
 
 def _others(oracle: Oracle) -> Tensor:
@@ -158,11 +165,11 @@ def constraint_for(oracle: Oracle) -> Constraint:
     return "dlr" if oracle.clean_logits.shape[1] >= least else "margin"
 
 
-def _rounds(budget: int, family: Family) -> list[int]:
-    """Divide the budget in equal rounds of about `ROUND` steps, after a longer Lagrangian where there is one."""
-    first = round(LAGRANGIAN * budget) if family.lagrangian and budget >= 3 * ROUND else 0
+def _rounds(budget: int, family: Family, length: int) -> list[int]:
+    """Divide the budget in equal rounds of about `length` steps, after a longer Lagrangian where there is one."""
+    first = round(LAGRANGIAN * budget) if family.lagrangian and budget >= 3 * length else 0
     rest = budget - first
-    count = max(rest // ROUND, 1)
+    count = max(rest // length, 1)
     return [first] * (first > 0) + [rest * (i + 1) // count - rest * i // count for i in range(count)]
 
 

@@ -32,15 +32,11 @@ class Exploration:
     Attributes:
         reach: first step, relative to the ℓ∞ distance to the linearised boundary at the original.
         decay: first step over last.
-        advantage: first logit of the constraint's weight; how long the search stays far beyond the boundary.
-        adaptation: change of the logit over a whole round.
         smoothing: of squared gradients, which normalise the steps.
     """
 
     reach: float = 8.0
     decay: float = 20.0
-    advantage: float = 3.0
-    adaptation: float = 10.0
     smoothing: float = 0.7
     bound: float = 5.0
 
@@ -54,18 +50,28 @@ class Exploration:
         start: Tensor,
         scale: Tensor | None,
         steps: int,
-        round_length: int,
+        change: float,
+        advantage: float,
         constrain: Constrain,
         pull: Pull | None,
         live: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Explore from `start`; return the last adversarial point (the last one where there is none) and `scale`.
 
-        `scale` None computes it, with the first point as the original.
+        Args:
+            oracle: the samples.
+            start: (batch, ...) first point.
+            scale: (batch,) size of the first step; None computes it, the first point being the original.
+            steps: forwards and backwards.
+            change: of the weight's logit per step.
+            advantage: first logit of the constraint's weight; it decides how long the search stays far beyond the
+                boundary.
+            constrain: logits to the constraint, (batch,).
+            pull: direction back to the original; None is the distance's gradient.
+            live: (batch,) samples that are still searched; None is all.
         """
         x, squares, seen = start, torch.zeros_like(start), torch.zeros_like(oracle.copies)
-        logit = torch.full_like(oracle.best_distance, self.advantage)
-        change, last = self.adaptation / round_length, start
+        logit, last = torch.full_like(oracle.best_distance, advantage), start
         for i in oracle.steps(steps):
             clean = x is oracle.originals  # known already, and without a direction back
             at = x if clean else oracle.project(x)

@@ -37,8 +37,8 @@ class Card:
 
 
 REGISTRY: dict[str, Card] = {
-    "auto": Card("Auto", "explores, refines, starts again: the smallest answer that a budget buys", None),
     "alma": Card("ALMA", "augmented Lagrangian (Rony et al., ICCV 2021)", None, classes=3),
+    "auto": Card("Auto", "explores, refines, starts again: the smallest answer that a budget buys", None),
     "ddn": Card("DDN", "decoupled direction and norm (Rony et al., CVPR 2019)", ("l2",)),
     "fmn": Card("FMN", "fast minimum norm, adaptive radius (Pintor et al., NeurIPS 2021)", LP),
     "fab": Card("FAB", "fast adaptive boundary, and FAB^T (Croce and Hein, ICML 2020)", CONVEX, targeted=False),

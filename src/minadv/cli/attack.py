@@ -57,7 +57,7 @@ def attack(
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Length of the search. [dim]default: the attack's own[/]",
+            help="Length of the search; of auto, its budget. [dim]default: the attack's own[/]",
             show_default=False,
             rich_help_panel=ATTACK,
         ),
@@ -159,6 +159,8 @@ def attack(
 ) -> None:
     """Find the smallest perturbations that change a model's answers; write them to a folder with a report."""
     attack = attack or ("alma" if paper else "auto")
+    if attack == "auto" and budget is None:
+        steps, budget = None, steps
     with one_line_errors(debug), plain_warnings():
         from minadv import settings
         from minadv.cli import running

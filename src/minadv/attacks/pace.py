@@ -1,0 +1,40 @@
+"""The pace of an augmented Lagrangian search: the paper's, and ours by distance and number of steps."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from minadv import distances
+from minadv.distances import Distance
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a search forgets, turns and ends: see the hyper-parameters of `ALMA`."""
+
+    alpha: float
+    alpha_rms: float
+    momentum: float
+    mu: float
+    rho_growth: float
+    final_step: float
+
+    @classmethod
+    def paper(cls, steps: int) -> "Pace":
+        """Return the paper's: one smoothing for all, 0.5 up to 100 steps and 0.9 from 1000 on."""
+        alpha = _by_steps(steps, 0.5, 0.9)
+        return cls(alpha, alpha, alpha, mu=1.0, rho_growth=1.2, final_step=0.01)
+
+    @classmethod
+    def ours(cls, distance: str | Distance | Callable[..., Any], steps: int) -> "Pace":
+        """Return our choice, from experiments (docs/alma.md)."""
+        if distances.resolve(distance).name not in ("l2", "linf", "ssim"):
+            return cls.paper(steps)
+        alpha, alpha_rms = _by_steps(steps, 0.8, 0.9), _by_steps(steps, 0.5, 0.9)
+        return cls(alpha, alpha_rms, momentum=0.7, mu=0.3, rho_growth=1.1, final_step=0.003)
+
+
+def _by_steps(steps: int, few: float, many: float) -> float:
+    """Between the value for 100 steps and that for 1000, by log(steps)."""
+    return few + (many - few) * min(max(math.log10(steps / 100), 0.0), 1.0)
