@@ -78,7 +78,13 @@ def distances(name: str) -> tuple[str, ...]:
 
 
 def test_every_attack_is_here():
-    assert {name for name, _ in CASES} == set(REGISTRY)
+    assert {name for name, _ in CASES} | {"auto"} == set(REGISTRY)
+
+
+def test_auto_takes_its_budget_of_each():
+    attack, result = run("auto", {}, "l2", 23)
+    assert at_most("auto", attack, CLASSES) == (23, 23)
+    assert (int(result.forwards.max()), int(result.backwards.max())) == (23, 23)
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)

@@ -16,7 +16,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from minadv import ALMA, attacks, cli, distances
+from minadv import Auto, attacks, cli, distances
 from minadv.cli.console import one_line_errors
 from minadv.cli.listing import DISTANCES
 from tests.networks import convolutional, images, predictions
@@ -123,10 +123,10 @@ def test_pngs_are_the_stored_images_and_survival_is_true(run_folder: Path):
 def test_the_configuration_says_what_was_done(run_folder: Path):
     asked = json.loads((run_folder / "run.json").read_text())
     assert asked["model"] == MODEL
-    assert asked["attack"] == "ALMA"
-    assert set(asked["settings"]) == {field.name for field in fields(ALMA)}
-    assert asked["settings"]["steps"] == 25
-    assert asked["settings"]["penalty"] == "P2"
+    assert asked["attack"] == "Auto"  # the default; --steps is its budget
+    assert set(asked["settings"]) == {field.name for field in fields(Auto)}
+    assert asked["settings"]["budget"] == 25
+    assert asked["settings"]["stop_early"] is True
     assert asked["distance"] == "l2"
     assert asked["dtype"] == "float32"
     assert asked["environment"]["torch"] == torch.__version__
@@ -214,7 +214,7 @@ def test_bad_input_is_one_line_and_exit_code_2(data: Path, tmp_path: Path):
         (("--attack", "alam"), "did you mean 'alma'"),
         (("--distance", "l3"), "unknown distance 'l3'"),
         (("--model", "zoo:mnist_k"), "mnist_kw"),
-        (("-p", "penaltty=P1"), "did you mean 'penalty'"),
+        (("-p", "penaltty=P1", "--attack", "alma"), "did you mean 'penalty'"),
         (("-p", "rho"), "key=value"),
         (("--device", "quantum"), "--device quantum cannot be used here"),
         (("--target", "zebra"), "unknown class 'zebra'"),
@@ -328,6 +328,8 @@ def test_the_command_line_from_outside(data: Path, tmp_path: Path):
         f"npz:{data}",
         "--samples",
         "2",
+        "--attack",
+        "alma",
         "--steps",
         "5",
         "-p",
