@@ -72,8 +72,9 @@ ANY = Family(
 )
 _KNOWN = {
     "l0": Family((Member("count", sparse),)),
-    "l1": Family((Member("norm", sparse, p=1),)),
-    "l2": Family((Member("norm", straight),)),
+    # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
+    "l1": Family((Member("norm", sparse, p=1), Member("norm", sparse, advantage=4.0, p=1))),
+    "l2": Family((Member("norm", straight), Member("norm", straight, advantage=4.0))),
     "linf": Family((Member("norm", flat, p=math.inf),)),
     "ssim": Family((Member("weights", None, advantage=1.0),)),
     "ciede2000": Family((Member("metric", straight),)),
