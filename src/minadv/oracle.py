@@ -153,6 +153,10 @@ class Oracle:
             yield index
         self._round = (0, 1)
 
+    def snap(self, x: Tensor) -> Tensor:
+        """Nearest point of the grid of `levels`, if that is set; for images in [0, 1]."""
+        return quantise(x, self._settings.levels)
+
     def project(self, x: Tensor) -> Tensor:
         """Nearest image that counts: clipped to [0, 1], and on the grid of `levels` when that is set."""
         return quantise(x.clamp(0, 1), self._settings.levels)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from minadv.attacks.directions import TINY, nonzero, norm
 from minadv.distances.base import per_sample
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.rounding import steady
 
@@ -70,25 +71,29 @@ class Exploration:
             pull: direction back to the original; None is the distance's gradient.
             live: (batch,) samples that are still searched; None is all.
         """
-        x, squares, seen = start, torch.zeros_like(start), torch.zeros_like(oracle.copies)
-        logit, last = torch.full_like(oracle.best_distance, advantage), start
+        x, squares, last = start, torch.zeros_like(start), start.clone()
+        seen = torch.zeros_like(oracle.copies)
+        logit = torch.full_like(oracle.best_distance, advantage)
+        keep = self.smoothing
         for i in oracle.steps(steps):
             clean = x is oracle.originals  # known already, and without a direction back
-            at = x if clean else oracle.project(x)
-            probe = oracle.probe(at, live, distance_gradient=pull is None and not clean)
+            probe = oracle.probe(
+                x if clean else oracle.snap(x), live, distance_gradient=pull is None and not clean
+            )
             constraint = constrain(probe.logits)
             h = nonzero(oracle.gradient(probe, constraint), oracle)
             if scale is None:
                 scale = self.scale(constraint.detach(), h)
             seen = seen | probe.adversarial
-            last = torch.where(per_sample(probe.adversarial | ~seen, x), x, last)
+            overwrite(last, probe.adversarial | ~seen, x)
             weight = steady(torch.sigmoid, logit)
             h *= per_sample(weight / norm(h, 2), h)
             back = probe.distance_gradient if pull is None else pull(x - oracle.originals)
             if back is not None:
-                h += back * per_sample((1 - weight) / norm(back, 2).clamp_min(TINY), h)
-            squares.lerp_(h.square(), 1 - self.smoothing)
-            length = scale * self.decay ** (-i / max(steps - 1, 1)) * (1 - self.smoothing ** (i + 1)) ** 0.5
-            x = (x - h.div_(squares.sqrt().add_(TINY)).mul_(per_sample(length, x))).clamp_(0, 1)
+                h.addcmul_(back, per_sample((1 - weight) / norm(back, 2).clamp_min(TINY), h))
+            squares.mul_(keep).addcmul_(h, h, value=1 - keep)
+            length = scale * self.decay ** (-i / max(steps - 1, 1)) * (1 - keep ** (i + 1)) ** 0.5
+            h *= per_sample(length, h)
+            x = torch.addcdiv(x, h, squares.sqrt().add_(TINY), value=-1).clamp_(0, 1)
             logit = (logit + torch.where(probe.adversarial, -change, change)).clamp(-self.bound, self.bound)
         return last, scale if scale is not None else torch.full_like(logit, LARGEST_STEP)

@@ -51,7 +51,7 @@ def _share(delta: Tensor) -> Tensor:
 
 def sparse(delta: Tensor) -> Tensor:
     """Gradient of Σ|δ|^{3/2}, up to a factor: towards few entries, but smooth at 0."""
-    return _share(delta).sqrt_().mul_(delta.sign())
+    return delta / delta.abs().add_(TINY).sqrt_()
 
 
 def straight(delta: Tensor) -> Tensor:

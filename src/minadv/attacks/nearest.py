@@ -12,23 +12,26 @@ from minadv import random
 from minadv.attacks.directions import TINY, inner, norm
 from minadv.distances.base import Anchored, per_sample
 from minadv.probe import Probe
-from minadv.projections import hyperplane_box, weighted_hyperplane_box, wide
+from minadv.projections import hyperplane_box, total, wide
 
-# (normal, offset, probe, memory) to the nearest point of ⟨normal, x⟩ = offset in the box, and what to remember
+# (normal, need, probe, memory) to the nearest point in the box with ⟨normal, x0 − x⟩ = need, and what to remember
 Nearest = Callable[[Tensor, Tensor, Probe, Tensor | None], tuple[Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True, eq=False)
 class ByNorm:
-    """Nearest in an ℓp norm, p ∈ {1, 2, ∞}, exactly."""
+    """Nearest in an ℓp norm, p ∈ {1, 2, ∞}."""
 
     x0: Tensor
     p: float
 
     def __call__(
-        self, normal: Tensor, offset: Tensor, _probe: Probe, _remembered: Tensor | None
+        self, normal: Tensor, need: Tensor, _probe: Probe, _remembered: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the nearest point; there is nothing to remember."""
+        if self.p == 2:  # in plain steps, which are exact away from the box's faces
+            return along(self.x0, normal, normal, need), None
+        offset = total(wide((normal * self.x0).flatten(1))) - need
         return self.x0 + hyperplane_box(self.x0, normal, offset, self.p), None
 
 
@@ -45,7 +48,7 @@ class ByWeights:
     memory: float = 0.8
 
     def __call__(
-        self, normal: Tensor, offset: Tensor, probe: Probe, remembered: Tensor | None
+        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the nearest point, and the weights to remember."""
         delta, slope = probe.x - self.x0, probe.slope
@@ -53,7 +56,7 @@ class ByWeights:
         weights /= _typical(weights)
         if remembered is not None:
             weights = remembered.lerp(weights, 1 - self.memory)
-        return self.x0 + weighted_hyperplane_box(self.x0, normal, offset, weights), weights
+        return along(self.x0, normal / weights, normal, need), weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ class ByMetric:
     length: float = 0.01
 
     def __call__(
-        self, normal: Tensor, offset: Tensor, probe: Probe, remembered: Tensor | None
+        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the nearest point, and the pixels' factors to remember."""
         squared, metric, inverse = self._model
@@ -92,7 +95,7 @@ class ByMetric:
         if remembered is not None:
             factors = remembered.lerp(factors, 1 - self.memory)
         direction = (_times(inverse, _pixels(normal)) / factors).reshape(normal.shape)
-        return along(self.x0, direction, normal, offset), factors
+        return along(self.x0, direction, normal, need), factors
 
     @cached_property
     def _model(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -127,9 +130,8 @@ class ByMetric:
         return squared, _compose(vectors, values, x0.dtype), _compose(vectors, scale / values, x0.dtype)
 
 
-def along(x0: Tensor, direction: Tensor, normal: Tensor, offset: Tensor, rounds: int = 4) -> Tensor:
-    """Return x0 − θ·direction, clipped to the box, with ⟨normal, ·⟩ = offset up to a few corrections of θ."""
-    need = (inner(normal, x0) - offset).to(x0.dtype)
+def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:
+    """Return x0 − θ·direction, clipped to the box, with ⟨normal, x0 − x⟩ = need up to a few corrections of θ."""
     theta = need / inner(normal, direction).clamp_min(TINY)
     for _ in range(rounds):
         reached = inner(normal, x0 - _moved(x0, theta, direction))

@@ -12,7 +12,7 @@ from minadv.attacks.nearest import Nearest
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
 from minadv.probe import Probe
-from minadv.projections import total, wide
+from minadv.projections import l0_ball
 
 
 class Refined(NamedTuple):
@@ -71,16 +71,18 @@ class Refinement:
         reached = residual = torch.full_like(pull, torch.inf)
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
-            probe = oracle.probe(oracle.project(x), live, distance_gradient=True)
+            probe = oracle.probe(oracle.snap(x), live, distance_gradient=True)
             classes = probe.logits.detach().argmax(dim=1)
             average, way = boundary(oracle, probe, constrain, average, _memory(self.memory, i, steps))
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
 
-            size = norm(x - x0, 2)
+            delta = x - x0
+            size = norm(delta, 2)
             step = self.overshoot * torch.maximum(torch.minimum(way, self.longest * size), -self.longest * size)
-            home, remembered = nearest(normal, total(wide((normal * x).flatten(1))) - step, probe, remembered)
-            residual = norm(home - x, 2) / size.clamp_min(TINY)
+            home, remembered = nearest(normal, step - inner(normal, delta), probe, remembered)
+            if i == steps - 1:
+                residual = norm(home - x, 2) / size.clamp_min(TINY)
             pull *= torch.where(probe.adversarial, 1 + self.adaptation, 1 - self.adaptation)
             pull = pull.clamp(0.05, 2)
             share = (pull * _between(self.pull, i, steps)).clamp_max(1)
@@ -111,7 +113,7 @@ class SparseRefinement:
         reached = count = torch.full_like(oracle.best_distance, torch.inf)
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
-            probe = oracle.probe(oracle.project(x), live)
+            probe = oracle.probe(oracle.snap(x), live)
             classes = probe.logits.detach().argmax(dim=1)
             average, way = boundary(oracle, probe, constrain, average, _memory(self.memory, i, steps))
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
@@ -127,7 +129,7 @@ class SparseRefinement:
                 count = torch.where(probe.adversarial, fewer, more)
             count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
             moved = ((x - x0) * average < 0).flatten(1)
-            kept = largest(gain * (1 + self.loyalty * moved), count)
+            kept = l0_ball(gain.mul_(1 + self.loyalty * moved), count).sign_()
             x = x0 - average.sign() * room * kept.reshape(x0.shape)
         return Refined(reached, torch.full_like(reached, torch.inf), classes)
 
@@ -148,13 +150,6 @@ def enough(gain: Tensor, need: Tensor) -> Tensor:
     """Return how many of the largest gains, (batch, entries), it takes to reach `need`."""
     sums = gain.sort(dim=1, descending=True).values.cumsum(dim=1)
     return (sums < need[:, None]).sum(dim=1).to(need.dtype) + 1
-
-
-def largest(gain: Tensor, count: Tensor) -> Tensor:
-    """1 for the `count` largest gains of each row, of equal ones the first; 0 for the others."""
-    ranked = gain.argsort(dim=1, descending=True, stable=True)
-    places = torch.arange(gain.shape[1], device=gain.device)
-    return torch.zeros_like(gain).scatter_(1, ranked, (places < count[:, None]).to(gain.dtype))
 
 
 def _between(ends: tuple[float, float], step: int, steps: int) -> float:
