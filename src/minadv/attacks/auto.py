@@ -21,8 +21,6 @@ from minadv.guard import Model
 from minadv.oracle import Oracle
 from minadv.result import Result
 
-# Share of the budget that a Lagrangian gets, where the family has one and the budget is more than a few rounds.
-LAGRANGIAN = 0.3
 # Noise at the start of the second and later rounds, relative to the first step.
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
 # Change of the weights' logit over a round.
@@ -80,7 +78,8 @@ class Auto(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run rounds, the first from the originals."""
         x0, family = oracle.originals, of(resolve(self.distance).name)
-        lengths = _rounds(max(cast("int", self.budget) - oracle.reserved, 1), family, self.round_length)
+        budget = max(cast("int", self.budget) - oracle.reserved, 1)
+        lengths = _rounds(budget, family, self.round_length)
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
             "metric": ByMetric(x0, oracle.surrogate),  # computed at its first use, and once
@@ -93,7 +92,7 @@ class Auto(Attack):
             constrain = self._constrain(oracle, untried if number in self.aimed else None)
             member, length = family.members[number % len(family.members)], lengths[number]
             explored = max(round(self.explored * length), 1)
-            if number == 0 and family.lagrangian:
+            if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, explored)
                 start = oracle.best
             else:
@@ -167,7 +166,7 @@ def constraint_for(oracle: Oracle) -> Constraint:
 
 def _rounds(budget: int, family: Family, length: int) -> list[int]:
     """Divide the budget in equal rounds of about `length` steps, after a longer Lagrangian where there is one."""
-    first = round(LAGRANGIAN * budget) if family.lagrangian and budget >= 3 * length else 0
+    first = round(family.share * budget) if budget >= max(family.lagrangian, 3 * length) else 0
     rest = budget - first
     count = max(rest // length, 1)
     return [first] * (first > 0) + [rest * (i + 1) // count - rest * i // count for i in range(count)]

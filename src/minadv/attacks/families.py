@@ -32,10 +32,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Family:
-    """The rounds that are taken in turn, and whether an augmented Lagrangian (ALMA) comes first."""
+    """The rounds that are taken in turn.
+
+    Attributes:
+        members: kinds of rounds.
+        lagrangian: smallest budget at which an augmented Lagrangian (ALMA) explores in the first round.
+        share: of the budget that this round then takes, once the budget is more than a few rounds.
+    """
 
     members: tuple[Member, ...]
-    lagrangian: bool = False
+    lagrangian: float = math.inf
+    share: float = 0.5
 
 
 def of(distance: str) -> Family:
@@ -68,14 +75,14 @@ def flat(delta: Tensor) -> Tensor:
 
 ANY = Family(
     (Member("weights", straight), Member("weights", None), Member("metric", straight), Member("metric", None)),
-    lagrangian=True,
+    lagrangian=1,
 )
 _KNOWN = {
     "l0": Family((Member("count", sparse),)),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
     "l1": Family((Member("norm", sparse, p=1), Member("norm", sparse, advantage=4.0, p=1))),
-    "l2": Family((Member("norm", straight), Member("norm", straight, advantage=4.0))),
+    "l2": Family((Member("norm", straight), Member("norm", straight, advantage=4.0)), lagrangian=500, share=0.15),
     "linf": Family((Member("norm", flat, p=math.inf),)),
     "ssim": Family((Member("weights", None, advantage=1.0),)),
-    "ciede2000": Family((Member("metric", straight),)),
+    "ciede2000": Family((Member("metric", straight),), lagrangian=300),
 }
