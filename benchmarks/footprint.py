@@ -28,7 +28,10 @@ def short(name: str, distance: str) -> Attack:
     """Return the attack of that name with few steps."""
     kind = attacks.find(name)
     own = {field.name for field in fields(kind)}
-    return kind(distance=distance, steps=STEPS, **{repeated: ROUNDS for repeated in REPEATED if repeated in own})
+    given = {repeated: ROUNDS for repeated in REPEATED if repeated in own}
+    # two rounds of Auto, and the clean pass
+    given |= {"steps": STEPS} if "steps" in own else {"round_length": STEPS, "budget": ROUNDS * STEPS + 1}
+    return kind(distance=distance, **given)
 
 
 def beyond(attack: Attack, case: Case) -> float:

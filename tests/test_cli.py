@@ -202,7 +202,7 @@ def test_with_levels_every_success_survives(data: Path, tmp_path: Path):
 
 
 def test_pngs_that_do_not_survive_are_counted(data: Path, tmp_path: Path):
-    done = attack(data, tmp_path, "--png", "--confidence", "0")
+    done = attack(data, tmp_path, "--png", "--confidence", "0", "--steps", 100)
     lost = pl.read_parquet(tmp_path / "results.parquet").filter(~pl.col("survives_8bit"))
     assert len(lost) > 0
     assert f"{len(lost)} of" in done.stderr

@@ -245,7 +245,7 @@ def test_infinite_gradients_are_counted():
 
 def test_nan_logits_on_some_images_are_counted_and_the_others_attacked():
     def broken(x: Tensor) -> Tensor:
-        return x / (x.flatten(1).amax(dim=1) < 1)[:, None, None, None].to(x.dtype)
+        return x / (x[:, 0, 0, 0] < 1)[:, None, None, None].to(x.dtype)
 
     x = X.clone()
     x[3, 0, 0, 0] = 1
