@@ -14,6 +14,9 @@ from minadv.distances.base import Anchored, per_sample
 from minadv.probe import Probe
 from minadv.projections import hyperplane_box, total, wide
 
+# Eigenvectors are found for so many parts of the pixels in turn.
+PARTS = 16
+
 # (normal, need, probe, memory) to the nearest point in the box with ⟨normal, x0 − x⟩ = need, and what to remember
 Nearest = Callable[[Tensor, Tensor, Probe, Tensor | None], tuple[Tensor, Tensor | None]]
 
@@ -122,12 +125,13 @@ class ByMetric:
                 column += _pixels(gradient) * signs
             columns.append(column / (2 * self.probes * self.length))
         blocks = torch.stack(columns, dim=2)
-        blocks = (blocks + blocks.transpose(1, 2)) / 2
-        eigen = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(wide(blocks.permute(0, 3, 1, 2))))
-        values, vectors = eigen[0].clamp_min(0), eigen[1]
-        values += self.ridge * values.flatten(1).mean(dim=1)[:, None, None] + TINY
-        scale = values.flatten(1).mean(dim=1)[:, None, None]
-        return squared, _compose(vectors, values, x0.dtype), _compose(vectors, scale / values, x0.dtype)
+        columns.clear()
+        blocks = blocks.add_(blocks.transpose(1, 2).clone()).div_(2)
+        typical = blocks.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
+        # eigenvectors of a part of the pixels at a time: those of all take as much memory as fifty images
+        parts = [_spectral(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
+        metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
+        return squared, metric, inverse
 
 
 def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:
@@ -158,13 +162,24 @@ def _times(blocks: Tensor, vectors: Tensor) -> Tensor:
     )
 
 
-def _compose(vectors: Tensor, values: Tensor, dtype: torch.dtype) -> Tensor:
-    """(batch, channels, channels, pixels) matrices of given eigenvectors and eigenvalues."""
-    terms = [
-        values[..., k, None, None] * vectors[..., :, None, k] * vectors[..., None, :, k]
-        for k in range(values.shape[-1])
-    ]
-    return sum(terms[1:], terms[0]).permute(0, 2, 3, 1).to(dtype)
+def _spectral(blocks: Tensor, typical: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Return (batch, channels, channels, pixels) matrices without negative eigenvalues, and `typical`·inverses.
+
+    Eigenvalues are those of `blocks`, at least 0, plus `ridge`·`typical`.
+    """
+    eigen = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(wide(blocks.permute(0, 3, 1, 2))))
+    scale = wide(typical)[:, None, None]
+    values = eigen[0].clamp_min(0) + ridge * scale
+
+    def compose(values: Tensor) -> Tensor:
+        vectors = eigen[1]
+        terms = (
+            values[..., k, None, None] * vectors[..., :, None, k] * vectors[..., None, :, k]
+            for k in range(values.shape[-1])
+        )
+        return sum(terms, torch.zeros_like(vectors)).permute(0, 2, 3, 1).to(blocks.dtype)
+
+    return compose(values), compose(scale / values)
 
 
 def _typical(values: Tensor) -> Tensor:
