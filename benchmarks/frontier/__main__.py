@@ -6,7 +6,8 @@
 
 `run` goes on where it stopped, and everything that it ever ran counts for what is best known. Targets are the
 demo model, what `train` wrote, and the public models of ../shared/data where they are. Groups of attacks: auto,
-alma (our defaults and the paper's), peers, more (nested and targeted searches), long (ten times the budgets).
+alma (our defaults and the paper's), peers, more (nested and targeted searches), long (ten times the budgets),
+ablation (Auto without its parts).
 """
 
 import argparse

@@ -13,7 +13,19 @@ LP = ("l0", "l1", "l2", "linf")
 COLOUR = ("ciede2000", "ciede2000:scale=paper")
 DISTANCES = (*LP, "ssim", *COLOUR)
 ON_DEMAND = ("lpips:trunk=demo",)  # slow
-GROUPS = ("auto", "alma", "peers", "more", "long")
+GROUPS = ("auto", "alma", "peers", "more", "long", "ablation")
+# Auto without one of its parts, or with more or less of it
+ABLATION = (
+    "stop_early=false",
+    "explored=0.05",
+    "explored=0.95",
+    "memory=0",
+    "aimed=false",
+    "lagrangian=false",
+    "round_length=30",
+    "round_length=300",
+    "round_length=100000",
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def candidates(texts: Sequence[str], budgets: Sequence[int]) -> tuple[Candidate,
 
     Groups: `auto`; `alma`, our defaults and the paper's; `peers`, first-order attacks and FAB; `more`, nested and
     targeted searches; all within a budget of forwards and as much of backwards. `long`: all but the last of these
-    with ten times the budgets, for what is best known.
+    with ten times the budgets, for what is best known. `ablation`: Auto without its parts, and all in one round.
     """
     wanted = [text for name in texts for text in (_group(name, budgets) if name in GROUPS else (name,))]
     return tuple(Candidate.of(text) for text in dict.fromkeys(wanted))
@@ -124,6 +136,8 @@ def _group(name: str, budgets: Sequence[int]) -> Iterator[str]:
     for budget in budgets:
         if name == "auto":
             yield f"auto:budget={budget}"
+        elif name == "ablation":
+            yield from (f"auto:budget={budget},{change}" for change in ("", *ABLATION))
         elif name == "alma":
             yield from (f"alma:steps={budget}", f"alma.paper:steps={budget}")
         elif name == "peers":

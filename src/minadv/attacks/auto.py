@@ -1,7 +1,8 @@
 """Auto: the smallest perturbation that a budget buys, under any distance (docs/auto.md)."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from minadv import losses, random
 from minadv.attacks.alma import ALMA
-from minadv.attacks.base import Attack, counts, shares
+from minadv.attacks.base import Attack, counts, require, shares
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
@@ -25,6 +26,8 @@ from minadv.result import Result
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
 # Change of the weights' logit over a round.
 ADAPTATION = 10.0
+# Rounds that aim at classes, which others have not reached.
+AIMED = (2, 4)
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -38,18 +41,19 @@ class Auto(Attack):
         budget: most forwards, and most backwards, per sample.
         explored: share of each round's steps that explore; the others refine.
         round_length: steps of a round, about; shorter ones do not converge, longer ones hardly end elsewhere.
-        aimed: which rounds aim at the likeliest class that none has reached: its boundary may be nearer.
+        memory: last weight of the past in the refinement's average normal; 0 takes the newest normal alone.
+        aimed: some rounds aim at the likeliest class that none has reached: its boundary may be nearer.
+        lagrangian: ALMA explores in the first round, where the distance's family has it.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
-        exploration, refinement: their settings.
     """
 
     budget: int | None = 1000
     explored: float = 0.7
     round_length: int = 100
-    aimed: tuple[int, ...] = (2, 4)
+    memory: float = 0.9
+    aimed: bool = True
+    lagrangian: bool = True
     stop_early: bool = True
-    exploration: Exploration = field(default_factory=Exploration)
-    refinement: Refinement = field(default_factory=Refinement)
 
     name: ClassVar[str] = "auto"
 
@@ -57,6 +61,7 @@ class Auto(Attack):
         super().__post_init__()
         counts(self, "budget", "round_length")
         shares(self, "explored")
+        require("memory", self.memory, 0 <= self.memory < 1, "in [0, 1)")
 
     @classmethod
     def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "Auto":
@@ -79,6 +84,8 @@ class Auto(Attack):
         """Run rounds, the first from the originals."""
         x0, family = oracle.originals, of(resolve(self.distance).name)
         budget = max(cast("int", self.budget) - oracle.reserved, 1)
+        if not self.lagrangian:
+            family = replace(family, lagrangian=math.inf)
         lengths = _rounds(budget, family, self.round_length)
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
@@ -89,7 +96,7 @@ class Auto(Attack):
         untried = _others(oracle)
         live = scale = None
         for number in oracle.rounds(len(lengths)):
-            constrain = self._constrain(oracle, untried if number in self.aimed else None)
+            constrain = self._constrain(oracle, untried if self.aimed and number in AIMED else None)
             member, length = family.members[number % len(family.members)], lengths[number]
             explored = max(round(self.explored * length), 1)
             if number == 0 and budget >= family.lagrangian:
@@ -98,7 +105,7 @@ class Auto(Attack):
             else:
                 start = x0 if number == 0 else self._start(oracle, number, scale)
                 change = ADAPTATION / length
-                start, scale = self.exploration(
+                start, scale = Exploration()(
                     oracle, start, scale, explored, change, member.advantage, constrain, member.pull, live
                 )
             end = self._refine(oracle, start, length - explored, constrain, nearest.get(member.by), live)
@@ -149,7 +156,9 @@ class Auto(Attack):
     ) -> Refined:
         if nearest is None:
             return SparseRefinement()(oracle, start, steps, constrain, live)
-        return self.refinement(oracle, start, steps, constrain, nearest, live)
+        first, _ = Refinement.memory
+        averaging = Refinement(memory=(min(first, self.memory), self.memory))
+        return averaging(oracle, start, steps, constrain, nearest, live)
 
 
 def _others(oracle: Oracle) -> Tensor:
