@@ -137,7 +137,7 @@ def _group(name: str, budgets: Sequence[int]) -> Iterator[str]:
         if name == "auto":
             yield f"auto:budget={budget}"
         elif name == "ablation":
-            yield from (f"auto:budget={budget},{change}" for change in ("", *ABLATION))
+            yield from (f"auto:budget={budget}{change}" for change in ("", *(f",{one}" for one in ABLATION)))
         elif name == "alma":
             yield from (f"alma:steps={budget}", f"alma.paper:steps={budget}")
         elif name == "peers":

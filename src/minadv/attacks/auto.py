@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minadv import losses, random
 from minadv.attacks.alma import ALMA
-from minadv.attacks.base import Attack, counts, require, shares
+from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
@@ -27,7 +27,7 @@ NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
 # Change of the weights' logit over a round.
 ADAPTATION = 10.0
 # Rounds that aim at classes, which others have not reached.
-AIMED = (2, 4)
+AIMED = (1, 3)
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -39,7 +39,7 @@ class Auto(Attack):
     Args:
         distance: any: a name, a Distance, or a differentiable function `(x, x0) -> (batch,)`.
         budget: most forwards, and most backwards, per sample.
-        explored: share of each round's steps that explore; the others refine.
+        explored: share of each round's steps that explore, while the others refine; None is the family's.
         round_length: steps of a round, about; shorter ones do not converge, longer ones hardly end elsewhere.
         memory: last weight of the past in the refinement's average normal; 0 takes the newest normal alone.
         aimed: some rounds aim at the likeliest class that none has reached: its boundary may be nearer.
@@ -48,7 +48,7 @@ class Auto(Attack):
     """
 
     budget: int | None = 1000
-    explored: float = 0.7
+    explored: float | None = None
     round_length: int = 100
     memory: float = 0.9
     aimed: bool = True
@@ -60,7 +60,7 @@ class Auto(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "budget", "round_length")
-        shares(self, "explored")
+        require("explored", self.explored, self.explored is None or 0 < self.explored <= 1, "None or in (0, 1]")
         require("memory", self.memory, 0 <= self.memory < 1, "in [0, 1)")
 
     @classmethod
@@ -98,7 +98,7 @@ class Auto(Attack):
         for number in oracle.rounds(len(lengths)):
             constrain = self._constrain(oracle, untried if self.aimed and number in AIMED else None)
             member, length = family.members[number % len(family.members)], lengths[number]
-            explored = max(round(self.explored * length), 1)
+            explored = max(round((self.explored or family.explored) * length), 1)
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, explored)
                 start = oracle.best

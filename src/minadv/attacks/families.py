@@ -38,11 +38,13 @@ class Family:
         members: kinds of rounds.
         lagrangian: smallest budget at which an augmented Lagrangian (ALMA) explores in the first round.
         share: of the budget that this round then takes, once the budget is more than a few rounds.
+        explored: share of a round's steps that explore.
     """
 
     members: tuple[Member, ...]
     lagrangian: float = math.inf
     share: float = 0.5
+    explored: float = 0.7
 
 
 def of(distance: str) -> Family:
@@ -80,9 +82,9 @@ ANY = Family(
 _KNOWN = {
     "l0": Family((Member("count", sparse),)),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
-    "l1": Family((Member("norm", sparse, p=1), Member("norm", sparse, advantage=4.0, p=1))),
+    "l1": Family((Member("norm", sparse, p=1), Member("norm", sparse, advantage=4.0, p=1)), explored=0.6),
     "l2": Family((Member("norm", straight), Member("norm", straight, advantage=4.0)), lagrangian=500, share=0.15),
-    "linf": Family((Member("norm", flat, p=math.inf),)),
+    "linf": Family((Member("norm", flat, p=math.inf),), explored=0.6),
     "ssim": Family((Member("weights", None, advantage=1.0),)),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300),
 }

@@ -96,12 +96,13 @@ class SparseRefinement:
     """Move as few entries as the average linearisation needs to the box's faces, fewer while that succeeds (ℓ0).
 
     Attributes:
-        shrinkage: first and last relative change of the number of entries per step.
+        change: smallest and largest relative change of the number of entries per step; it doubles where a step
+            ends as the one before did, and is halved where not.
         memory: first and last weight of the past in the average normal.
         loyalty: how much more an entry counts that is moved already.
     """
 
-    shrinkage: tuple[float, float] = (0.3, 0.05)
+    change: tuple[float, float] = (0.05, 1.0)
     memory: tuple[float, float] = (0.5, 0.9)
     loyalty: float = 1.0
 
@@ -111,6 +112,7 @@ class SparseRefinement:
         """Refine from `start`, one forward and one backward per step; nothing tells whether ℓ0 is optimal."""
         x, x0, average = start, oracle.originals, None
         reached = count = torch.full_like(oracle.best_distance, torch.inf)
+        change, before = torch.ones_like(reached), oracle.best_distance.isfinite()
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             probe = oracle.probe(oracle.snap(x), live)
@@ -123,10 +125,12 @@ class SparseRefinement:
             if i == 0:
                 count = enough(gain, way - inner(average, x - x0))
             else:
-                change = _between(self.shrinkage, i, steps)
-                fewer = torch.minimum((count * (1 - change)).floor(), count - 1)
+                change = torch.where(probe.adversarial == before, 2 * change, change / 2)
+                change = change.clamp(*self.change)
+                fewer = torch.minimum((count / (1 + change)).floor(), count - 1)
                 more = torch.maximum((count * (1 + change)).ceil(), count + 1)
                 count = torch.where(probe.adversarial, fewer, more)
+            before = probe.adversarial
             count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
             moved = ((x - x0) * average < 0).flatten(1)
             kept = l0_ball(gain.mul_(1 + self.loyalty * moved), count).sign_()
