@@ -34,7 +34,7 @@ $(BIN)/python:
 install: .venv/.installed
 
 demo: .venv/.installed
-	$(BIN)/minadv attack --model demo --data demo --attack alma --distance l2 --steps 200 --out runs/demo --overwrite
+	$(BIN)/minadv attack --model demo --data demo --distance l2 --steps 200 --out runs/demo --overwrite
 
 test: .venv/.installed-test
 	$(BIN)/python -m pytest

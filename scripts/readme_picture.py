@@ -2,7 +2,7 @@
 
     python scripts/readme_picture.py [--out docs/distances.png]
 
-For a few demo images: the original, and under each distance the smallest change that ALMA finds, with that
+For a few demo images: the original, and under each distance the smallest change that `minimise` finds, with that
 change magnified below it.
 """
 
@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import minadv
-from minadv import ALMA
 from minadv.data.dataset import Data
 
 DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "lpips:trunk=demo")
 SAMPLES = (3, 27)
-STEPS = 300
+BUDGET = 300
 
 
 def magnified(difference: Tensor) -> tuple[Tensor, float]:
@@ -37,7 +36,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     model, data = minadv.models.load("demo"), minadv.data.load("demo")
     inputs, labels = data.batch(SAMPLES)
-    results = {name: ALMA(distance=name, steps=STEPS)(model, inputs, labels) for name in DISTANCES}
+    results = {name: minadv.minimise(model, inputs, labels, distance=name, budget=BUDGET) for name in DISTANCES}
 
     figure = Figure(figsize=(1.12 * (len(DISTANCES) + 1), 2.75 * len(SAMPLES)))
     for row, part in enumerate(figure.subfigures(len(SAMPLES), 1, squeeze=False)[:, 0]):
