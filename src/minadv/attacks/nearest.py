@@ -14,6 +14,8 @@ from minadv.distances.base import Anchored, per_sample
 from minadv.probe import Probe
 from minadv.projections import hyperplane_box, total, wide
 
+# Exact nearest points are found for so many entries at a time.
+ENTRIES = 2**17
 # Eigenvectors are found for so many parts of the pixels in turn.
 PARTS = 16
 
@@ -34,8 +36,14 @@ class ByNorm:
         """Return the nearest point; there is nothing to remember."""
         if self.p == 2:  # in plain steps, which are exact away from the box's faces
             return along(self.x0, normal, normal, need), None
-        offset = total(wide((normal * self.x0).flatten(1))) - need
-        return self.x0 + hyperplane_box(self.x0, normal, offset, self.p), None
+        # a few images at a time: float64 copies of all would take the memory of a dozen batches
+        size = max(ENTRIES // self.x0.shape[1:].numel(), 1)
+        rows = [slice(first, first + size) for first in range(0, len(normal), size)]
+        return torch.cat([self._nearest(self.x0[some], normal[some], need[some]) for some in rows]), None
+
+    def _nearest(self, x0: Tensor, normal: Tensor, need: Tensor) -> Tensor:
+        offset = total(wide((normal * x0).flatten(1))) - need
+        return x0 + hyperplane_box(x0, normal, offset, self.p)
 
 
 @dataclass(frozen=True, eq=False)
