@@ -85,6 +85,6 @@ _KNOWN = {
     "l1": Family((Member("norm", sparse, p=1), Member("norm", sparse, advantage=4.0, p=1)), explored=0.6),
     "l2": Family((Member("norm", straight), Member("norm", straight, advantage=4.0)), lagrangian=500, share=0.15),
     "linf": Family((Member("norm", flat, p=math.inf),), explored=0.6),
-    "ssim": Family((Member("weights", None, advantage=1.0),)),
+    "ssim": Family((Member("weights", None, advantage=1.0),), lagrangian=300),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300),
 }

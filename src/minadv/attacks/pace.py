@@ -29,10 +29,12 @@ class Pace:
     @classmethod
     def ours(cls, distance: str | Distance | Callable[..., Any], steps: int) -> "Pace":
         """Return our choice, from experiments (docs/alma.md)."""
-        if distances.resolve(distance).name not in ("l2", "linf", "ssim"):
+        name = distances.resolve(distance).name
+        if name not in ("l2", "linf", "ssim"):
             return cls.paper(steps)
         alpha, alpha_rms = _by_steps(steps, 0.8, 0.9), _by_steps(steps, 0.5, 0.9)
-        return cls(alpha, alpha_rms, momentum=0.7, mu=0.3, rho_growth=1.1, final_step=0.003)
+        momentum = _by_steps(steps, 0.7, 0.9) if name == "ssim" else 0.7
+        return cls(alpha, alpha_rms, momentum, mu=0.3, rho_growth=1.1, final_step=0.003)
 
 
 def _by_steps(steps: int, few: float, many: float) -> float:
