@@ -4,11 +4,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEPS := pyproject.toml constraints.txt
 
-.PHONY: install demo test lint format bench parity clean
+.PHONY: install demo test lint format bench frontier parity clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make install | demo | test | lint | format | bench | parity | clean"
+	@echo "make install | demo | test | lint | format | bench | frontier | parity | clean"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -50,6 +50,12 @@ format: .venv/.installed-lint
 
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks.speed --out runs/speed.md
+
+# hours: every attack on every target that is on this machine; it may be interrupted, and goes on
+frontier: .venv/.installed
+	$(BIN)/python -m benchmarks.frontier train
+	$(BIN)/python -m benchmarks.frontier run
+	$(BIN)/python -m benchmarks.frontier table --summary
 
 parity: .venv/.installed-peers
 	$(BIN)/python -m benchmarks.parity --out runs/parity.md
