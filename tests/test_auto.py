@@ -8,6 +8,7 @@ from torch import Tensor
 
 import minadv
 from minadv import ALMA, Auto, losses
+from minadv.attacks import nearest
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import enough
@@ -179,6 +180,34 @@ def test_nearest_by_norm_agrees_with_the_exact_projection() -> None:
         torch.testing.assert_close(found, best, rtol=2e-3, atol=2e-3)
 
 
+def test_nearest_by_norm_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = generator(0)
+    x, w = torch.rand(7, 3, 4, 4, generator=g), torch.randn(7, 3, 4, 4, generator=g)
+    need = torch.rand(7, generator=g)
+    for p in (1.0, math.inf):
+        whole, _ = ByNorm(x, p)(w, need, probe_at(x, w, need), None)
+        monkeypatch.setattr(nearest, "ENTRIES", 100)  # two images at a time, then one
+        parts, _ = ByNorm(x, p)(w, need, probe_at(x, w, need), None)
+        monkeypatch.undo()
+        assert torch.equal(whole, parts)
+
+
+def test_every_part_has_a_switch_that_matters() -> None:
+    model, x = convolutional(), images(6)
+    labels = predictions(model, x)
+
+    def found(**changes: object) -> Tensor:
+        return Auto(distance="l2", budget=600, stop_early=False, **changes)(model, x, labels).distances  # type: ignore[arg-type]
+
+    whole = found()
+    changes = ({"memory": 0.0}, {"aimed": False}, {"lagrangian": False}, {"explored": 0.3}, {"round_length": 50})
+    for change in changes:
+        assert not torch.equal(found(**change), whole), change
+    for wrong in ({"memory": 1.0}, {"explored": 0.0}, {"round_length": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+            found(**wrong)
+
+
 def test_nearest_by_metric_knows_a_quadratic_form_of_colours() -> None:
     """Blocks of channels differ from pixel to pixel, as those of a colour distance do."""
     g = generator(3)
@@ -194,8 +223,8 @@ def test_nearest_by_metric_knows_a_quadratic_form_of_colours() -> None:
     distance = resolve(form).anchored(x0)
     start = x0 + 0.01
     value, slope = distance.value_and_gradient(start)
-    nearest = ByMetric(x0, distance, ridge=1e-9)
-    found, _ = nearest(normal, need, probe_at(start, slope, value), None)
+    by_metric = ByMetric(x0, distance, ridge=1e-9)
+    found, _ = by_metric(normal, need, probe_at(start, slope, value), None)
     metric = torch.einsum("zakp,zabp->zkbp", root, root).permute(0, 3, 1, 2)
     direction = torch.linalg.solve(metric, normal.flatten(2).permute(0, 2, 1)[..., None])[..., 0]
     direction = direction.permute(0, 2, 1).reshape(x0.shape)
@@ -208,12 +237,12 @@ def test_nearest_by_weights_settles_on_a_weighted_norm() -> None:
     normal = torch.randn(1, 40, generator=generator(5)).double()
     need = torch.tensor([0.2], dtype=torch.float64)
     scale = torch.linspace(0.5, 2, 40).double()
-    nearest, x, remembered = ByWeights(x0), x0 + 0.01 * normal, None
+    by_weights, x, remembered = ByWeights(x0), x0 + 0.01 * normal, None
     for _ in range(60):
         delta = x - x0
         value = (delta * scale).norm(dim=1)
         slope = delta * scale**2 / value[:, None]
-        x, remembered = nearest(normal, need, probe_at(x, slope, value), remembered)
+        x, remembered = by_weights(normal, need, probe_at(x, slope, value), remembered)
     best = normal / scale**2
     torch.testing.assert_close(x - x0, -0.2 * best / (normal * best).sum(), rtol=0.03, atol=1e-4)
 
