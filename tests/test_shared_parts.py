@@ -91,9 +91,9 @@ def test_tanh_space_starts_at_the_originals_and_stays_in_the_box() -> None:
     torch.testing.assert_close(space.a, torch.atanh((2 * x0 - 1) * (1 - 1e-6)))
     w = torch.zeros_like(x0, requires_grad=True)
     ((torch.tanh(space.a + w) + 1) / 2).square().sum().backward()
-    first = space.w - 0.5 * w.grad / (w.grad.abs() + 1e-8)  # type: ignore[union-attr]
+    first = space.v - 0.5 * w.grad / (w.grad.abs() + 1e-8)  # type: ignore[union-attr]
     space.descend(2 * (space.t + 1) / 2, 0.5)
-    torch.testing.assert_close(space.w, first)
+    torch.testing.assert_close(space.v, first)
     assert ((space.x >= 0) & (space.x <= 1)).all()
 
 

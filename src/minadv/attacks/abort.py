@@ -28,14 +28,21 @@ class Progress:
         """Before the first check, which nobody fails. `like` is a (batch,) tensor."""
         return cls(torch.full_like(like, torch.inf), torch.zeros_like(like), scope)
 
-    def after(self, loss: Tensor) -> "Progress":
-        """Take in the losses of the next check."""
+    def after(self, loss: Tensor, due: Tensor | None = None) -> "Progress":
+        """Take in the losses of the next check of the samples `due`, (batch,); None is all."""
         if self.scope == "sum":
             stalled = (loss.sum() > FALL * self.loss.sum()).expand_as(loss)
         else:
             stalled = loss > FALL * self.loss
             stalled = stalled.all().expand_as(loss) if self.scope == "all" else stalled
-        return Progress(loss, torch.where(stalled, self.idle + 1, 0), self.scope)
+        idle = torch.where(stalled, self.idle + 1, 0)
+        if due is not None:
+            loss, idle = torch.where(due, loss, self.loss), torch.where(due, idle, self.idle)
+        return Progress(loss, idle, self.scope)
+
+    def again(self, rows: Tensor) -> "Progress":
+        """Go back to before the first check in the masked rows."""
+        return Progress(self.loss.masked_fill(rows, torch.inf), self.idle.masked_fill(rows, 0), self.scope)
 
     def stalled(self, patience: int) -> Tensor:
         """(batch,) who has not made progress for so many checks in a row."""

@@ -34,3 +34,9 @@ class Constant:
         """Return to the smallest weight that succeeded, where one did (the last round of ten or more)."""
         value = torch.where(self.high < torch.inf, self.high, self.value)
         return Constant(value, self.low, self.high, self.growth)
+
+    def where(self, rows: Tensor, other: "Constant") -> "Constant":
+        """Keep the masked rows, and take the rest from the other."""
+        pairs = (self.value, other.value), (self.low, other.low), (self.high, other.high)
+        value, low, high = (torch.where(rows, ours, theirs) for ours, theirs in pairs)
+        return Constant(value, low, high, self.growth)

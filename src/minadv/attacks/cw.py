@@ -14,8 +14,10 @@ import torch
 from minadv.attacks.abort import Compat, Progress
 from minadv.attacks.base import Attack, among, counts, positive
 from minadv.attacks.constant import Constant
+from minadv.attacks.runs import Runs
 from minadv.attacks.tanh import TanhSpace
 from minadv.distances.base import per_sample
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.verification import quantise
 
@@ -59,31 +61,27 @@ class CW(Attack):
         S, M, x0 = self.searches, self.steps, oracle.originals
         # ℓ0 is descended through its surrogate ℓ1, whose own square this is not
         squared = self.squared and oracle.surrogate is oracle.distance
+        c, images = Constant.starting_at(self.c, oracle.best_distance), TanhSpace.around(x0, M)
+        progress = Progress.start(c.value, "all" if self.compat == "batch" else "each")
+        patience = self.patience if self.abort_early else None
         everyone = torch.ones_like(oracle.best_distance, dtype=torch.bool)
-        c, images = Constant.starting_at(self.c, oracle.best_distance), TanhSpace.around(x0)
-        for search in oracle.rounds(S):
-            c = c.best() if search == S - 1 and S >= 10 else c
-            images.restart()
-            live, success = everyone, ~everyone
-            progress = Progress.start(c.value, "all" if self.compat == "batch" else "each")
-            for i in oracle.steps(M):
-                x = quantise(images.x, self.levels) if i else x0
-                probe = oracle.probe(x, live if search or i else None, bool(i))
-                success = success | probe.adversarial
-                hinge = oracle.goal.margin(probe.logits, self.confidence)
-                if self.abort_early and i % max(M // 10, 1) == 0:
-                    D = probe.distance
-                    loss = (D * D if squared else D) + c.value * hinge.detach().clamp_min(0)
-                    progress = progress.after(loss)
-                    live = live & ~progress.stalled(self.patience)
-                    if not live.any():
-                        del probe, hinge  # or the next search's first graph would stand beside this one
-                        break
-                h = oracle.gradient(probe, hinge, c.value * (hinge.detach() > 0), live)
-                if probe.distance_gradient is not None:  # ∇D² = 2D·∇D, which is 0 at the original
-                    weight = 2 * probe.distance if squared else torch.ones_like(probe.distance)
-                    h.addcmul_(per_sample(weight, h), probe.distance_gradient)
-                del probe, hinge, x  # free before the step takes memory
-                images.descend(h, self.rate)
-                del h
-            c = c.after(success)
+        runs = Runs.of(everyone, c, progress, searches=S, steps=M, period=max(M // 10, 1), patience=patience)
+        for i in oracle.steps(S * M):
+            x = quantise(images.x, self.levels) if i else x0
+            if i:  # a run starts at the original itself, not at its reconstruction
+                overwrite(x, runs.age == 0, x0)
+            probe = oracle.probe(x, runs.live if i else None, bool(i))
+            runs.success = runs.success | probe.adversarial
+            hinge = oracle.goal.margin(probe.logits, self.confidence)
+            D, active = probe.distance, hinge.detach().clamp_min(0)
+            gave_up = runs.check((D * D if squared else D) + runs.c.value * active)
+            h = oracle.gradient(probe, hinge, runs.c.value * (active > 0), runs.going_on(gave_up))
+            if probe.distance_gradient is not None:  # ∇D² = 2D·∇D, which is 0 at the original
+                pull = (2 * D if squared else torch.ones_like(D)) * (runs.age > 0)
+                h.addcmul_(per_sample(pull, h), probe.distance_gradient)
+            del probe, hinge, x  # free before the step takes memory
+            images.descend(h, self.rate, runs.age)
+            del h
+            images.restart(runs.advance(gave_up))
+            if runs.over:
+                break

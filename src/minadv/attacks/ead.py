@@ -9,13 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from minadv.attacks.abort import Compat, Progress
 from minadv.attacks.base import Attack, among, counts, positive
 from minadv.attacks.constant import Constant
 from minadv.attacks.directions import inner, norm
+from minadv.attacks.runs import Runs
 from minadv.distances import Distance
+from minadv.distances.base import per_sample
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 
 
@@ -66,28 +70,28 @@ class EAD(Attack):
         together = self.compat == "batch"
         everyone = ~oracle.reaches(x0)
         c = Constant.starting_at(self.c, oracle.best_distance)
-        for search in oracle.rounds(S):
-            c = c.best() if search == S - 1 and S >= 10 else c
-            u = v = x0
-            live, success = everyone, ~everyone
-            progress = Progress.start(c.value, "sum" if together else "each")
-            for i in oracle.steps(M):
-                probe = oracle.probe(v, live)
-                hinge = oracle.goal.margin(probe.logits, self.confidence)
-                delta = v - x0
-                loss = c.value * hinge.detach().clamp_min(0) + inner(delta, delta)
-                h = oracle.gradient(probe, hinge, c.value * (hinge.detach() > 0))
-                last, u = u, self._shrink(v - self.rate * math.sqrt(1 - i / M) * (h + 2 * delta), x0)
-                v = u + i / (i + 3) * (u - last)
-                if self.abort_early and i % math.ceil(M / 10) == 0:
-                    progress = progress.after(loss.masked_fill(oracle.copies, 0) if together else loss)
-                    live = live & ~progress.stalled(self.patience)
-                    if not live.any():
-                        break
-                success = success | oracle.reaches(oracle.project(u), live)
-            c = c.after(success)
+        progress = Progress.start(c.value, "sum" if together else "each")
+        patience = self.patience if self.abort_early else None
+        runs = Runs.of(everyone, c, progress, searches=S, steps=M, period=math.ceil(M / 10), patience=patience)
+        rates = x0.new_tensor([self.rate * math.sqrt(1 - i / M) for i in range(M)])
+        u = v = x0
+        for _ in oracle.steps(S * M):
+            probe = oracle.probe(v, runs.live)
+            hinge = oracle.goal.margin(probe.logits, self.confidence)
+            active, delta = hinge.detach().clamp_min(0), v - x0
+            loss = runs.c.value * active + inner(delta, delta)
+            h = oracle.gradient(probe, hinge, runs.c.value * (active > 0)).add_(delta, alpha=2)
+            last, u = u, self._shrink(v - per_sample(rates[runs.age], h) * h, x0)
+            v = torch.addcmul(u, per_sample(runs.age / (runs.age + 3), u), u - last)
+            gave_up = runs.check(loss.masked_fill(oracle.copies, 0) if together else loss)
+            runs.success = runs.success | oracle.reaches(oracle.project(u), runs.going_on(gave_up))
+            ended = runs.advance(gave_up)
+            overwrite(u, ended, x0)
+            overwrite(v, ended, x0)
+            if runs.over:
+                break
 
     def _shrink(self, x: Tensor, x0: Tensor) -> Tensor:
-        """Soft-threshold x − x0 by β (not step·β, as published) and clip to the box."""
-        delta = x - x0
-        return (delta - delta.clamp(-self.beta, self.beta) + x0).clamp(0, 1)
+        """Soft-threshold x − x0 by β (not step·β, as published) and clip to the box, in place."""
+        delta = x.sub_(x0)
+        return delta.sub_(delta.clamp(-self.beta, self.beta)).add_(x0).clamp_(0, 1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.adam import Adam
+from minadv.masks import overwrite, possibly_any
 
 # (2x − 1) is multiplied by this, so that black and white have a finite atanh
 SATURATION = 1 - 1e-6
@@ -13,18 +14,18 @@ SATURATION = 1 - 1e-6
 
 @dataclass(eq=False)
 class TanhSpace:
-    """x = (tanh(a + w) + 1)/2, moved by Adam on w from w = 0.
+    """x = (tanh(v) + 1)/2, moved by Adam on v from v = a.
 
     Attributes:
         a: (batch, ...) atanh of the originals.
-        w: the variables.
-        t: tanh(a + w).
+        v: the variables.
+        t: tanh(v).
         x0: the originals.
-        adam: moments of the gradients in w.
+        adam: moments of the gradients in v.
     """
 
     a: Tensor
-    w: Tensor
+    v: Tensor
     t: Tensor
     x0: Tensor
     adam: Adam
@@ -36,25 +37,30 @@ class TanhSpace:
         return (self.t + 1).mul_(0.5) if self.moved else self.x0
 
     @classmethod
-    def around(cls, x0: Tensor) -> "TanhSpace":
-        """Start at the originals."""
-        u = (2 * x0 - 1) * SATURATION
+    def around(cls, x0: Tensor, steps: int = 0) -> "TanhSpace":
+        """Start at the originals; `steps` is the largest age of samples that start again on their own."""
+        u = _scaled(x0)
         a = (torch.log1p(u) - torch.log1p(-u)) / 2  # atanh, which rounds by an entry's place in the tensor
-        return cls(a, torch.zeros_like(x0), torch.tanh(a), x0, Adam.like(x0))
+        return cls(a, a.clone(), u, x0, Adam.like(x0, steps))
 
-    def descend(self, gradient: Tensor, rate: float) -> None:
+    def descend(self, gradient: Tensor, rate: float, age: Tensor | None = None) -> None:
         """Take a step of Adam against a gradient with respect to x."""
         slope = self.t.square().neg_().add_(1).mul_(gradient).mul_(0.5)
-        self.w += self.adam.step(slope, rate)
-        torch.add(self.a, self.w, out=self.t).tanh_()
+        self.v += self.adam.step(slope, rate, age)
+        torch.tanh(self.v, out=self.t)
         self.moved = True
 
-    def restart(self) -> None:
-        """Go back to the originals, in the memory that is there."""
-        self.w.zero_()
-        torch.tanh(self.a, out=self.t)
-        self.adam, self.moved = Adam(self.adam.first.zero_(), self.adam.second.zero_()), False
+    def restart(self, rows: Tensor) -> None:
+        """Go back to the originals in the masked rows; Adam starts again as their age does."""
+        if possibly_any(rows):
+            overwrite(self.v, rows, self.a)
+            overwrite(self.t, rows, _scaled(self.x0))
 
     def again(self) -> "TanhSpace":
         """Stay where we are, with new moments."""
-        return TanhSpace(self.a, self.w, self.t, self.x0, Adam.like(self.a), self.moved)
+        return TanhSpace(self.a, self.v, self.t, self.x0, Adam.like(self.a), self.moved)
+
+
+def _scaled(x0: Tensor) -> Tensor:
+    """tanh(a): from the box to [−1, 1], a little inside."""
+    return (2 * x0 - 1) * SATURATION
