@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minadv import ALMA, Status, attacks
+from minadv import ALMA, Attack, Status, attacks
 from tests.networks import convolutional, images, predictions
 
 ATTACK = ALMA(distance="l2", steps=5)
@@ -116,7 +116,26 @@ def test_models_that_work_in_place() -> None:
 
     before = X.clone()
     assert torch.equal(ATTACK(in_place, X, Y).distances, ATTACK(MODEL, X, Y).distances)
+
+    def behind_the_scenes(x: Tensor) -> Tensor:
+        logits = MODEL(x)
+        x.detach().numpy()[:] = 0  # no version counter sees it
+        return logits
+
+    assert torch.equal(ATTACK(behind_the_scenes, X, Y).distances, ATTACK(MODEL, X, Y).distances)
     assert torch.equal(X, before)
+
+
+@pytest.mark.parametrize("attack", [ATTACK, attacks.get("pqp", steps=3)])
+def test_models_that_work_in_place_at_times_are_an_error(attack: Attack) -> None:
+    passes: list[int] = []
+
+    def at_times(x: Tensor) -> Tensor:
+        passes.append(1)
+        return MODEL(x.mul_(0.5) if len(passes) > 1 else x)
+
+    with pytest.raises((ValueError, RuntimeError), match=r"in.place"):
+        attack(at_times, X, Y)
 
 
 def test_distances_that_are_none() -> None:

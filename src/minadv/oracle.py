@@ -8,6 +8,7 @@ it returns by a separate forward pass.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -55,7 +56,11 @@ class Oracle:
         self._searched = searched(model, settings)
         filled = settings.fill(torch.arange(len(inputs), device=inputs.device), inputs)
         leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
-        logits = model(leaf.clone())  # a copy: the model may work in place
+        copy = leaf.clone()
+        before = copy._version
+        logits = model(copy)
+        # a model that works in place gets copies; others are spared them
+        self._in_place = copy._version != before or not torch.equal(copy, leaf)
         check_logits(logits[: len(inputs)] if len(logits) == len(leaf) else logits, inputs)
         for name, values in classes.items():
             check_range(name, values, logits.shape[1])
@@ -93,6 +98,7 @@ class Oracle:
         self._best_distance = self._best_rank = torch.full_like(self._clean.distance, torch.inf)
         self._rank: Callable[[Tensor], Tensor] | None = None
         self._non_finite = torch.zeros_like(self._clean.adversarial)
+        self._projected = ref(self._best), -1  # what `project` returned last, and its version then
         self._trace: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
@@ -159,7 +165,15 @@ class Oracle:
 
     def project(self, x: Tensor) -> Tensor:
         """Nearest image that counts: clipped to [0, 1], and on the grid of `levels` when that is set."""
-        return quantise(x.clamp(0, 1), self._settings.levels)
+        return self._landed(quantise(x.clamp(0, 1), self._settings.levels))
+
+    def project_(self, x: Tensor) -> Tensor:
+        """`project` in the memory of `x`."""
+        return self._landed(quantise(x.clamp_(0, 1), self._settings.levels))
+
+    def _landed(self, x: Tensor) -> Tensor:
+        self._projected = ref(x), x._version
+        return x
 
     def probe(
         self,
@@ -282,8 +296,14 @@ class Oracle:
         )
 
     def _look(self, leaf: Tensor, part: Part | None, differentiate: bool) -> Tensor:
+        before = leaf._version
         with torch.set_grad_enabled(differentiate):
-            logits = self._searched(leaf.clone())
+            logits = self._searched(leaf.clone() if self._in_place else leaf)
+        if leaf._version != before:
+            raise ValueError(
+                "model changed its input in place, which it did not with the clean images: clone the input in its "
+                "forward, or don't let what it does depend on the values"
+            )
         if self._handicap is None:
             return logits
         return logits + (self._handicap if part is None else part.gather(self._handicap))
@@ -307,6 +327,9 @@ class Oracle:
 
     def _counts(self, x: Tensor) -> Tensor:
         """Whether each image is one that `project` returns: an attack may probe others, to differentiate there."""
+        projected, version = self._projected
+        if projected() is x and x._version == version:
+            return torch.ones_like(self._copies)
         rows = x.flatten(1)
         inside = (rows.amin(dim=1) >= 0) & (rows.amax(dim=1) <= 1)  # aminmax takes ten times as long on a CPU
         if self._settings.levels is None:

@@ -29,7 +29,7 @@ class Adam:
 
     @classmethod
     def like(cls, x: Tensor, steps: int = 0) -> "Adam":
-        """Start with zero moments, shaped like x; `steps` is the largest number of steps of samples with an age."""
+        """Start with zero moments, shaped like x; `steps` is the most of samples with an age."""
         weights = [[_weight(beta, t) for t in range(1, steps + 1)] for beta in BETAS]
         return cls(torch.zeros_like(x), torch.zeros_like(x), x.new_tensor(weights))
 

@@ -56,4 +56,4 @@ class DDN(Attack):
             radius = torch.minimum(radius, largest)
             delta = (x - x0).add_(h, alpha=cosine(i, N, self.step, self.final_step))
             delta *= per_sample(radius / norm(delta, 2).clamp_min(TINY), delta)
-            x = oracle.project(delta.add_(x0))
+            x = oracle.project_(delta.add_(x0))

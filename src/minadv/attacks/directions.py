@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minadv.distances.base import per_sample
+from minadv.distances.lp import euclidean
 from minadv.distances.lp import norm as row_norm
 from minadv.masks import possibly_any
 from minadv.oracle import Oracle
@@ -15,7 +16,7 @@ TINY = 1e-12
 
 def norm(x: Tensor, p: float) -> Tensor:
     """(batch,) ℓp norm of each sample over all its entries."""
-    return row_norm(x.flatten(1), p)
+    return euclidean(x.flatten(1)) if p == 2 else row_norm(x.flatten(1), p)
 
 
 def dual(p: float) -> float:
@@ -29,10 +30,10 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
-    """h/‖h‖₂, and a random direction (from the sample's own key) where the gradient vanishes."""
+    """h/‖h‖₂ in the memory of `h`; a random direction (from the sample's own key) where the gradient vanishes."""
     length = norm(h, 2)
     flat = length <= below
-    return _or_random(h, flat, oracle) / per_sample(torch.where(flat, 1.0, length.clamp_min(TINY)), h)
+    return _or_random(h, flat, oracle).div_(per_sample(torch.where(flat, 1.0, length.clamp_min(TINY)), h))
 
 
 def nonzero(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:

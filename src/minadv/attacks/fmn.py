@@ -79,7 +79,7 @@ class FMN(Attack):
                 radius = torch.where(probe.adversarial, shrunk, radius)
             radius = torch.minimum(radius, largest)
             h = unit(h, oracle).mul_(cosine(i, N, step, step * self.final_step))
-            x = oracle.project(project((x - x0).add_(h), radius).add_(x0))
+            x = oracle.project_(project((x - x0).add_(h), radius).add_(x0))
 
     def _free(self, h: Tensor, x: Tensor) -> Tensor:
         """Drop entries that have no room to move: a product with 0 or 1 is faster than a mask."""

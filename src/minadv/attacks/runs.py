@@ -68,7 +68,7 @@ class Runs:
         return self.live & due & self.progress.stalled(self.patience)
 
     def going_on(self, gave_up: Tensor) -> Tensor:
-        """Return the live samples whose run goes on; on an accelerator all live ones, so that none is waited for."""
+        """Return the live samples whose run goes on; on accelerators all live ones, so that none is waited for."""
         return self.live & ~gave_up if self._known and bool(gave_up.any()) else self.live
 
     def advance(self, gave_up: Tensor) -> Tensor:
