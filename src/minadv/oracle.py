@@ -96,7 +96,7 @@ class Oracle:
         self._round, self._shown = (0, 1), (0, 1)
         self._best = self.originals.clone()
         self._best_distance = self._best_rank = torch.full_like(self._clean.distance, torch.inf)
-        self._rank: Callable[[Tensor], Tensor] | None = None
+        self._rank: Callable[[Tensor, Tensor], Tensor] | None = None
         self._non_finite = torch.zeros_like(self._clean.adversarial)
         self._projected = ref(self._best), -1  # what `project` returned last, and its version then
         self._trace: list[tuple[Tensor, Tensor]] = []
@@ -136,8 +136,8 @@ class Oracle:
         """(batch, ...) best adversarial so far, the original where there is none."""
         return self._best
 
-    def rank_by(self, rank: Callable[[Tensor], Tensor]) -> None:
-        """Keep the adversarial of smallest `rank(x)`, (batch, ...) to (batch,), instead of smallest distance."""
+    def rank_by(self, rank: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Keep the adversarial of smallest `rank(x, distance)`, (batch,), instead of smallest distance."""
         self._rank = rank
 
     def steps(self, count: int) -> Iterator[int]:
@@ -337,7 +337,7 @@ class Oracle:
         return inside & (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)
 
     def _keep_best(self, x: Tensor, distance: Tensor, adversarial: Tensor) -> None:
-        rank = distance if self._rank is None else self._rank(x)
+        rank = distance if self._rank is None else self._rank(x, distance)
         better = adversarial & (rank < self._best_rank)
         if not possibly_any(better):
             return

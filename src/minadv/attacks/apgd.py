@@ -113,7 +113,7 @@ class APGD(Ascending, Attack):
         radius = torch.full_like(oracle.best_distance, self.radius or RADII[self.p])
         ball = Ball(oracle.originals, self.p, radius)
         # the first runs of ℓ1 use larger balls: what they find there is no answer
-        oracle.rank_by(lambda x: torch.where(ball.holds(x), oracle.distance(x), torch.inf))
+        oracle.rank_by(lambda _x, distance: torch.where(ball.holds(distance), distance, torch.inf))
         self.attempt(oracle, ball, stream=0)
 
 

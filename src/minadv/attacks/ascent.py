@@ -15,6 +15,7 @@ from torch import Tensor
 from minadv import projections
 from minadv.attacks.directions import TINY, norm
 from minadv.distances.base import per_sample
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 
 # the share of steps that must raise the loss, or the step size is halved
@@ -34,14 +35,15 @@ class Ball:
     radius: Tensor
 
     def project(self, x: Tensor) -> Tensor:
-        """Nearest point of the ball for ℓ1; ball first, then box for the others, as published."""
+        """Nearest point of the ball for ℓ1; ball first, then box for the others, as published. `x` is used up."""
+        delta = x.sub_(self.x0)
         if self.p == 1:
-            return self.x0 + projections.l1_ball_box(x - self.x0, self.radius, self.x0)
-        return (self.x0 + projections.ball(self.p)(x - self.x0, self.radius)).clamp(0, 1)
+            return projections.l1_ball_box(delta, self.radius, self.x0).add_(self.x0)
+        return projections.ball(self.p)(delta, self.radius).add_(self.x0).clamp_(0, 1)
 
-    def holds(self, x: Tensor) -> Tensor:
-        """Whether each sample lies in its ball, up to rounding."""
-        return norm(x - self.x0, self.p) <= self.radius * SLACK
+    def holds(self, distance: Tensor) -> Tensor:
+        """Whether a sample at such a distance, (batch,), lies in its ball, up to rounding."""
+        return distance <= self.radius * SLACK
 
     def start(self, noise: Tensor) -> Tensor:
         """Point of the sphere in a random direction, clipped to the box. `noise` is Gaussian, uniform for ℓ∞."""
@@ -58,11 +60,15 @@ class Point:
     loss: Tensor
     gradient: Tensor
 
-    def where(self, mask: Tensor, other: "Point") -> "Point":
-        """Return this point where the mask is true, the other elsewhere."""
-        wide = per_sample(mask, self.x)
-        pairs = ((mask, self.loss, other.loss), (wide, self.gradient, other.gradient))
-        return Point(torch.where(wide, self.x, other.x), *(torch.where(*pair) for pair in pairs))
+    def replaced(self, mask: Tensor, other: "Point") -> "Point":
+        """Return this point with the other's masked rows, in its own memory."""
+        overwrite(self.x, mask, other.x)
+        overwrite(self.gradient, mask, other.gradient)
+        return Point(self.x, torch.where(mask, other.loss, self.loss), self.gradient)
+
+    def clone(self) -> "Point":
+        """Return a copy with memory of its own."""
+        return Point(self.x.clone(), self.loss, self.gradient.clone())
 
 
 @runtime_checkable
@@ -96,7 +102,7 @@ class Halving:
         direction = gradient.sign()
         if self._p == 2:
             direction = gradient / per_sample(norm(gradient, 2).clamp_min(TINY), gradient)
-        return per_sample(self._size, gradient) * direction
+        return direction.mul_(per_sample(self._size, gradient))
 
     def restart(self, now: Point, best: Point) -> Tensor:
         """At checkpoints, who halves the step size goes back."""
@@ -129,7 +135,7 @@ class Sparser:
         kept = (self._share * self._entries).long().clamp(1, self._entries)
         smallest = sizes.sort(dim=1, descending=True).values.gather(1, kept[:, None] - 1)
         signs = gradient.sign() * (gradient.abs() >= per_sample(smallest, gradient))
-        return signs * per_sample(self._size / norm(signs, 1).clamp_min(1), signs)
+        return signs.mul_(per_sample(self._size / norm(signs, 1).clamp_min(1), signs))
 
     def restart(self, now: Point, best: Point) -> Tensor:
         """At checks, who became sparser goes back, with the first step size again."""
@@ -163,27 +169,28 @@ class Ascent:
         shares += [total - sum(shares)]
         for share, (_, factor) in zip(shares, LARGE_RADII, strict=True):
             larger = replace(ball, radius=factor * ball.radius)
-            x, broken = self._run(larger, larger.project(x), share)
+            x, broken = self._run(larger, larger.project(x.clone()), share)
         return broken
 
     def _look(self, x: Tensor, ball: Ball) -> tuple[Point, Tensor]:
         probe = self.oracle.probe(x, self.live)
         loss = self.loss(probe.logits)
         point = Point(x, loss.detach(), self.oracle.gradient(probe, loss))
-        return point, probe.adversarial & ball.holds(x)
+        return point, probe.adversarial & ball.holds(probe.distance)
 
     def _run(self, ball: Ball, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """One run; returns the best point and who is broken."""
         now, broken = self._look(start, ball)
-        best, before = now, now.x
+        best, before = now.clone(), now.x
         rule: Rule = Sparser(ball, steps) if ball.p == 1 else Halving(ball, steps, now)
         for i in self.oracle.steps(steps):
-            ahead = ball.project(now.x + rule.step(now.gradient))
+            ahead = ball.project(rule.step(now.gradient).add_(now.x))
             if ball.p != 1 and i > 0:  # momentum
-                ahead = ball.project(now.x + 0.75 * (ahead - now.x) + 0.25 * (now.x - before))
+                ahead = ahead.sub_(now.x).mul_(0.75).add_(now.x).add_((now.x - before).mul_(0.25))
+                ahead = ball.project(ahead)
             before = now.x
-            now, found = self._look(self.oracle.project(ahead), ball)
+            now, found = self._look(self.oracle.project_(ahead), ball)
             broken = broken | found
-            best = now.where(now.loss > best.loss, best)
-            now = best.where(rule.restart(now, best), now)
+            best = best.replaced(now.loss > best.loss, now)
+            now = now.replaced(rule.restart(now, best), best)
         return best.x, broken

@@ -15,7 +15,7 @@ from torch import Tensor
 from minadv.attacks.abort import Compat, Progress
 from minadv.attacks.base import Attack, among, counts, positive
 from minadv.attacks.constant import Constant
-from minadv.attacks.directions import inner, norm
+from minadv.attacks.directions import inner
 from minadv.attacks.runs import Runs
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
@@ -66,7 +66,7 @@ class EAD(Attack):
         """Run section 5 of attacks.md."""
         S, M, x0 = self.searches, self.steps, oracle.originals
         if self.rule == "en":
-            oracle.rank_by(lambda x: self.beta * norm(x - x0, 1) + inner(x - x0, x - x0))
+            oracle.rank_by(lambda x, distance: self.beta * distance + inner(x - x0, x - x0))
         together = self.compat == "batch"
         everyone = ~oracle.reaches(x0)
         c = Constant.starting_at(self.c, oracle.best_distance)
