@@ -158,8 +158,8 @@ def hyperplane_box(x: Batch, w: Batch, b: PerSample, p: float) -> Batch:
         raise ValueError(f"no projection on hyperplanes for p={p}: p must be 1, 2 or math.inf")
     # a few images at a time: float64 copies of all would take the memory of a dozen batches
     size = max(ENTRIES // x.shape[1:].numel(), 1) if x.device.type == "cpu" else max(len(x), 1)
-    moves = [_across(*rows, p) for rows in zip(x.split(size), w.split(size), b.split(size), strict=True)]
-    return torch.cat(moves)
+    rows = [slice(first, first + size) for first in range(0, max(len(x), 1), size)]
+    return torch.cat([_across(x[some], w[some], b[some], p) for some in rows])
 
 
 def _across(x: Tensor, w: Tensor, b: Tensor, p: float) -> Tensor:

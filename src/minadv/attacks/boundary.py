@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.directions import TINY, norm
-from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
 
@@ -72,12 +72,13 @@ def nearest(
         numbers = torch.arange(probe.logits.shape[1] - 1, device=labels.device).expand(len(labels), -1)
         classes = numbers + (numbers >= labels[:, None])
     label = _logit(probe, labels)
-    base = 0 if differences else oracle.gradient(probe, label, live=live, again=True)
+    base = None if differences else oracle.gradient(probe, label, live=live, again=True)
     last = classes.shape[1] - 1
 
     def boundary(j: int) -> Boundary:
         logit = _logit(probe, classes[:, j])
-        slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=j < last) - base
+        slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=j < last)
+        slope = slope if base is None else slope.sub_(base)
         return Boundary((logit - label).detach() - confidence, slope, classes[:, j])
 
     # one at a time: a thousand gradients would not fit into memory
@@ -89,11 +90,12 @@ def _logit(probe: Probe, classes: Tensor) -> Tensor:
 
 
 def _nearer(one: Boundary, other: Boundary, q: float, farthest: bool) -> Boundary:
-    """Per sample, the other boundary where it is nearer (or farther)."""
+    """Per sample, the other boundary where it is nearer (or farther), in the memory of `one`."""
     distance, rival = one.distance(q), other.distance(q)
     nearer = rival > distance if farthest else rival < distance
+    overwrite(one.slope, nearer, other.slope)
     return Boundary(
         torch.where(nearer, other.value, one.value),
-        torch.where(per_sample(nearer, one.slope), other.slope, one.slope),
+        one.slope,
         torch.where(nearer, other.classes, one.classes),
     )

@@ -16,6 +16,7 @@ from minadv.attacks.bisection import bisect
 from minadv.attacks.boundary import Boundary, labels_of, nearest, towards
 from minadv.attacks.directions import TINY, dual, inner, norm
 from minadv.distances.base import per_sample
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 
 # added to every step, so that steps from points on the boundary still cross it
@@ -26,7 +27,7 @@ def cross(boundary: Boundary, p: float, size: Tensor, overshoot: float) -> Tenso
     """Displacement of ℓp size (1 + overshoot)·(size + 1e-4) across a boundary, for p = 2 or ∞."""
     G = boundary.slope
     direction = G / per_sample(norm(G, 2).clamp_min(TINY), G) if p == 2 else G.sign()
-    return per_sample((1 + overshoot) * (size + LEAST_STEP), G) * direction
+    return direction.mul_(per_sample((1 + overshoot) * (size + LEAST_STEP), G))
 
 
 def deepfool(
@@ -44,9 +45,10 @@ def deepfool(
         if i == steps or not live.any():
             break
         boundary = nearest(oracle, probe, dual(p), confidence, differences=True, live=live)
-        ahead = oracle.project(x + cross(boundary, p, boundary.distance(dual(p)), overshoot))
-        x = torch.where(per_sample(live, x), ahead, x)
-        classes = torch.where(live, boundary.classes, classes)
+        ahead = oracle.project_(cross(boundary, p, boundary.distance(dual(p)), overshoot).add_(x))
+        overwrite(ahead, ~live, x)
+        x, classes = ahead, torch.where(live, boundary.classes, classes)
+        del probe, boundary, ahead  # free before the next pass
     return x, classes
 
 
@@ -130,9 +132,13 @@ class SuperDeepFool(Attack):
             reached = probe.logits.argmax(dim=1)
             classes = torch.where(reached == labels_of(oracle), target, reached)
             w = towards(oracle, probe, classes, self.confidence, live).slope
-            w = w / per_sample(norm(w, 2).clamp_min(TINY), w)
-            ahead = (x0 if self.restart else x) + per_sample(inner(crossed - x0, w), w) * w
-            x = torch.where(per_sample(live, x), oracle.project(ahead), x)
+            del probe
+            w /= per_sample(norm(w, 2).clamp_min(TINY), w)
+            w *= per_sample(inner(crossed - x0, w), w)
+            ahead = oracle.project_(w.add_(x0 if self.restart else x))
+            overwrite(ahead, ~live, x)
+            x = ahead
+            del crossed, w, ahead
         else:
             live = live & ~oracle.reaches(x, live)
         if not live.all():
