@@ -8,13 +8,12 @@ from torch import Tensor
 
 import minadv
 from minadv import ALMA, Auto, losses
-from minadv.attacks import nearest
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import enough
 from minadv.distances import resolve
 from minadv.probe import Probe, Step
-from minadv.projections import hyperplane_box
+from minadv.projections import FEW, hyperplane_box
 from tests.networks import convolutional, generator, images, linear, predictions
 from tests.test_conformance import exact
 
@@ -180,16 +179,27 @@ def test_nearest_by_norm_agrees_with_the_exact_projection() -> None:
         torch.testing.assert_close(found, best, rtol=2e-3, atol=2e-3)
 
 
-def test_nearest_by_norm_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_by_norm_is_exact_in_float32_whatever_the_batch() -> None:
+    """From few entries to hundreds, on the other side, and beyond what the box reaches."""
     g = generator(0)
-    x, w = torch.rand(7, 3, 4, 4, generator=g), torch.randn(7, 3, 4, 4, generator=g)
-    need = torch.rand(7, generator=g)
+    x = (1.5 * torch.rand(5, 3, 20, 20, generator=g) - 0.25).clamp(0, 1)
+    w = torch.randn(5, 3, 20, 20, generator=g)
+    w /= w.flatten(1).norm(dim=1)[:, None, None, None]
+    need = torch.tensor([0.1, 3.0, 12.0, -2.0, 100.0])
     for p in (1.0, math.inf):
-        whole, _ = ByNorm(x, p)(w, need, probe_at(x, w, need), None)
-        monkeypatch.setattr(nearest, "ENTRIES", 100)  # two images at a time, then one
-        parts, _ = ByNorm(x, p)(w, need, probe_at(x, w, need), None)
-        monkeypatch.undo()
-        assert torch.equal(whole, parts)
+        found, _ = ByNorm(x, p)(w, need, probe_at(x, w, need), None)
+        level = (w * x).flatten(1).double().sum(1) - need
+        best = x + hyperplane_box(x.double(), w.double(), level, p)
+        moved = (found - x).flatten(1)
+        least = (best - x).flatten(1).norm(p, dim=1)
+        torch.testing.assert_close(moved.norm(p, dim=1).double(), least, rtol=1e-5, atol=0)
+        torch.testing.assert_close(found.double(), best, rtol=0, atol=2e-4)
+        for i in range(5):
+            row = slice(i, i + 1)
+            alone, _ = ByNorm(x[row], p)(w[row], need[row], probe_at(x[row], w[row], need[row]), None)
+            assert torch.equal(alone, found[row])
+        if p == 1:
+            assert (moved[2] != 0).sum() > FEW
 
 
 def test_every_part_has_a_switch_that_matters() -> None:

@@ -23,7 +23,7 @@ NEWTON_STEPS = 64
 # The bracket's width falls to that of rounding, in float32 after 24 and in float64 after 53 of them.
 HALVINGS = {torch.float32: 26, torch.float64: 55}
 # ℓ1 steps rarely move more entries than this: so many are ordered first, on a CPU
-FEW = 256
+FEW = 64
 # torch's grain size: the least work that a thread is given
 UNSPLIT = 2**15
 
@@ -161,28 +161,33 @@ def hyperplane_box(x: Batch, w: Batch, b: PerSample, p: float) -> Batch:
     mobile = gain > IMMOBILE
     gain = gain * mobile
     room = torch.where(normal > 0, start, 1 - start).clamp_min(0) * mobile
-    if p == 1:
-        move = _spend_largest_first(gain, room, residual.abs())
-    else:
-        move = _spend_together(gain, room, residual.abs(), gain if p == 2 else mobile.to(gain.dtype))
+    move = cheapest(gain, room, residual.abs(), p)
     return (-normal.sign() * move).to(x.dtype).reshape(x.shape)
 
 
-def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor) -> Tensor:
-    """Return moves 0 ≤ u ≤ room of smallest sum with Σ gain·u = need, or room if not enough."""
-    entries, few = room, min(FEW, gain.shape[1])
-    if gain.device.type == "cpu" and few < gain.shape[1]:
-        top = gain.topk(few, dim=1)
-        if bool((total(top.values * room.gather(1, top.indices)) >= need[:, 0]).all()):
-            gain, order = top
-        else:
-            gain, order = gain.sort(dim=1, descending=True, stable=True)
-    else:
-        gain, order = gain.sort(dim=1, descending=True, stable=True)
-    room = room.gather(1, order)
-    left = need - _before(gain * room)
-    move = torch.minimum((left / torch.where(gain > 0, gain, 1.0)).clamp_min(0), room)
-    return torch.zeros_like(entries).scatter(1, order, move)
+def cheapest(gain: Tensor, room: Tensor, need: Tensor, p: float) -> Tensor:
+    """Return moves 0 ≤ u ≤ room of smallest ℓp norm with Σ gain·u = need, or room if not enough, p ∈ {1, 2, ∞}.
+
+    `gain` ≥ 0 and `room` ≥ 0 are (batch, entries), `need` ≥ 0 is (batch, 1).
+    """
+    if p == 1:
+        return _spend_largest_first(gain, room, need, FEW if gain.device.type == "cpu" else gain.shape[1])
+    return _spend_together(gain, room, need, gain if p == 2 else gain.sign())
+
+
+def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor, few: int) -> Tensor:
+    """Order the `few` largest gains, and more in rows, and only in those, where these are not enough."""
+    few = min(few, gain.shape[1])
+    top, order = gain.topk(few, dim=1)
+    within = room.gather(1, order)
+    used = top * within
+    left = need - _before(used)
+    lacks = torch.nonzero(left[:, -1] > used[:, -1]).flatten() if few < gain.shape[1] else order[:0, 0]
+    moves = torch.minimum(left.div_(torch.where(top > 0, top, 1.0)).clamp_min_(0), within)
+    move = torch.zeros_like(room).scatter_(1, order, moves)
+    if len(lacks):
+        move[lacks] = _spend_largest_first(gain[lacks], room[lacks], need[lacks], 4 * few)
+    return move
 
 
 def _spend_together(gain: Tensor, room: Tensor, need: Tensor, speed: Tensor) -> Tensor:
