@@ -91,7 +91,7 @@ class Auto(Attack):
         lengths = _rounds(budget, family, self.round_length)
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
-            "metric": ByMetric(x0, oracle.surrogate),  # computed at its first use, and once
+            "metric": ByMetric(x0, oracle.surrogate, probes=family.probes),  # computed at its first use, and once
             "norm": ByNorm(x0, family.members[0].p),
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)

@@ -42,6 +42,7 @@ class Family:
             of their ends is carried on.
         settled: share of its steps that explores on from there, in short steps.
         homeward: first share of the way to the nearest point that the refinement takes.
+        probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
 
     members: tuple[Member, ...]
@@ -50,6 +51,7 @@ class Family:
     explored: tuple[float, ...] = (0.7,)
     settled: float = 0.0
     homeward: float = 0.5
+    probes: int = 4
 
 
 def of(distance: str) -> Family:
@@ -92,5 +94,5 @@ _KNOWN = {
     "l2": Family((Member("norm", straight), Member("norm", straight, (4.0,))), explored=TWICE, settled=0.15),
     "linf": Family((Member("norm", flat, (1.0, 2.0), math.inf),), explored=TWICE, settled=0.1, homeward=0.8),
     "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300),
-    "ciede2000": Family((Member("metric", straight),), lagrangian=300),
+    "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),
 }

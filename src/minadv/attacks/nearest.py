@@ -17,7 +17,7 @@ from minadv.projections import IMMOBILE, cheapest, wide
 
 # Clipped points reach their plane to this, relatively.
 CLOSE = 2e-4
-# Eigenvectors are found for so many parts of the pixels in turn.
+# Blocks are inverted for so many parts of the pixels in turn.
 PARTS = 16
 
 # (normal, need, probe, memory) to the nearest point in the box with ⟨normal, x0 − x⟩ = need, and what to remember
@@ -85,6 +85,8 @@ class ByMetric:
         ridge: what is added to every eigenvalue, relative to their mean.
         floor: stabilises the factors by which pixels far from the original count more or less than at it.
         memory: of those factors, over the steps.
+        probes: pairs of random signs that tell a block from its neighbours; one where pixels are independent.
+        length: of a difference between gradients.
     """
 
     x0: Tensor
@@ -139,8 +141,8 @@ class ByMetric:
         columns.clear()
         blocks = blocks.add_(blocks.transpose(1, 2).clone()).div_(2)
         typical = blocks.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
-        # eigenvectors of a part of the pixels at a time: those of all take as much memory as fifty images
-        parts = [_spectral(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
+        # a part of the pixels at a time: in float64, those of all take as much memory as fifty images
+        parts = [_definite(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
         metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
         return squared, metric, inverse
 
@@ -178,24 +180,22 @@ def _times(blocks: Tensor, vectors: Tensor) -> Tensor:
     return result
 
 
-def _spectral(blocks: Tensor, typical: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+def _definite(blocks: Tensor, typical: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """Return (batch, channels, channels, pixels) matrices without negative eigenvalues, and `typical`·inverses.
 
-    Eigenvalues are those of `blocks`, at least 0, plus `ridge`·`typical`.
+    Eigenvalues are those of `blocks`, at least 0, plus `ridge`·`typical`. Hardly a block has negative ones beyond
+    half the ridge: only of these the eigenvectors are found.
     """
-    eigen = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(wide(blocks.permute(0, 3, 1, 2))))
-    scale = wide(typical)[:, None, None]
-    values = eigen[0].clamp_min(0) + ridge * scale
-
-    def compose(values: Tensor) -> Tensor:
-        vectors = eigen[1]
-        terms = (
-            values[..., k, None, None] * vectors[..., :, None, k] * vectors[..., None, :, k]
-            for k in range(values.shape[-1])
-        )
-        return sum(terms, torch.zeros_like(vectors)).permute(0, 2, 3, 1).to(blocks.dtype)
-
-    return compose(values), compose(scale / values)
+    scale, one = wide(typical)[:, None, None, None], torch.eye(blocks.shape[1], device=blocks.device)
+    metric = wide(blocks.permute(0, 3, 1, 2)) + ridge / 2 * scale * one
+    indefinite = torch.linalg.cholesky_ex(metric).info > 0
+    metric += ridge / 2 * scale * one
+    if possibly_any(indefinite):
+        least = ridge * scale.expand_as(metric)[indefinite][:, :, 0]
+        values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(metric[indefinite]))
+        metric[indefinite] = (vectors * torch.maximum(values, least)[:, None]) @ vectors.transpose(1, 2)
+    inverse = scale * torch.linalg.inv(metric)
+    return metric.permute(0, 2, 3, 1).to(blocks.dtype), inverse.permute(0, 2, 3, 1).to(blocks.dtype)
 
 
 def _typical(values: Tensor) -> Tensor:
