@@ -12,7 +12,7 @@ from minadv import losses, random
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
-from minadv.attacks.families import By, Family, Member, of
+from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement
 from minadv.distances import Distance, as_published, resolve
@@ -104,7 +104,7 @@ class Auto(Attack):
                 self._lagrangian(oracle, sum(steps))
                 start = oracle.best
             else:
-                start, scale, untried = self._explore(oracle, number, steps, member, scale, untried, live)
+                start, scale, untried = self._explore(oracle, number, steps, family, scale, untried, live)
             rest = max(length - sum(steps), 0)
             end = self._refine(
                 oracle, start, rest, family.homeward, self._constrain(oracle, None), nearest.get(member.by), live
@@ -153,21 +153,22 @@ class Auto(Attack):
         oracle: Oracle,
         number: int,
         steps: list[int],
-        member: Member,
+        family: Family,
         scale: Tensor | None,
         untried: Tensor,
         live: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Explore from several starts, and on from the nearest end: return where to, `scale` and classes left."""
         *several, settled = steps
-        nearest = None
+        member, nearest = family.members[number % len(family.members)], None
         for i, count in enumerate(several):
             index = number * len(several) + i
             aim = untried if index in AIMED and self._can_aim(oracle) else None
             constrain = self._constrain(oracle, aim)
             start = self._start(oracle, index, scale, aim)
             advantage = member.advantage[i % len(member.advantage)]
-            found = Exploration()(oracle, start, scale, max(count, 1), advantage, constrain, member.pull, live)
+            exploration = Exploration(change=family.change)
+            found = exploration(oracle, start, scale, max(count, 1), advantage, constrain, member.pull, live)
             scale, untried = found.scale, untried.scatter(1, found.classes[:, None], False)
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)

@@ -40,6 +40,7 @@ class Family:
         share: of the budget that this round then takes, once the budget is more than a few rounds.
         explored: shares of a round's steps for explorations of other classes and from other starts: the nearest
             of their ends is carried on.
+        change: of the logit of the constraint's weight in an exploration.
         settled: share of its steps that explores on from there, in short steps.
         homeward: first share of the way to the nearest point that the refinement takes.
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
@@ -49,6 +50,7 @@ class Family:
     lagrangian: float = math.inf
     share: float = 0.5
     explored: tuple[float, ...] = (0.7,)
+    change: float = 7.0
     settled: float = 0.0
     homeward: float = 0.5
     probes: int = 4
@@ -90,9 +92,15 @@ TWICE: tuple[float, ...] = (0.3, 0.3)
 _KNOWN = {
     "l0": Family((Member("count", sparse),)),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
-    "l1": Family((Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)), explored=TWICE, settled=0.15),
-    "l2": Family((Member("norm", straight), Member("norm", straight, (4.0,))), explored=TWICE, settled=0.15),
-    "linf": Family((Member("norm", flat, (1.0, 2.0), math.inf),), explored=TWICE, settled=0.1, homeward=0.8),
+    "l1": Family(
+        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)), explored=TWICE, change=8.5, settled=0.15
+    ),
+    "l2": Family(
+        (Member("norm", straight), Member("norm", straight, (4.0,))), explored=(0.25, 0.25), change=8.5, settled=0.3
+    ),
+    "linf": Family(
+        (Member("norm", flat, (1.0, 2.0), math.inf),), explored=TWICE, change=8.5, settled=0.1, homeward=0.8
+    ),
     "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),
 }
