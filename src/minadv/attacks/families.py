@@ -99,7 +99,7 @@ _KNOWN = {
         (Member("norm", straight), Member("norm", straight, (4.0,))), explored=(0.25, 0.25), change=8.5, settled=0.3
     ),
     "linf": Family(
-        (Member("norm", flat, (1.0, 2.0), math.inf),), explored=TWICE, change=8.5, settled=0.1, homeward=0.8
+        (Member("norm", flat, (1.0, 2.0), math.inf),), explored=(0.15, 0.15), change=8.5, settled=0.2, homeward=0.8
     ),
     "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),
