@@ -88,15 +88,15 @@ ANY = Family(
     (Member("weights", straight), Member("weights", None), Member("metric", straight), Member("metric", None)),
     lagrangian=1,
 )
-TWICE: tuple[float, ...] = (0.3, 0.3)
+TWICE: tuple[float, ...] = (0.25, 0.25)
 _KNOWN = {
     "l0": Family((Member("count", sparse),)),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
     "l1": Family(
-        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)), explored=TWICE, change=8.5, settled=0.15
+        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)), explored=TWICE, change=8.5, settled=0.2
     ),
     "l2": Family(
-        (Member("norm", straight), Member("norm", straight, (4.0,))), explored=(0.25, 0.25), change=8.5, settled=0.3
+        (Member("norm", straight), Member("norm", straight, (4.0,))), explored=TWICE, change=8.5, settled=0.3
     ),
     "linf": Family(
         (Member("norm", flat, (1.0, 2.0), math.inf),), explored=(0.15, 0.15), change=8.5, settled=0.2, homeward=0.8
