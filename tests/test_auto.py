@@ -8,8 +8,9 @@ from torch import Tensor
 
 import minadv
 from minadv import ALMA, Auto, losses
+from minadv.attacks.auto import portions
 from minadv.attacks.families import flat, sparse, straight
-from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
+from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along, definite
 from minadv.attacks.refinement import enough
 from minadv.distances import resolve
 from minadv.probe import Probe, Step
@@ -206,14 +207,15 @@ def test_every_part_has_a_switch_that_matters() -> None:
     model, x = convolutional(), images(6)
     labels = predictions(model, x)
 
-    def found(**changes: object) -> Tensor:
-        return Auto(distance="l2", budget=600, stop_early=False, **changes)(model, x, labels).distances  # type: ignore[arg-type]
+    def found(distance: object = "l2", **changes: object) -> Tensor:
+        return Auto(distance=distance, budget=600, stop_early=False, **changes)(model, x, labels).distances  # type: ignore[arg-type]
 
     whole = found()
-    changes = ({"memory": 0.0}, {"aimed": False}, {"lagrangian": False}, {"explored": 0.3}, {"round_length": 50})
+    changes = ({"memory": 0.0}, {"aimed": False}, {"explorations": 1}, {"explored": 0.3}, {"round_length": 50})
     for change in changes:
         assert not torch.equal(found(**change), whole), change
-    for wrong in ({"memory": 1.0}, {"explored": 0.0}, {"round_length": 0}):
+    assert not torch.equal(found(weighted, lagrangian=False), found(weighted))
+    for wrong in ({"memory": 1.0}, {"explored": 0.0}, {"explorations": 0}, {"round_length": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
             found(**wrong)
 
@@ -264,6 +266,29 @@ def test_along_meets_the_plane_inside_the_box() -> None:
     found = along(x0, normal.clone(), normal, need, rounds=20)
     torch.testing.assert_close((normal * (x0 - found)).sum(1), need, rtol=0, atol=1e-4)
     assert found.max() <= 1
+
+
+def testportions_of_a_round_take_all_of_its_steps_and_explore_first() -> None:
+    assert portions((0.25, 0.25, 0.2), 100) == [25, 25, 20]
+    for length in range(1, 12):
+        steps = portions((0.15, 0.15, 0.2), length)
+        assert steps[0] >= 1
+        assert min(steps) >= 0
+        assert sum(steps) <= length
+
+
+def test_indefinite_blocks_becomedefinite_and_others_stay() -> None:
+    root = torch.randn(2, 3, 3, 5, generator=generator(6)).double()
+    blocks = torch.einsum("zabp,zcbp->zacp", root, root)
+    blocks[0, :, :, 0] = torch.diag(torch.tensor([-1.0, 1.0, 2.0])).double()
+    typical = torch.ones(2).double()
+    metric, inverse = definite(blocks, typical, 0.01)
+    ridge = 0.01 * torch.eye(3).double()[None, :, :, None]
+    expected = blocks.clone()
+    expected[0, 0, 0, 0] = 0.0
+    torch.testing.assert_close(metric, expected + ridge)
+    product = torch.einsum("zabp,zbcp->zacp", metric, inverse)
+    torch.testing.assert_close(product, torch.eye(3).double()[None, :, :, None].expand_as(product))
 
 
 def test_counts_of_entries() -> None:

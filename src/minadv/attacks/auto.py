@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, ClassVar, cast
 
 import torch
@@ -99,13 +100,13 @@ class Auto(Attack):
         live = scale = None
         for number in oracle.rounds(len(lengths)):
             member, length = family.members[number % len(family.members)], lengths[number]
-            steps = [round(share * length) for share in self._shares(family)]
+            steps = portions(self._shares(family), length)
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, sum(steps))
                 start = oracle.best
             else:
                 start, scale, untried = self._explore(oracle, number, steps, family, scale, untried, live)
-            rest = max(length - sum(steps), 0)
+            rest = length - sum(steps)
             end = self._refine(
                 oracle, start, rest, family.homeward, self._constrain(oracle, None), nearest.get(member.by), live
             )
@@ -162,13 +163,15 @@ class Auto(Attack):
         *several, settled = steps
         member, nearest = family.members[number % len(family.members)], None
         for i, count in enumerate(several):
+            if not count:
+                continue
             index = number * len(several) + i
             aim = untried if index in AIMED and self._can_aim(oracle) else None
             constrain = self._constrain(oracle, aim)
             start = self._start(oracle, index, scale, aim)
             advantage = member.advantage[i % len(member.advantage)]
             exploration = Exploration(change=family.change)
-            found = exploration(oracle, start, scale, max(count, 1), advantage, constrain, member.pull, live)
+            found = exploration(oracle, start, scale, count, advantage, constrain, member.pull, live)
             scale, untried = found.scale, untried.scatter(1, found.classes[:, None], False)
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)
@@ -218,6 +221,12 @@ def constraint_for(oracle: Oracle) -> Constraint:
     """DLR⁺, or the margin where there are too few classes for it."""
     least = 4 if isinstance(oracle.goal, Targeted) else 3
     return "dlr" if oracle.clean_logits.shape[1] >= least else "margin"
+
+
+def portions(shares: tuple[float, ...], length: int) -> list[int]:
+    """Return these shares of a round's steps, of which the first is at least one."""
+    ends = [min(max(round(sum(shares[: i + 1]) * length), 1), length) for i in range(len(shares))]
+    return [end - start for start, end in pairwise([0, *ends])]
 
 
 def _rounds(budget: int, family: Family, length: int) -> list[int]:

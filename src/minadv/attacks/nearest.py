@@ -142,7 +142,7 @@ class ByMetric:
         blocks = blocks.add_(blocks.transpose(1, 2).clone()).div_(2)
         typical = blocks.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
         # a part of the pixels at a time: in float64, those of all take as much memory as fifty images
-        parts = [_definite(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
+        parts = [definite(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
         metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
         return squared, metric, inverse
 
@@ -180,7 +180,7 @@ def _times(blocks: Tensor, vectors: Tensor) -> Tensor:
     return result
 
 
-def _definite(blocks: Tensor, typical: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+def definite(blocks: Tensor, typical: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """Return (batch, channels, channels, pixels) matrices without negative eigenvalues, and `typical`·inverses.
 
     Eigenvalues are those of `blocks`, at least 0, plus `ridge`·`typical`. Hardly a block has negative ones beyond
