@@ -268,7 +268,7 @@ def test_along_meets_the_plane_inside_the_box() -> None:
     assert found.max() <= 1
 
 
-def testportions_of_a_round_take_all_of_its_steps_and_explore_first() -> None:
+def test_portions_of_a_round_take_all_of_its_steps_and_explore_first() -> None:
     assert portions((0.25, 0.25, 0.2), 100) == [25, 25, 20]
     for length in range(1, 12):
         steps = portions((0.15, 0.15, 0.2), length)
