@@ -8,13 +8,13 @@ from torch import Tensor
 
 import minadv
 from minadv import ALMA, Auto, losses
-from minadv.attacks import nearest
+from minadv.attacks.auto import portions
 from minadv.attacks.families import flat, sparse, straight
-from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
+from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along, definite
 from minadv.attacks.refinement import enough
 from minadv.distances import resolve
 from minadv.probe import Probe, Step
-from minadv.projections import hyperplane_box
+from minadv.projections import FEW, hyperplane_box
 from tests.networks import convolutional, generator, images, linear, predictions
 from tests.test_conformance import exact
 
@@ -180,30 +180,42 @@ def test_nearest_by_norm_agrees_with_the_exact_projection() -> None:
         torch.testing.assert_close(found, best, rtol=2e-3, atol=2e-3)
 
 
-def test_nearest_by_norm_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_by_norm_is_exact_in_float32_whatever_the_batch() -> None:
+    """From few entries to hundreds, on the other side, and beyond what the box reaches."""
     g = generator(0)
-    x, w = torch.rand(7, 3, 4, 4, generator=g), torch.randn(7, 3, 4, 4, generator=g)
-    need = torch.rand(7, generator=g)
+    x = (1.5 * torch.rand(5, 3, 20, 20, generator=g) - 0.25).clamp(0, 1)
+    w = torch.randn(5, 3, 20, 20, generator=g)
+    w /= w.flatten(1).norm(dim=1)[:, None, None, None]
+    need = torch.tensor([0.1, 3.0, 12.0, -2.0, 100.0])
     for p in (1.0, math.inf):
-        whole, _ = ByNorm(x, p)(w, need, probe_at(x, w, need), None)
-        monkeypatch.setattr(nearest, "ENTRIES", 100)  # two images at a time, then one
-        parts, _ = ByNorm(x, p)(w, need, probe_at(x, w, need), None)
-        monkeypatch.undo()
-        assert torch.equal(whole, parts)
+        found, _ = ByNorm(x, p)(w, need, probe_at(x, w, need), None)
+        level = (w * x).flatten(1).double().sum(1) - need
+        best = x + hyperplane_box(x.double(), w.double(), level, p)
+        moved = (found - x).flatten(1)
+        least = (best - x).flatten(1).norm(p, dim=1)
+        torch.testing.assert_close(moved.norm(p, dim=1).double(), least, rtol=1e-5, atol=0)
+        torch.testing.assert_close(found.double(), best, rtol=0, atol=2e-4)
+        for i in range(5):
+            row = slice(i, i + 1)
+            alone, _ = ByNorm(x[row], p)(w[row], need[row], probe_at(x[row], w[row], need[row]), None)
+            assert torch.equal(alone, found[row])
+        if p == 1:
+            assert (moved[2] != 0).sum() > FEW
 
 
 def test_every_part_has_a_switch_that_matters() -> None:
     model, x = convolutional(), images(6)
     labels = predictions(model, x)
 
-    def found(**changes: object) -> Tensor:
-        return Auto(distance="l2", budget=600, stop_early=False, **changes)(model, x, labels).distances  # type: ignore[arg-type]
+    def found(distance: object = "l2", **changes: object) -> Tensor:
+        return Auto(distance=distance, budget=600, stop_early=False, **changes)(model, x, labels).distances  # type: ignore[arg-type]
 
     whole = found()
-    changes = ({"memory": 0.0}, {"aimed": False}, {"lagrangian": False}, {"explored": 0.3}, {"round_length": 50})
+    changes = ({"memory": 0.0}, {"aimed": False}, {"explorations": 1}, {"explored": 0.3}, {"round_length": 50})
     for change in changes:
         assert not torch.equal(found(**change), whole), change
-    for wrong in ({"memory": 1.0}, {"explored": 0.0}, {"round_length": 0}):
+    assert not torch.equal(found(weighted, lagrangian=False), found(weighted))
+    for wrong in ({"memory": 1.0}, {"explored": 0.0}, {"explorations": 0}, {"round_length": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
             found(**wrong)
 
@@ -254,6 +266,29 @@ def test_along_meets_the_plane_inside_the_box() -> None:
     found = along(x0, normal.clone(), normal, need, rounds=20)
     torch.testing.assert_close((normal * (x0 - found)).sum(1), need, rtol=0, atol=1e-4)
     assert found.max() <= 1
+
+
+def test_portions_of_a_round_take_all_of_its_steps_and_explore_first() -> None:
+    assert portions((0.25, 0.25, 0.2), 100) == [25, 25, 20]
+    for length in range(1, 12):
+        steps = portions((0.15, 0.15, 0.2), length)
+        assert steps[0] >= 1
+        assert min(steps) >= 0
+        assert sum(steps) <= length
+
+
+def test_indefinite_blocks_becomedefinite_and_others_stay() -> None:
+    root = torch.randn(2, 3, 3, 5, generator=generator(6)).double()
+    blocks = torch.einsum("zabp,zcbp->zacp", root, root)
+    blocks[0, :, :, 0] = torch.diag(torch.tensor([-1.0, 1.0, 2.0])).double()
+    typical = torch.ones(2).double()
+    metric, inverse = definite(blocks, typical, 0.01)
+    ridge = 0.01 * torch.eye(3).double()[None, :, :, None]
+    expected = blocks.clone()
+    expected[0, 0, 0, 0] = 0.0
+    torch.testing.assert_close(metric, expected + ridge)
+    product = torch.einsum("zabp,zbcp->zacp", metric, inverse)
+    torch.testing.assert_close(product, torch.eye(3).double()[None, :, :, None].expand_as(product))
 
 
 def test_counts_of_entries() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, ClassVar, cast
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from minadv import losses, random
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
-from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration
+from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement
@@ -22,12 +23,12 @@ from minadv.guard import Model
 from minadv.oracle import Oracle
 from minadv.result import Result
 
-# Noise at the start of the second and later rounds, relative to the first step.
+# Noise at the start of all explorations but the first, relative to the first step.
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
-# Change of the weights' logit over a round.
-ADAPTATION = 10.0
-# Rounds that aim at classes, which others have not reached.
+# Explorations that aim at a class that none has reached, counted from 0 over all rounds.
 AIMED = (1, 3)
+# Steps of what follows a round's explorations are shorter than theirs by this factor, and fall and turn less.
+SHORTER, SETTLING = 8.0, Exploration(decay=4.0, change=3.0)
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -40,15 +41,17 @@ class Auto(Attack):
         distance: any: a name, a Distance, or a differentiable function `(x, x0) -> (batch,)`.
         budget: most forwards, and most backwards, per sample.
         explored: share of each round's steps that explore, while the others refine; None is the family's.
+        explorations: most of a round, in the same steps together: the nearest of their ends is carried on.
         round_length: steps of a round, about; shorter ones do not converge, longer ones hardly end elsewhere.
         memory: last weight of the past in the refinement's average normal; 0 takes the newest normal alone.
-        aimed: some rounds aim at the likeliest class that none has reached: its boundary may be nearer.
+        aimed: some explorations aim at the likeliest class that none has reached: its boundary may be nearer.
         lagrangian: ALMA explores in the first round, where the distance's family has it.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
 
     budget: int | None = 1000
     explored: float | None = None
+    explorations: int = 2
     round_length: int = 100
     memory: float = 0.9
     aimed: bool = True
@@ -59,7 +62,7 @@ class Auto(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts(self, "budget", "round_length")
+        counts(self, "budget", "explorations", "round_length")
         require("explored", self.explored, self.explored is None or 0 < self.explored <= 1, "None or in (0, 1]")
         require("memory", self.memory, 0 <= self.memory < 1, "in [0, 1)")
 
@@ -89,26 +92,24 @@ class Auto(Attack):
         lengths = _rounds(budget, family, self.round_length)
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
-            "metric": ByMetric(x0, oracle.surrogate),  # computed at its first use, and once
+            "metric": ByMetric(x0, oracle.surrogate, probes=family.probes),  # computed at its first use, and once
             "norm": ByNorm(x0, family.members[0].p),
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         untried = _others(oracle)
         live = scale = None
         for number in oracle.rounds(len(lengths)):
-            constrain = self._constrain(oracle, untried if self.aimed and number in AIMED else None)
             member, length = family.members[number % len(family.members)], lengths[number]
-            explored = max(round((self.explored or family.explored) * length), 1)
+            steps = portions(self._shares(family), length)
             if number == 0 and budget >= family.lagrangian:
-                self._lagrangian(oracle, explored)
+                self._lagrangian(oracle, sum(steps))
                 start = oracle.best
             else:
-                start = x0 if number == 0 else self._start(oracle, number, scale)
-                change = ADAPTATION / length
-                start, scale = Exploration()(
-                    oracle, start, scale, explored, change, member.advantage, constrain, member.pull, live
-                )
-            end = self._refine(oracle, start, length - explored, constrain, nearest.get(member.by), live)
+                start, scale, untried = self._explore(oracle, number, steps, family, scale, untried, live)
+            rest = length - sum(steps)
+            end = self._refine(
+                oracle, start, rest, family.homeward, self._constrain(oracle, None), nearest.get(member.by), live
+            )
             untried = untried.scatter(1, end.classes[:, None], False)
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
@@ -121,7 +122,7 @@ class Auto(Attack):
     def _constrain(self, oracle: Oracle, untried: Tensor | None) -> Constrain:
         """Leave the label for any class or, with `untried`, for the likeliest of the classes that it marks."""
         goal, kind = oracle.goal, constraint_for(oracle)
-        if untried is None or kind != "dlr" or not isinstance(goal, Untargeted):
+        if untried is None or not isinstance(goal, Untargeted):
             return lambda logits: goal.constraint(logits, kind, self.confidence)
         clean = oracle.logits_of_originals
         targets = clean.masked_fill(~untried, -torch.inf).argmax(dim=1)
@@ -133,16 +134,64 @@ class Auto(Attack):
 
         return constrain
 
+    def _can_aim(self, oracle: Oracle) -> bool:
+        return self.aimed and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
+
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = constraint_for(oracle)
         ALMA(distance=self.distance, confidence=self.confidence, constraint=kind, steps=steps).search(oracle)
 
-    def _start(self, oracle: Oracle, number: int, scale: Tensor | None) -> Tensor:
-        """Originals with noise of a new amount and sign."""
+    def _shares(self, family: Family) -> tuple[float, ...]:
+        """Shares of a round for each of its explorations, and for what goes on from the nearest of their ends."""
+        explored = family.explored[: self.explorations]
+        whole = sum(family.explored)
+        shares = (*(share * whole / sum(explored) for share in explored), family.settled)
+        factor = 1.0 if self.explored is None else self.explored / sum(shares)
+        return tuple(factor * share for share in shares)
+
+    def _explore(
+        self,
+        oracle: Oracle,
+        number: int,
+        steps: list[int],
+        family: Family,
+        scale: Tensor | None,
+        untried: Tensor,
+        live: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Explore from several starts, and on from the nearest end: return where to, `scale` and classes left."""
+        *several, settled = steps
+        member, nearest = family.members[number % len(family.members)], None
+        for i, count in enumerate(several):
+            if not count:
+                continue
+            index = number * len(several) + i
+            aim = untried if index in AIMED and self._can_aim(oracle) else None
+            constrain = self._constrain(oracle, aim)
+            start = self._start(oracle, index, scale, aim)
+            advantage = member.advantage[i % len(member.advantage)]
+            exploration = Exploration(change=family.change)
+            found = exploration(oracle, start, scale, count, advantage, constrain, member.pull, live)
+            scale, untried = found.scale, untried.scatter(1, found.classes[:, None], False)
+            nearest = found if nearest is None else closer(nearest, found)
+        nearest = cast("Explored", nearest)
+        if settled:
+            constrain = self._constrain(oracle, None)
+            nearest = SETTLING(
+                oracle, nearest.point, nearest.scale / SHORTER, settled, 0.0, constrain, member.pull, live
+            )
+        return nearest.point, cast("Tensor", scale), untried
+
+    def _start(self, oracle: Oracle, index: int, scale: Tensor | None, untried: Tensor | None) -> Tensor:
+        """Originals, for all but the first exploration and new classes with noise of a new amount and sign."""
         x0 = oracle.originals
-        amount = NOISE[(number - 1) % len(NOISE)]
+        if not index:
+            return x0
+        amount = NOISE[(index - 1) % len(NOISE)]
         reach = torch.full_like(oracle.best_distance, LARGEST_STEP) if scale is None else scale
-        noise = random.normal(oracle.keys, x0, stream=number).sign()
+        if untried is not None:
+            reach = reach * ~untried.any(dim=1)
+        noise = random.normal(oracle.keys, x0, stream=index).sign()
         return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)
 
     def _refine(
@@ -150,6 +199,7 @@ class Auto(Attack):
         oracle: Oracle,
         start: Tensor,
         steps: int,
+        homeward: float,
         constrain: Constrain,
         nearest: Nearest | None,
         live: Tensor | None,
@@ -157,8 +207,8 @@ class Auto(Attack):
         if nearest is None:
             return SparseRefinement()(oracle, start, steps, constrain, live)
         first, _ = Refinement.memory
-        averaging = Refinement(memory=(min(first, self.memory), self.memory))
-        return averaging(oracle, start, steps, constrain, nearest, live)
+        refinement = Refinement(pull=(homeward, Refinement.pull[1]), memory=(min(first, self.memory), self.memory))
+        return refinement(oracle, start, steps, constrain, nearest, live)
 
 
 def _others(oracle: Oracle) -> Tensor:
@@ -171,6 +221,12 @@ def constraint_for(oracle: Oracle) -> Constraint:
     """DLR⁺, or the margin where there are too few classes for it."""
     least = 4 if isinstance(oracle.goal, Targeted) else 3
     return "dlr" if oracle.clean_logits.shape[1] >= least else "margin"
+
+
+def portions(shares: tuple[float, ...], length: int) -> list[int]:
+    """Return these shares of a round's steps, of which the first is at least one."""
+    ends = [min(max(round(sum(shares[: i + 1]) * length), 1), length) for i in range(len(shares))]
+    return [end - start for start, end in pairwise([0, *ends])]
 
 
 def _rounds(budget: int, family: Family, length: int) -> list[int]:

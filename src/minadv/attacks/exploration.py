@@ -6,6 +6,7 @@ its gradient, leave that region; the pull back to the original then finds its ow
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,19 @@ Pull = Callable[[Tensor], Tensor]
 LARGEST_STEP = 0.4  # of the box's side
 
 
+class Explored(NamedTuple):
+    """How an exploration ended: its last adversarial point, or its last one where there was none.
+
+    `point` is (batch, ...); `distance`, (batch,), is ∞ and `classes` those of the originals where none was
+    adversarial; `scale` is the (batch,) size of the first step.
+    """
+
+    point: Tensor
+    distance: Tensor
+    classes: Tensor
+    scale: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Exploration:
     """Sign-like steps of falling size, along a blend of two unit gradients: the constraint's and the distance's.
@@ -33,11 +47,14 @@ class Exploration:
     Attributes:
         reach: first step, relative to the ℓ∞ distance to the linearised boundary at the original.
         decay: first step over last.
+        change: of the weight's logit, summed over all steps.
         smoothing: of squared gradients, which normalise the steps.
+        bound: on the weight's logit.
     """
 
     reach: float = 8.0
     decay: float = 20.0
+    change: float = 8.5
     smoothing: float = 0.7
     bound: float = 5.0
 
@@ -51,20 +68,18 @@ class Exploration:
         start: Tensor,
         scale: Tensor | None,
         steps: int,
-        change: float,
         advantage: float,
         constrain: Constrain,
         pull: Pull | None,
         live: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Explore from `start`; return the last adversarial point (the last one where there is none) and `scale`.
+    ) -> Explored:
+        """Explore from `start`.
 
         Args:
             oracle: the samples.
             start: (batch, ...) first point.
             scale: (batch,) size of the first step; None computes it, the first point being the original.
             steps: forwards and backwards.
-            change: of the weight's logit per step.
             advantage: first logit of the constraint's weight; it decides how long the search stays far beyond the
                 boundary.
             constrain: logits to the constraint, (batch,).
@@ -72,9 +87,10 @@ class Exploration:
             live: (batch,) samples that are still searched; None is all.
         """
         x, squares, last = start, torch.zeros_like(start), start.clone()
-        seen = torch.zeros_like(oracle.copies)
-        logit = torch.full_like(oracle.best_distance, advantage)
-        keep = self.smoothing
+        seen, distance = torch.zeros_like(oracle.copies), torch.full_like(oracle.best_distance, torch.inf)
+        classes = oracle.logits_of_originals.argmax(dim=1)
+        logit = torch.full_like(distance, advantage)
+        keep, change = self.smoothing, self.change / steps
         for i in oracle.steps(steps):
             clean = x is oracle.originals  # known already, and without a direction back
             probe = oracle.probe(
@@ -86,6 +102,8 @@ class Exploration:
                 scale = self.scale(constraint.detach(), h)
             seen = seen | probe.adversarial
             overwrite(last, probe.adversarial | ~seen, x)
+            distance = torch.where(probe.adversarial, probe.distance, distance)
+            classes = torch.where(probe.adversarial, probe.logits.detach().argmax(dim=1), classes)
             weight = steady(torch.sigmoid, logit)
             h *= per_sample(weight / norm(h, 2), h)
             back = probe.distance_gradient if pull is None else pull(x - oracle.originals)
@@ -96,4 +114,16 @@ class Exploration:
             h *= per_sample(length, h)
             x = torch.addcdiv(x, h, squares.sqrt().add_(TINY), value=-1).clamp_(0, 1)
             logit = (logit + torch.where(probe.adversarial, -change, change)).clamp(-self.bound, self.bound)
-        return last, scale if scale is not None else torch.full_like(logit, LARGEST_STEP)
+        return Explored(last, distance, classes, torch.full_like(logit, LARGEST_STEP) if scale is None else scale)
+
+
+def closer(one: Explored, other: Explored) -> Explored:
+    """Return each sample's exploration that ended nearer to the original, in the memory of `one`."""
+    nearer = other.distance < one.distance
+    overwrite(one.point, nearer, other.point)
+    return Explored(
+        one.point,
+        torch.where(nearer, other.distance, one.distance),
+        torch.where(nearer, other.classes, one.classes),
+        one.scale,
+    )

@@ -20,13 +20,13 @@ class Member:
     Attributes:
         by: what the nearest point is found by.
         pull: direction back to the original in the exploration; None is the distance's own gradient.
-        advantage: first logit of the constraint's weight in the exploration.
+        advantage: first logits of the constraint's weight, of the round's explorations in turn.
         p: order of the norm, for `by` "norm".
     """
 
     by: By
     pull: Pull | None
-    advantage: float = 3.0
+    advantage: tuple[float, ...] = (3.0,)
     p: float = 2
 
 
@@ -38,13 +38,22 @@ class Family:
         members: kinds of rounds.
         lagrangian: smallest budget at which an augmented Lagrangian (ALMA) explores in the first round.
         share: of the budget that this round then takes, once the budget is more than a few rounds.
-        explored: share of a round's steps that explore.
+        explored: shares of a round's steps for explorations of other classes and from other starts: the nearest
+            of their ends is carried on.
+        change: of the logit of the constraint's weight in an exploration.
+        settled: share of its steps that explores on from there, in short steps.
+        homeward: first share of the way to the nearest point that the refinement takes.
+        probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
 
     members: tuple[Member, ...]
     lagrangian: float = math.inf
     share: float = 0.5
-    explored: float = 0.7
+    explored: tuple[float, ...] = (0.7,)
+    change: float = 7.0
+    settled: float = 0.0
+    homeward: float = 0.5
+    probes: int = 4
 
 
 def of(distance: str) -> Family:
@@ -79,12 +88,19 @@ ANY = Family(
     (Member("weights", straight), Member("weights", None), Member("metric", straight), Member("metric", None)),
     lagrangian=1,
 )
+TWICE: tuple[float, ...] = (0.25, 0.25)
 _KNOWN = {
     "l0": Family((Member("count", sparse),)),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
-    "l1": Family((Member("norm", sparse, p=1), Member("norm", sparse, advantage=4.0, p=1)), explored=0.6),
-    "l2": Family((Member("norm", straight), Member("norm", straight, advantage=4.0)), lagrangian=500, share=0.15),
-    "linf": Family((Member("norm", flat, p=math.inf),), explored=0.6),
-    "ssim": Family((Member("weights", None, advantage=1.0),), lagrangian=300),
-    "ciede2000": Family((Member("metric", straight),), lagrangian=300),
+    "l1": Family(
+        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)), explored=TWICE, change=8.5, settled=0.2
+    ),
+    "l2": Family(
+        (Member("norm", straight), Member("norm", straight, (4.0,))), explored=TWICE, change=8.5, settled=0.3
+    ),
+    "linf": Family(
+        (Member("norm", flat, (1.0, 2.0), math.inf),), explored=(0.15, 0.15), change=8.5, settled=0.2, homeward=0.8
+    ),
+    "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300),
+    "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),
 }

@@ -11,12 +11,13 @@ from torch import Tensor
 from minadv import random
 from minadv.attacks.directions import TINY, inner, norm
 from minadv.distances.base import Anchored, per_sample
+from minadv.masks import possibly_any
 from minadv.probe import Probe
-from minadv.projections import hyperplane_box, total, wide
+from minadv.projections import IMMOBILE, cheapest, wide
 
-# Exact nearest points are found for so many entries at a time.
-ENTRIES = 2**17
-# Eigenvectors are found for so many parts of the pixels in turn.
+# Clipped points reach their plane to this, relatively.
+CLOSE = 2e-4
+# Blocks are inverted for so many parts of the pixels in turn.
 PARTS = 16
 
 # (normal, need, probe, memory) to the nearest point in the box with ⟨normal, x0 − x⟩ = need, and what to remember
@@ -36,14 +37,16 @@ class ByNorm:
         """Return the nearest point; there is nothing to remember."""
         if self.p == 2:  # in plain steps, which are exact away from the box's faces
             return along(self.x0, normal, normal, need), None
-        # a few images at a time: float64 copies of all would take the memory of a dozen batches
-        size = max(ENTRIES // self.x0.shape[1:].numel(), 1)
-        rows = [slice(first, first + size) for first in range(0, len(normal), size)]
-        return torch.cat([self._nearest(self.x0[some], normal[some], need[some]) for some in rows]), None
+        down = per_sample(need.sign(), normal) * normal  # what must fall, by |need|
+        room = torch.where(down > 0, self.x0, self._ceiling)
+        gain = down.abs()
+        gain *= gain > IMMOBILE
+        moves = cheapest(gain.flatten(1), room.flatten(1), need.abs()[:, None], self.p).reshape(normal.shape)
+        return (self.x0 - moves.copysign_(down)).clamp_(0, 1), None
 
-    def _nearest(self, x0: Tensor, normal: Tensor, need: Tensor) -> Tensor:
-        offset = total(wide((normal * x0).flatten(1))) - need
-        return x0 + hyperplane_box(x0, normal, offset, self.p)
+    @cached_property
+    def _ceiling(self) -> Tensor:
+        return 1 - self.x0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,8 @@ class ByMetric:
         ridge: what is added to every eigenvalue, relative to their mean.
         floor: stabilises the factors by which pixels far from the original count more or less than at it.
         memory: of those factors, over the steps.
+        probes: pairs of random signs that tell a block from its neighbours; one where pixels are independent.
+        length: of a difference between gradients.
     """
 
     x0: Tensor
@@ -136,8 +141,8 @@ class ByMetric:
         columns.clear()
         blocks = blocks.add_(blocks.transpose(1, 2).clone()).div_(2)
         typical = blocks.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
-        # eigenvectors of a part of the pixels at a time: those of all take as much memory as fifty images
-        parts = [_spectral(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
+        # a part of the pixels at a time: in float64, those of all take as much memory as fifty images
+        parts = [definite(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
         metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
         return squared, metric, inverse
 
@@ -145,11 +150,16 @@ class ByMetric:
 def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:
     """Return x0 − θ·direction, clipped to the box, with ⟨normal, x0 − x⟩ = need up to a few corrections of θ."""
     theta = need / inner(normal, direction).clamp_min(TINY)
+    x = _moved(x0, theta, direction)
     for _ in range(rounds):
-        reached = inner(normal, x0 - _moved(x0, theta, direction))
-        correction = torch.where(reached.abs() > TINY, need / reached, 1.0)
-        theta = theta * correction.clamp(0.5, 2)
-    return _moved(x0, theta, direction)
+        reached = inner(normal, x0 - x)
+        off = (reached - need).abs() > CLOSE * need.abs()
+        if not possibly_any(off):
+            break
+        correction = torch.where(reached.abs() > TINY, need / reached, 1.0).clamp(0.5, 2)
+        theta = torch.where(off, theta * correction, theta)
+        x = _moved(x0, theta, direction)
+    return x
 
 
 def _moved(x0: Tensor, theta: Tensor, direction: Tensor) -> Tensor:
@@ -164,30 +174,28 @@ def _pixels(values: Tensor) -> Tensor:
 
 def _times(blocks: Tensor, vectors: Tensor) -> Tensor:
     """Multiply pixel by pixel, one channel after the other: the order of the sum does not depend on the batch."""
-    return sum(
-        (blocks[:, :, c] * vectors[:, c : c + 1] for c in range(1, vectors.shape[1])),
-        blocks[:, :, 0] * vectors[:, :1],
-    )
+    result = blocks[:, :, 0] * vectors[:, :1]
+    for c in range(1, vectors.shape[1]):
+        result.addcmul_(blocks[:, :, c], vectors[:, c : c + 1])
+    return result
 
 
-def _spectral(blocks: Tensor, typical: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+def definite(blocks: Tensor, typical: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """Return (batch, channels, channels, pixels) matrices without negative eigenvalues, and `typical`·inverses.
 
-    Eigenvalues are those of `blocks`, at least 0, plus `ridge`·`typical`.
+    Eigenvalues are those of `blocks`, at least 0, plus `ridge`·`typical`. Hardly a block has negative ones beyond
+    half the ridge: only of these the eigenvectors are found.
     """
-    eigen = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(wide(blocks.permute(0, 3, 1, 2))))
-    scale = wide(typical)[:, None, None]
-    values = eigen[0].clamp_min(0) + ridge * scale
-
-    def compose(values: Tensor) -> Tensor:
-        vectors = eigen[1]
-        terms = (
-            values[..., k, None, None] * vectors[..., :, None, k] * vectors[..., None, :, k]
-            for k in range(values.shape[-1])
-        )
-        return sum(terms, torch.zeros_like(vectors)).permute(0, 2, 3, 1).to(blocks.dtype)
-
-    return compose(values), compose(scale / values)
+    scale, one = wide(typical)[:, None, None, None], torch.eye(blocks.shape[1], device=blocks.device)
+    metric = wide(blocks.permute(0, 3, 1, 2)) + ridge / 2 * scale * one
+    indefinite = cast("Tensor", torch.linalg.cholesky_ex(metric).info) > 0
+    metric += ridge / 2 * scale * one
+    if possibly_any(indefinite):
+        least = ridge * scale.expand_as(metric)[indefinite][:, :, 0]
+        values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(metric[indefinite]))
+        metric[indefinite] = (vectors * torch.maximum(values, least)[:, None]) @ vectors.transpose(1, 2)
+    inverse = scale * cast("Tensor", torch.linalg.inv(metric))
+    return metric.permute(0, 2, 3, 1).to(blocks.dtype), inverse.permute(0, 2, 3, 1).to(blocks.dtype)
 
 
 def _typical(values: Tensor) -> Tensor:
