@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from minadv import ALMA, FAB, Result, Status, distances
 from minadv.attacks.base import Attack
+from minadv.goals import Untargeted
+from minadv.oracle import Oracle
+from minadv.verification import Settings
 from tests.networks import convolutional, generator, images, linear, predictions
 
 ATTACKS: list[Attack] = [
@@ -278,3 +281,14 @@ def test_a_look_builds_no_graph() -> None:
     FAB(steps=2)(watched, x, labels)
     # clean, then a point to differentiate and a look in each step, and the verification
     assert graphs == [True, True, False, True, False, False]
+
+
+def test_what_leaves_the_box_after_its_projection_does_not_count(model: nn.Module) -> None:
+    x, labels = batch(model)
+    answers = ALMA(distance="l2", steps=40, confidence=0.3)(model, x, labels).adversarials
+    oracle = Oracle(model, x, {"labels": labels}, Untargeted(labels), distances.get("l2"), Settings())
+    projected = oracle.project_(answers.clone())
+    assert oracle.probe(projected).adversarial.all()
+    projected[:, 0, 0, 0] += 1.01
+    assert not oracle.probe(projected).adversarial.any()
+    assert not oracle.probe(projected.clone()).adversarial.any()

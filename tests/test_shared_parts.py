@@ -8,6 +8,7 @@ import torch
 from minadv.attacks.abort import Progress
 from minadv.attacks.adam import Adam
 from minadv.attacks.constant import Constant
+from minadv.attacks.runs import Runs
 from minadv.attacks.schedules import cosine, geometric, linear
 from minadv.attacks.tanh import TanhSpace
 from minadv.rounding import steady
@@ -47,6 +48,61 @@ def test_adam_is_that_of_torch() -> None:
         optimiser.step()
         x = x + adam.step(gradient, 0.03)
         torch.testing.assert_close(x, theirs.detach())
+
+
+def test_samples_that_start_again_have_an_adam_of_their_own() -> None:
+    gradients = torch.randn(20, 3, 5, generator=generator(4), dtype=torch.float64)
+    ages = torch.tensor([[i, i % 7, max(i - 11, i % 11)] for i in range(20)])
+    adam, fresh = Adam.like(gradients[0], steps=20), [Adam.like(gradients[0, :1]) for _ in range(3)]
+    for gradient, age in zip(gradients, ages, strict=True):
+        step = adam.step(gradient, 0.03, age)
+        for sample in range(3):
+            if age[sample] == 0:
+                fresh[sample] = Adam.like(gradient[:1])
+            torch.testing.assert_close(step[sample], fresh[sample].step(gradient[sample : sample + 1], 0.03)[0])
+
+
+@pytest.mark.parametrize("searches", [3, 10])
+@pytest.mark.parametrize("patience", [None, 1, 2])
+def test_runs_are_a_plain_loop_per_sample(searches: int, patience: int | None) -> None:
+    steps, period, samples = 12, 3, 8
+    # what happens in a step depends on the sample, its run and its age alone
+    losses = torch.rand(samples, searches, steps, generator=generator(5)).cummin(dim=2).values
+    hits = torch.rand(samples, searches, steps, generator=generator(6)) < 0.05
+
+    def plain(sample: int) -> list[tuple[int, int, float]]:
+        looks, c = [], Constant.starting_at(0.1, torch.zeros(1))
+        for run in range(searches):
+            c = c.best() if run == searches - 1 and searches >= 10 else c
+            success, last, idle = False, math.inf, 0
+            for age in range(steps):
+                looks.append((run, age, c.value.item()))
+                success |= bool(hits[sample, run, age])
+                loss = losses[sample, run, age].item()
+                if age % period == 0:
+                    idle, last = (idle + 1 if loss > 0.9999 * last else 0), loss
+                    if patience is not None and idle >= patience:
+                        break
+            c = c.after(torch.tensor([success]))
+        return looks
+
+    everyone = torch.ones(samples, dtype=torch.bool)
+    c = Constant.starting_at(0.1, torch.zeros(samples))
+    progress = Progress.start(c.value, "each")
+    runs = Runs.of(everyone, c, progress, searches=searches, steps=steps, period=period, patience=patience)
+    looks: list[list[tuple[int, int, float]]] = [[] for _ in range(samples)]
+    for _ in range(searches * steps):
+        at = torch.arange(samples), runs.number.clamp_max(searches - 1), runs.age
+        for sample in torch.nonzero(runs.live).flatten().tolist():
+            looks[sample].append((int(at[1][sample]), int(at[2][sample]), runs.c.value[sample].item()))
+        runs.success = runs.success | (hits[at] & runs.live)
+        gave_up = runs.check(losses[at])
+        assert not (runs.going_on(gave_up) & gave_up).any()
+        runs.advance(gave_up)
+        if runs.over:
+            break
+    assert looks == [plain(sample) for sample in range(samples)]
+    assert runs.over
 
 
 @pytest.mark.parametrize("growth", [5.0, 10.0])
@@ -95,6 +151,12 @@ def test_tanh_space_starts_at_the_originals_and_stays_in_the_box() -> None:
     space.descend(2 * (space.t + 1) / 2, 0.5)
     torch.testing.assert_close(space.v, first)
     assert ((space.x >= 0) & (space.x <= 1)).all()
+
+    moved = space.x[1:].clone()
+    space.restart(torch.arange(len(x0)) == 0)
+    torch.testing.assert_close(space.x[:1], x0[:1], atol=1e-6, rtol=0)
+    assert torch.equal(space.v[:1], space.a[:1])
+    assert torch.equal(space.x[1:], moved)
 
 
 def test_rounding_does_not_depend_on_the_place() -> None:
