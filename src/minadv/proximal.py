@@ -8,6 +8,7 @@ from torch.nn.functional import avg_pool2d
 
 from minadv.distances.base import Batch, PerSample, per_sample
 from minadv.projections import l1_ball, total, wide
+from minadv.rounding import steady
 
 # ℓ_{2/3} with weight 1: smaller entries become 0, this one is worth as much at 0 as at half its value.
 L23_SWITCH = 2 * (2 / 3) ** 0.75
@@ -66,7 +67,8 @@ def l23(v: Batch, weight: PerSample) -> Batch:
     """
     nu = per_sample(weight, v)
     # powers round by place in float32: they are taken in double precision, whose last digits are dropped again
-    unit = wide(torch.where(nu > 0, nu, 1.0)).pow(0.75).to(v.dtype)
+    unit = steady(lambda positive: positive.pow(0.75), wide(torch.where(weight > 0, weight, 1.0)))
+    unit = per_sample(unit.to(v.dtype), v)
     size = v.abs()
     far = (size - L23_LINEAR * unit).clamp_min_(0)  # beyond, the root grows like its argument
     size /= unit
