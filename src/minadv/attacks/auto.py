@@ -25,8 +25,9 @@ from minadv.result import Result
 
 # Noise at the start of all explorations but the first, relative to the first step.
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
-# Explorations that aim at a class that none has reached, counted from 0 over all rounds.
-AIMED = (1, 3)
+# Explorations that aim at a class that none has reached, by round and number in it. What is found alone is refined,
+# near or far.
+AIMED = ((0, 1), (1, 0), (3, 0))
 # Steps of what follows a round's explorations are shorter than theirs by this factor, and fall and turn less.
 SHORTER, SETTLING = 8.0, Exploration(decay=4.0, change=3.0)
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
@@ -100,7 +101,7 @@ class Auto(Attack):
         live = scale = None
         for number in oracle.rounds(len(lengths)):
             member, length = family.members[number % len(family.members)], lengths[number]
-            steps = portions(self._shares(family), length)
+            steps = portions(self._shares(family, number), length)
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, sum(steps))
                 start = oracle.best
@@ -141,11 +142,15 @@ class Auto(Attack):
         kind = constraint_for(oracle)
         ALMA(distance=self.distance, confidence=self.confidence, constraint=kind, steps=steps).search(oracle)
 
-    def _shares(self, family: Family) -> tuple[float, ...]:
-        """Shares of a round for each of its explorations, and for what goes on from the nearest of their ends."""
-        explored = family.explored[: self.explorations]
-        whole = sum(family.explored)
+    def _shares(self, family: Family, number: int) -> tuple[float, ...]:
+        """Shares of a round for each of its explorations, and for what goes on from the nearest of their ends.
+
+        Every other round has one long exploration instead: neither way finds all that the other does.
+        """
+        explored, whole = family.explored[: self.explorations], sum(family.explored)
         shares = (*(share * whole / sum(explored) for share in explored), family.settled)
+        if number % 2:
+            shares = (sum(shares), 0.0)
         factor = 1.0 if self.explored is None else self.explored / sum(shares)
         return tuple(factor * share for share in shares)
 
@@ -165,8 +170,8 @@ class Auto(Attack):
         for i, count in enumerate(several):
             if not count:
                 continue
-            index = number * len(several) + i
-            aim = untried if index in AIMED and self._can_aim(oracle) else None
+            index = number * self.explorations + i
+            aim = untried if (number, i) in AIMED and self._can_aim(oracle) else None
             constrain = self._constrain(oracle, aim)
             start = self._start(oracle, index, scale, aim)
             advantage = member.advantage[i % len(member.advantage)]

@@ -100,10 +100,12 @@ class Exploration:
             h = nonzero(oracle.gradient(probe, constraint), oracle)
             if scale is None:
                 scale = self.scale(constraint.detach(), h)
-            seen = seen | probe.adversarial
-            overwrite(last, probe.adversarial | ~seen, x)
-            distance = torch.where(probe.adversarial, probe.distance, distance)
-            classes = torch.where(probe.adversarial, probe.logits.detach().argmax(dim=1), classes)
+            # towards one class, an adversarial of another is on the way
+            met = probe.adversarial & (constraint.detach() < 0)
+            seen = seen | met
+            overwrite(last, met | ~seen, x)
+            distance = torch.where(met, probe.distance, distance)
+            classes = torch.where(met, probe.logits.detach().argmax(dim=1), classes)
             weight = steady(torch.sigmoid, logit)
             h *= per_sample(weight / norm(h, 2), h)
             back = probe.distance_gradient if pull is None else pull(x - oracle.originals)
@@ -113,7 +115,7 @@ class Exploration:
             length = scale * self.decay ** (-i / max(steps - 1, 1)) * (1 - keep ** (i + 1)) ** 0.5
             h *= per_sample(length, h)
             x = torch.addcdiv(x, h, squares.sqrt().add_(TINY), value=-1).clamp_(0, 1)
-            logit = (logit + torch.where(probe.adversarial, -change, change)).clamp(-self.bound, self.bound)
+            logit = (logit + torch.where(met, -change, change)).clamp(-self.bound, self.bound)
         return Explored(last, distance, classes, torch.full_like(logit, LARGEST_STEP) if scale is None else scale)
 
 
