@@ -25,8 +25,8 @@ from minadv.result import Result
 
 # Noise at the start of all explorations but the first, relative to the first step.
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
-# Explorations that aim at a class that none has reached, by round and number in it. What is found alone is refined,
-# near or far.
+# Explorations that aim at a class that none has reached, by round and number in it; rounds with a single one do so
+# to their end.
 AIMED = ((0, 1), (1, 0), (3, 0))
 # Steps of what follows a round's explorations are shorter than theirs by this factor, and fall and turn less.
 SHORTER, SETTLING = 8.0, Exploration(decay=4.0, change=3.0)
@@ -102,15 +102,14 @@ class Auto(Attack):
         for number in oracle.rounds(len(lengths)):
             member, length = family.members[number % len(family.members)], lengths[number]
             steps = portions(self._shares(family, number), length)
+            constrain = self._constrain(oracle, self._aim(oracle, untried, (number, 0)))
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, sum(steps))
                 start = oracle.best
             else:
                 start, scale, untried = self._explore(oracle, number, steps, family, scale, untried, live)
             rest = length - sum(steps)
-            end = self._refine(
-                oracle, start, rest, family.homeward, self._constrain(oracle, None), nearest.get(member.by), live
-            )
+            end = self._refine(oracle, start, rest, family.homeward, constrain, nearest.get(member.by), live)
             untried = untried.scatter(1, end.classes[:, None], False)
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
@@ -135,8 +134,10 @@ class Auto(Attack):
 
         return constrain
 
-    def _can_aim(self, oracle: Oracle) -> bool:
-        return self.aimed and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
+    def _aim(self, oracle: Oracle, untried: Tensor, place: tuple[int, int]) -> Tensor | None:
+        """Return the classes to aim at in this exploration of this round; None is any."""
+        able = self.aimed and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
+        return untried if able and place in AIMED else None
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = constraint_for(oracle)
@@ -149,8 +150,8 @@ class Auto(Attack):
         """
         explored, whole = family.explored[: self.explorations], sum(family.explored)
         shares = (*(share * whole / sum(explored) for share in explored), family.settled)
-        if number % 2:
-            shares = (sum(shares), 0.0)
+        if number % 2 and len(explored) > 1:
+            shares = (family.alone, 0.0)
         factor = 1.0 if self.explored is None else self.explored / sum(shares)
         return tuple(factor * share for share in shares)
 
@@ -171,12 +172,11 @@ class Auto(Attack):
             if not count:
                 continue
             index = number * self.explorations + i
-            aim = untried if (number, i) in AIMED and self._can_aim(oracle) else None
+            aim = self._aim(oracle, untried, (number, i))
             constrain = self._constrain(oracle, aim)
             start = self._start(oracle, index, scale, aim)
             advantage = member.advantage[i % len(member.advantage)]
-            exploration = Exploration(change=family.change)
-            found = exploration(oracle, start, scale, count, advantage, constrain, member.pull, live)
+            found = Exploration()(oracle, start, scale, count, advantage, constrain, member.pull, live)
             scale, untried = found.scale, untried.scatter(1, found.classes[:, None], False)
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)

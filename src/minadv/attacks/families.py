@@ -40,7 +40,7 @@ class Family:
         share: of the budget that this round then takes, once the budget is more than a few rounds.
         explored: shares of a round's steps for explorations of other classes and from other starts: the nearest
             of their ends is carried on.
-        change: of the logit of the constraint's weight in an exploration.
+        alone: share of every other round's only exploration, where there are several otherwise.
         settled: share of its steps that explores on from there, in short steps.
         homeward: first share of the way to the nearest point that the refinement takes.
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
@@ -50,7 +50,7 @@ class Family:
     lagrangian: float = math.inf
     share: float = 0.5
     explored: tuple[float, ...] = (0.7,)
-    change: float = 7.0
+    alone: float = 0.7
     settled: float = 0.0
     homeward: float = 0.5
     probes: int = 4
@@ -91,16 +91,20 @@ ANY = Family(
 TWICE: tuple[float, ...] = (0.25, 0.25)
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer
-    "l0": Family((Member("count", sparse),), explored=(0.2, 0.2), change=8.5, settled=0.2),
+    "l0": Family((Member("count", sparse),), explored=(0.2, 0.2), settled=0.2),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
     "l1": Family(
-        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)), explored=TWICE, change=8.5, settled=0.2
+        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)), explored=TWICE, settled=0.2, alone=0.6
     ),
     "l2": Family(
-        (Member("norm", straight), Member("norm", straight, (4.0,))), explored=TWICE, change=8.5, settled=0.3
+        (Member("norm", straight), Member("norm", straight, (4.0,))),
+        lagrangian=500,
+        share=0.15,
+        explored=TWICE,
+        settled=0.3,
     ),
     "linf": Family(
-        (Member("norm", flat, (1.0, 2.0), math.inf),), explored=(0.15, 0.15), change=8.5, settled=0.2, homeward=0.8
+        (Member("norm", flat, (1.0, 2.0), math.inf),), explored=(0.15, 0.15), settled=0.2, alone=0.6, homeward=0.8
     ),
     "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),
