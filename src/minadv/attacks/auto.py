@@ -176,7 +176,9 @@ class Auto(Attack):
             constrain = self._constrain(oracle, aim)
             start = self._start(oracle, index, scale, aim)
             advantage = member.advantage[i % len(member.advantage)]
-            found = Exploration()(oracle, start, scale, count, advantage, constrain, member.pull, live)
+            found = Exploration(change=family.change)(
+                oracle, start, scale, count, advantage, constrain, member.pull, live
+            )
             scale, untried = found.scale, untried.scatter(1, found.classes[:, None], False)
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)

@@ -40,6 +40,7 @@ class Family:
         share: of the budget that this round then takes, once the budget is more than a few rounds.
         explored: shares of a round's steps for explorations of other classes and from other starts: the nearest
             of their ends is carried on.
+        change: of the logit of the constraint's weight in an exploration.
         alone: share of every other round's only exploration, where there are several otherwise.
         settled: share of its steps that explores on from there, in short steps.
         homeward: first share of the way to the nearest point that the refinement takes.
@@ -50,6 +51,7 @@ class Family:
     lagrangian: float = math.inf
     share: float = 0.5
     explored: tuple[float, ...] = (0.7,)
+    change: float = 7.0
     alone: float = 0.7
     settled: float = 0.0
     homeward: float = 0.5
@@ -104,7 +106,12 @@ _KNOWN = {
         settled=0.3,
     ),
     "linf": Family(
-        (Member("norm", flat, (1.0, 2.0), math.inf),), explored=(0.15, 0.15), settled=0.2, alone=0.6, homeward=0.8
+        (Member("norm", flat, (1.0, 2.0), math.inf),),
+        explored=(0.15, 0.15),
+        settled=0.2,
+        alone=0.6,
+        change=8.5,
+        homeward=0.8,
     ),
     "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),
