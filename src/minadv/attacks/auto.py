@@ -12,9 +12,11 @@ from torch import Tensor
 from minadv import losses, random
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
+from minadv.attacks.boundary import outlook
+from minadv.attacks.directions import dual
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
 from minadv.attacks.families import By, Family, of
-from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
+from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest, units
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement
 from minadv.distances import Distance, as_published, resolve
 from minadv.distances.base import per_sample
@@ -28,6 +30,8 @@ NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
 # Explorations that aim at a class that none has reached, by round and number in it; rounds with a single one do so
 # to their end.
 AIMED = ((0, 1), (1, 0), (3, 0))
+# After the first round, the ways to so many of the likeliest classes tell which is aimed at first.
+LIKELIEST = 9
 # Steps of what follows a round's explorations are shorter than theirs by this factor, and fall and turn less.
 SHORTER, SETTLING = 8.0, Exploration(decay=4.0, change=3.0)
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
@@ -97,20 +101,30 @@ class Auto(Attack):
             "norm": ByNorm(x0, family.members[0].p),
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
-        untried = _others(oracle)
+        entries = units(x0, oracle.surrogate) if family.scaled else None
+        chances = _chances(oracle)
         live = scale = None
         for number in oracle.rounds(len(lengths)):
             member, length = family.members[number % len(family.members)], lengths[number]
             steps = portions(self._shares(family, number), length)
-            constrain = self._constrain(oracle, self._aim(oracle, untried, (number, 0)))
+            constrain = self._constrain(oracle, self._aim(oracle, chances, (number, 0)))
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, sum(steps))
                 start = oracle.best
             else:
-                start, scale, untried = self._explore(oracle, number, steps, family, scale, untried, live)
+                start, scale, chances = self._explore(
+                    oracle, number, steps, family, scale, chances, live, entries
+                )
             rest = length - sum(steps)
             end = self._refine(oracle, start, rest, family.homeward, constrain, nearest.get(member.by), live)
-            untried = untried.scatter(1, end.classes[:, None], False)
+            chances = _reached(chances, end.classes)
+            if number == 0 and self._aim(oracle, chances, (1, 0)) is not None:
+                cost = min(LIKELIEST, chances.shape[1] - 1)
+                if len(lengths) > 1 and lengths[1] > 2 * cost:
+                    lengths[1] -= cost
+                    q = dual(family.members[0].p)
+                    ways = outlook(oracle, oracle.best.clone(), q, self.confidence, LIKELIEST)
+                    chances = torch.where(chances.isfinite(), -ways, chances)
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (end.residual <= STATIONARY))
@@ -119,14 +133,13 @@ class Auto(Attack):
                     break
                 live = None if running.all() else running
 
-    def _constrain(self, oracle: Oracle, untried: Tensor | None) -> Constrain:
-        """Leave the label for any class or, with `untried`, for the likeliest of the classes that it marks."""
+    def _constrain(self, oracle: Oracle, chances: Tensor | None) -> Constrain:
+        """Leave the label for any class or, with `chances`, for the class of the best one."""
         goal, kind = oracle.goal, constraint_for(oracle)
-        if untried is None or not isinstance(goal, Untargeted):
+        if chances is None or not isinstance(goal, Untargeted):
             return lambda logits: goal.constraint(logits, kind, self.confidence)
-        clean = oracle.logits_of_originals
-        targets = clean.masked_fill(~untried, -torch.inf).argmax(dim=1)
-        some = untried.any(dim=1)
+        best, targets = chances.max(dim=1)
+        some = best > -torch.inf
 
         def constrain(logits: Tensor) -> Tensor:
             anywhere = goal.constraint(logits, kind, self.confidence)
@@ -134,10 +147,10 @@ class Auto(Attack):
 
         return constrain
 
-    def _aim(self, oracle: Oracle, untried: Tensor, place: tuple[int, int]) -> Tensor | None:
-        """Return the classes to aim at in this exploration of this round; None is any."""
+    def _aim(self, oracle: Oracle, chances: Tensor, place: tuple[int, int]) -> Tensor | None:
+        """Return the chances of classes to aim at in this exploration of this round; None is to aim at none."""
         able = self.aimed and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
-        return untried if able and place in AIMED else None
+        return chances if able and place in AIMED else None
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = constraint_for(oracle)
@@ -162,42 +175,43 @@ class Auto(Attack):
         steps: list[int],
         family: Family,
         scale: Tensor | None,
-        untried: Tensor,
+        chances: Tensor,
         live: Tensor | None,
+        entries: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Explore from several starts, and on from the nearest end: return where to, `scale` and classes left."""
+        """Explore from several starts, and on from the nearest end: return where to, `scale` and the chances left."""
         *several, settled = steps
         member, nearest = family.members[number % len(family.members)], None
         for i, count in enumerate(several):
             if not count:
                 continue
             index = number * self.explorations + i
-            aim = self._aim(oracle, untried, (number, i))
+            aim = self._aim(oracle, chances, (number, i))
             constrain = self._constrain(oracle, aim)
             start = self._start(oracle, index, scale, aim)
             advantage = member.advantage[i % len(member.advantage)]
             found = Exploration(change=family.change)(
-                oracle, start, scale, count, advantage, constrain, member.pull, live
+                oracle, start, scale, count, advantage, constrain, member.pull, live, entries
             )
-            scale, untried = found.scale, untried.scatter(1, found.classes[:, None], False)
+            scale, chances = found.scale, _reached(chances, found.classes)
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)
         if settled:
             constrain = self._constrain(oracle, None)
             nearest = SETTLING(
-                oracle, nearest.point, nearest.scale / SHORTER, settled, 0.0, constrain, member.pull, live
+                oracle, nearest.point, nearest.scale / SHORTER, settled, 0.0, constrain, member.pull, live, entries
             )
-        return nearest.point, cast("Tensor", scale), untried
+        return nearest.point, cast("Tensor", scale), chances
 
-    def _start(self, oracle: Oracle, index: int, scale: Tensor | None, untried: Tensor | None) -> Tensor:
+    def _start(self, oracle: Oracle, index: int, scale: Tensor | None, chances: Tensor | None) -> Tensor:
         """Originals, for all but the first exploration and new classes with noise of a new amount and sign."""
         x0 = oracle.originals
         if not index:
             return x0
         amount = NOISE[(index - 1) % len(NOISE)]
         reach = torch.full_like(oracle.best_distance, LARGEST_STEP) if scale is None else scale
-        if untried is not None:
-            reach = reach * ~untried.any(dim=1)
+        if chances is not None:
+            reach = reach * (chances == -torch.inf).all(dim=1)
         noise = random.normal(oracle.keys, x0, stream=index).sign()
         return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)
 
@@ -218,10 +232,14 @@ class Auto(Attack):
         return refinement(oracle, start, steps, constrain, nearest, live)
 
 
-def _others(oracle: Oracle) -> Tensor:
-    """(batch, classes) whether a class is not the sample's own."""
+def _chances(oracle: Oracle) -> Tensor:
+    """(batch, classes) what a class promises before any search, its logit; −∞ for those that are not aimed at."""
     logits = oracle.logits_of_originals
-    return torch.ones_like(logits, dtype=torch.bool).scatter(1, logits.argmax(dim=1, keepdim=True), False)
+    return logits.scatter(1, logits.argmax(dim=1, keepdim=True), -torch.inf)
+
+
+def _reached(chances: Tensor, classes: Tensor) -> Tensor:
+    return chances.scatter(1, classes[:, None], -torch.inf)
 
 
 def constraint_for(oracle: Oracle) -> Constraint:

@@ -1,12 +1,13 @@
 """Linearised decision boundaries: the step that FAB, DeepFool and the trust region attack have in common."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 
 import torch
 from torch import Tensor
 
-from minadv.attacks.directions import TINY, norm
+from minadv.attacks.directions import TINY, inner, norm
 from minadv.goals import Untargeted
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
@@ -71,18 +72,45 @@ def nearest(
     if classes is None:
         numbers = torch.arange(probe.logits.shape[1] - 1, device=labels.device).expand(len(labels), -1)
         classes = numbers + (numbers >= labels[:, None])
-    label = _logit(probe, labels)
+    found = boundaries(oracle, probe, classes, confidence, differences=differences, live=live)
+    # one at a time: a thousand gradients would not fit into memory
+    return reduce(lambda one, other: _nearer(one, other, q, farthest), found)
+
+
+def boundaries(
+    oracle: Oracle,
+    probe: Probe,
+    classes: Tensor,
+    confidence: float,
+    *,
+    differences: bool = False,
+    live: Tensor | None = None,
+) -> Iterator[Boundary]:
+    """Boundaries to the given classes, (batch, count), each at its turn; backwards as in `nearest`."""
+    label = _logit(probe, labels_of(oracle))
     base = None if differences else oracle.gradient(probe, label, live=live, again=True)
     last = classes.shape[1] - 1
-
-    def boundary(j: int) -> Boundary:
+    for j in range(last + 1):
         logit = _logit(probe, classes[:, j])
         slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=j < last)
         slope = slope if base is None else slope.sub_(base)
-        return Boundary((logit - label).detach() - confidence, slope, classes[:, j])
+        yield Boundary((logit - label).detach() - confidence, slope, classes[:, j])
 
-    # one at a time: a thousand gradients would not fit into memory
-    return reduce(lambda one, other: _nearer(one, other, q, farthest), map(boundary, range(last + 1)))
+
+def outlook(oracle: Oracle, at: Tensor, q: float, confidence: float, most: int) -> Tensor:
+    """(batch, classes) ℓp way from the originals to each class, its boundary linearised at `at`.
+
+    One forward, and one backward for each of the `most` likeliest classes there; ∞ for others and the label.
+    Negative where the linearisation has the original beyond the boundary.
+    """
+    probe = oracle.probe(at)
+    likeliest = others_by_logit(probe.logits, labels_of(oracle))[:, :most]
+    ways = torch.full_like(oracle.logits_of_originals, torch.inf)
+    for boundary in boundaries(oracle, probe, likeliest, confidence, differences=True):
+        value = boundary.value + inner(boundary.slope, oracle.originals - at)
+        way = -value / norm(boundary.slope, q).clamp_min(TINY)
+        ways.scatter_(1, boundary.classes[:, None], way[:, None])
+    return ways
 
 
 def _logit(probe: Probe, classes: Tensor) -> Tensor:

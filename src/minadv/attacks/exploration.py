@@ -72,6 +72,7 @@ class Exploration:
         constrain: Constrain,
         pull: Pull | None,
         live: Tensor | None = None,
+        units: Tensor | None = None,
     ) -> Explored:
         """Explore from `start`.
 
@@ -85,6 +86,7 @@ class Exploration:
             constrain: logits to the constraint, (batch,).
             pull: direction back to the original; None is the distance's gradient.
             live: (batch,) samples that are still searched; None is all.
+            units: (batch, ...) what a step of 1 is in each entry; None is 1.
         """
         x, squares, last = start, torch.zeros_like(start), start.clone()
         seen, distance = torch.zeros_like(oracle.copies), torch.full_like(oracle.best_distance, torch.inf)
@@ -98,6 +100,8 @@ class Exploration:
             )
             constraint = constrain(probe.logits)
             h = nonzero(oracle.gradient(probe, constraint), oracle)
+            if units is not None:
+                h *= units
             if scale is None:
                 scale = self.scale(constraint.detach(), h)
             # towards one class, an adversarial of another is on the way
@@ -110,10 +114,13 @@ class Exploration:
             h *= per_sample(weight / norm(h, 2), h)
             back = probe.distance_gradient if pull is None else pull(x - oracle.originals)
             if back is not None:
+                back = back if units is None else back * units
                 h.addcmul_(back, per_sample((1 - weight) / norm(back, 2).clamp_min(TINY), h))
             squares.mul_(keep).addcmul_(h, h, value=1 - keep)
             length = scale * self.decay ** (-i / max(steps - 1, 1)) * (1 - keep ** (i + 1)) ** 0.5
             h *= per_sample(length, h)
+            if units is not None:
+                h *= units
             x = torch.addcdiv(x, h, squares.sqrt().add_(TINY), value=-1).clamp_(0, 1)
             logit = (logit + torch.where(met, -change, change)).clamp(-self.bound, self.bound)
         return Explored(last, distance, classes, torch.full_like(logit, LARGEST_STEP) if scale is None else scale)

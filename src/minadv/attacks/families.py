@@ -44,6 +44,7 @@ class Family:
         alone: share of every other round's only exploration, where there are several otherwise.
         settled: share of its steps that explores on from there, in short steps.
         homeward: first share of the way to the nearest point that the refinement takes.
+        scaled: explorations step in units of each entry, how far it moves at equal distance.
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
 
@@ -55,6 +56,7 @@ class Family:
     alone: float = 0.7
     settled: float = 0.0
     homeward: float = 0.5
+    scaled: bool = False
     probes: int = 4
 
 
@@ -113,6 +115,6 @@ _KNOWN = {
         change=8.5,
         homeward=0.8,
     ),
-    "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300),
+    "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300, scaled=True),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),
 }

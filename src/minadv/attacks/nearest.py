@@ -1,6 +1,6 @@
 """The point of a hyperplane in the box that is nearest to the original: exact in norms, by a model otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -116,27 +116,11 @@ class ByMetric:
     @cached_property
     def _model(self) -> tuple[Tensor, Tensor, Tensor]:
         """Whether D grows like a square, (batch,); blocks and inverses, (batch, channels, channels, pixels)."""
-        x0, pixels = self.x0, _pixels(self.x0)
-        keys = random.keys(x0, 0)
+        squared = quadratic(self.x0, self.distance, self.length)
         columns = list[Tensor]()
-        squared = torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
-        for channel in range(pixels.shape[1]):
-            column = torch.zeros_like(pixels)
-            for number in range(2 * self.probes):
-                # pairs of opposite signs: odd orders cancel
-                signs = random.normal(keys, pixels[:, :1], stream=number // 2).sign() * (-1) ** number
-                place = pixels[:, channel : channel + 1]
-                inside = ((place + self.length * signs) >= 0) & ((place + self.length * signs) <= 1)
-                signs = torch.where(inside, signs, -signs)
-                step = torch.zeros_like(pixels)
-                step[:, channel : channel + 1] = signs
-                step = step.reshape(x0.shape)
-                value, gradient = self.distance.value_and_gradient(x0 + self.length * step)
-                if number == 0 and channel == 0:
-                    squared = value > 2**1.5 * self.distance(x0 + self.length / 2 * step)
-                gradient = gradient * per_sample(torch.where(squared, 1.0, value), gradient)
-                column += _pixels(gradient) * signs
-            columns.append(column / (2 * self.probes * self.length))
+        for channel in range(_pixels(self.x0).shape[1]):
+            looks = _looks(self.x0, self.distance, squared, slice(channel, channel + 1), self.probes, self.length)
+            columns.append(sum(slope * signs for signs, slope in looks) / (2 * self.probes * self.length))
         blocks = torch.stack(columns, dim=2)
         columns.clear()
         blocks = blocks.add_(blocks.transpose(1, 2).clone()).div_(2)
@@ -145,6 +129,51 @@ class ByMetric:
         parts = [definite(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
         metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
         return squared, metric, inverse
+
+
+def units(x0: Tensor, distance: Anchored, probes: int = 4, length: float = 0.01, ridge: float = 3e-3) -> Tensor:
+    """(batch, ...) how far entries move at equal distance, by the Hessian's diagonal at the original; RMS 1.
+
+    It takes 2·`probes` distances. `ridge`, relative to the diagonal's mean, bounds the largest.
+    """
+    squared = quadratic(x0, distance, length)
+    looks = _looks(x0, distance, squared, slice(None), probes, length)
+    diagonal = torch.zeros_like(_pixels(x0))
+    for signs, slope in looks:
+        diagonal.addcmul_(signs, slope)
+    diagonal = diagonal.clamp_(min=0).reshape(x0.shape)
+    mean = per_sample(diagonal.flatten(1).mean(dim=1) + TINY, x0)
+    free = diagonal.add_(ridge * mean).rsqrt_()
+    return free.div_(per_sample(_typical(free), x0))
+
+
+def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
+    """(batch,) whether D grows like the square of a perturbation, as SSIM's does."""
+    signs = _signs(x0, x0, 0, length)
+    return distance(x0 + length * signs) > 2**1.5 * distance(x0 + length / 2 * signs)
+
+
+def _looks(
+    x0: Tensor, distance: Anchored, squared: Tensor, moved: slice, probes: int, length: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield random signs of the `moved` channels and the slope `length` away along them, both as pixels.
+
+    The slope is that of D²/2 or, where D grows like a square, of D.
+    """
+    places = _pixels(x0)[:, moved]
+    for number in range(2 * probes):
+        signs = _signs(x0, places, number, length)
+        step = torch.zeros_like(_pixels(x0))
+        step[:, moved] = signs
+        value, slope = distance.value_and_gradient(x0 + length * step.reshape(x0.shape))
+        yield signs, _pixels(slope * per_sample(torch.where(squared, 1.0, value), slope))
+
+
+def _signs(x0: Tensor, places: Tensor, number: int, length: float) -> Tensor:
+    """Random signs that stay in the box, in pairs of opposite ones: odd orders cancel."""
+    signs = random.normal(random.keys(x0, 0), places, stream=number // 2).sign() * (-1) ** number
+    inside = ((places + length * signs) >= 0) & ((places + length * signs) <= 1)
+    return torch.where(inside, signs, -signs)
 
 
 def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:
