@@ -36,8 +36,9 @@ install: .venv/.installed
 demo: .venv/.installed
 	$(BIN)/minadv attack --model demo --data demo --distance l2 --steps 200 --out runs/demo --overwrite
 
+# every test works in one thread: one process for each core
 test: .venv/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 lint: .venv/.installed-lint
 	$(BIN)/ruff check .

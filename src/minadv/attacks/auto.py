@@ -27,10 +27,7 @@ from minadv.result import Result
 
 # Noise at the start of all explorations but the first, relative to the first step.
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
-# Explorations that aim at a class that none has reached, by round and number in it; rounds with a single one do so
-# to their end.
-AIMED = ((0, 1), (1, 0), (3, 0))
-# After the first round, the ways to so many of the likeliest classes tell which is aimed at first.
+# After the first round, so many classes, the likeliest, are ranked by the ways to their boundaries.
 LIKELIEST = 9
 # Steps of what follows a round's explorations are shorter than theirs by this factor, and fall and turn less.
 SHORTER, SETTLING = 8.0, Exploration(decay=4.0, change=3.0)
@@ -107,24 +104,18 @@ class Auto(Attack):
         for number in oracle.rounds(len(lengths)):
             member, length = family.members[number % len(family.members)], lengths[number]
             steps = portions(self._shares(family, number), length)
-            constrain = self._constrain(oracle, self._aim(oracle, chances, (number, 0)))
+            constrain = self._constrain(oracle, self._aim(oracle, family, chances, (number, 0)))
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, sum(steps))
                 start = oracle.best
             else:
-                start, scale, chances = self._explore(
-                    oracle, number, steps, family, scale, chances, live, entries
-                )
+                start, scale, chances = self._explore(oracle, number, steps, family, scale, chances, live, entries)
             rest = length - sum(steps)
             end = self._refine(oracle, start, rest, family.homeward, constrain, nearest.get(member.by), live)
             chances = _reached(chances, end.classes)
-            if number == 0 and self._aim(oracle, chances, (1, 0)) is not None:
-                cost = min(LIKELIEST, chances.shape[1] - 1)
-                if len(lengths) > 1 and lengths[1] > 2 * cost:
-                    lengths[1] -= cost
-                    q = dual(family.members[0].p)
-                    ways = outlook(oracle, oracle.best.clone(), q, self.confidence, LIKELIEST)
-                    chances = torch.where(chances.isfinite(), -ways, chances)
+            if lengths[1:] and number == 0:
+                chances, cost = self._look_ahead(oracle, family, chances, lengths[1])
+                lengths[1] -= cost
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (end.residual <= STATIONARY))
@@ -147,10 +138,18 @@ class Auto(Attack):
 
         return constrain
 
-    def _aim(self, oracle: Oracle, chances: Tensor, place: tuple[int, int]) -> Tensor | None:
+    def _aim(self, oracle: Oracle, family: Family, chances: Tensor, place: tuple[int, int]) -> Tensor | None:
         """Return the chances of classes to aim at in this exploration of this round; None is to aim at none."""
         able = self.aimed and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
-        return chances if able and place in AIMED else None
+        return chances if able and place in family.aimed else None
+
+    def _look_ahead(self, oracle: Oracle, family: Family, chances: Tensor, steps: int) -> tuple[Tensor, int]:
+        """Rank classes by their boundaries as seen from the best answer; return what that costs of `steps`."""
+        cost = min(LIKELIEST, chances.shape[1] - 1)
+        if steps < 2 * cost or self._aim(oracle, family, chances, (1, 0)) is None:
+            return chances, 0
+        ways = outlook(oracle, oracle.best.clone(), dual(family.members[0].p), self.confidence, LIKELIEST)
+        return torch.where(chances.isfinite(), -ways, chances), cost
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = constraint_for(oracle)
@@ -179,14 +178,14 @@ class Auto(Attack):
         live: Tensor | None,
         entries: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Explore from several starts, and on from the nearest end: return where to, `scale` and the chances left."""
+        """Explore from several starts, and on from the nearest end: return where to, scale and chances."""
         *several, settled = steps
         member, nearest = family.members[number % len(family.members)], None
         for i, count in enumerate(several):
             if not count:
                 continue
             index = number * self.explorations + i
-            aim = self._aim(oracle, chances, (number, i))
+            aim = self._aim(oracle, family, chances, (number, i))
             constrain = self._constrain(oracle, aim)
             start = self._start(oracle, index, scale, aim)
             advantage = member.advantage[i % len(member.advantage)]

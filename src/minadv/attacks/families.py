@@ -44,6 +44,8 @@ class Family:
         alone: share of every other round's only exploration, where there are several otherwise.
         settled: share of its steps that explores on from there, in short steps.
         homeward: first share of the way to the nearest point that the refinement takes.
+        aimed: explorations that aim at a class that none has reached, by round and number in it; rounds with a
+            single one do so to their end.
         scaled: explorations step in units of each entry, how far it moves at equal distance.
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
@@ -56,6 +58,7 @@ class Family:
     alone: float = 0.7
     settled: float = 0.0
     homeward: float = 0.5
+    aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
     scaled: bool = False
     probes: int = 4
 
@@ -114,6 +117,7 @@ _KNOWN = {
         alone=0.6,
         change=8.5,
         homeward=0.8,
+        aimed=((1, 0), (3, 0)),
     ),
     "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=300, scaled=True),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),

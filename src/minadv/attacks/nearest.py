@@ -120,7 +120,10 @@ class ByMetric:
         columns = list[Tensor]()
         for channel in range(_pixels(self.x0).shape[1]):
             looks = _looks(self.x0, self.distance, squared, slice(channel, channel + 1), self.probes, self.length)
-            columns.append(sum(slope * signs for signs, slope in looks) / (2 * self.probes * self.length))
+            column = torch.zeros_like(_pixels(self.x0))
+            for signs, slope in looks:
+                column.addcmul_(slope, signs.expand_as(slope))
+            columns.append(column / (2 * self.probes * self.length))
         blocks = torch.stack(columns, dim=2)
         columns.clear()
         blocks = blocks.add_(blocks.transpose(1, 2).clone()).div_(2)
