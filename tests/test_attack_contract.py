@@ -29,7 +29,7 @@ ATTACKS: list[Attack] = [
 
 
 def label(attack: Attack) -> str:
-    return f"{distances.resolve(attack.distance).name}-{attack.levels}-{attack.confidence}-{id(attack) % 97}"
+    return f"{distances.resolve(attack.distance).name}-{attack.levels}-{attack.confidence}"
 
 
 @pytest.fixture(scope="module")

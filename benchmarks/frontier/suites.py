@@ -21,6 +21,7 @@ ABLATION = (
     "explored=0.95",
     "memory=0",
     "aimed=false",
+    "explorations=1",
     "lagrangian=false",
     "round_length=30",
     "round_length=300",
