@@ -114,7 +114,7 @@ class Auto(Attack):
             end = self._refine(oracle, start, rest, family.homeward, constrain, nearest.get(member.by), live)
             chances = _reached(chances, end.classes)
             if lengths[1:] and number == 0:
-                chances, cost = self._look_ahead(oracle, family, chances, lengths[1])
+                chances, cost = self._look_ahead(oracle, family, chances, lengths[1], entries)
                 lengths[1] -= cost
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
@@ -143,12 +143,15 @@ class Auto(Attack):
         able = self.aimed and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
         return chances if able and place in family.aimed else None
 
-    def _look_ahead(self, oracle: Oracle, family: Family, chances: Tensor, steps: int) -> tuple[Tensor, int]:
+    def _look_ahead(
+        self, oracle: Oracle, family: Family, chances: Tensor, steps: int, entries: Tensor | None
+    ) -> tuple[Tensor, int]:
         """Rank classes by their boundaries as seen from the best answer; return what that costs of `steps`."""
         cost = min(LIKELIEST, chances.shape[1] - 1)
         if steps < 2 * cost or self._aim(oracle, family, chances, (1, 0)) is None:
             return chances, 0
-        ways = outlook(oracle, oracle.best.clone(), dual(family.members[0].p), self.confidence, LIKELIEST)
+        q = dual(family.members[0].p)
+        ways = outlook(oracle, oracle.best.clone(), q, self.confidence, LIKELIEST, entries)
         return torch.where(chances.isfinite(), -ways, chances), cost
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:

@@ -97,18 +97,22 @@ def boundaries(
         yield Boundary((logit - label).detach() - confidence, slope, classes[:, j])
 
 
-def outlook(oracle: Oracle, at: Tensor, q: float, confidence: float, most: int) -> Tensor:
+def outlook(
+    oracle: Oracle, at: Tensor, q: float, confidence: float, most: int, units: Tensor | None = None
+) -> Tensor:
     """(batch, classes) ℓp way from the originals to each class, its boundary linearised at `at`.
 
     One forward, and one backward for each of the `most` likeliest classes there; ∞ for others and the label.
-    Negative where the linearisation has the original beyond the boundary.
+    Negative where the linearisation has the original beyond the boundary. `units`, (batch, ...), are what entries
+    are measured in; None is 1.
     """
     probe = oracle.probe(at)
     likeliest = others_by_logit(probe.logits, labels_of(oracle))[:, :most]
     ways = torch.full_like(oracle.logits_of_originals, torch.inf)
     for boundary in boundaries(oracle, probe, likeliest, confidence, differences=True):
         value = boundary.value + inner(boundary.slope, oracle.originals - at)
-        way = -value / norm(boundary.slope, q).clamp_min(TINY)
+        slope = boundary.slope if units is None else boundary.slope * units
+        way = -value / norm(slope, q).clamp_min(TINY)
         ways.scatter_(1, boundary.classes[:, None], way[:, None])
     return ways
 
