@@ -190,7 +190,7 @@ class Auto(Attack):
             index = number * self.explorations + i
             aim = self._aim(oracle, family, chances, (number, i))
             constrain = self._constrain(oracle, aim)
-            start = self._start(oracle, index, scale, aim)
+            start = self._start(oracle, index, scale, aim, entries)
             advantage = member.advantage[i % len(member.advantage)]
             found = Exploration(change=family.change)(
                 oracle, start, scale, count, advantage, constrain, member.pull, live, entries
@@ -205,7 +205,9 @@ class Auto(Attack):
             )
         return nearest.point, cast("Tensor", scale), chances
 
-    def _start(self, oracle: Oracle, index: int, scale: Tensor | None, chances: Tensor | None) -> Tensor:
+    def _start(
+        self, oracle: Oracle, index: int, scale: Tensor | None, chances: Tensor | None, entries: Tensor | None
+    ) -> Tensor:
         """Originals, for all but the first exploration and new classes with noise of a new amount and sign."""
         x0 = oracle.originals
         if not index:
@@ -215,6 +217,7 @@ class Auto(Attack):
         if chances is not None:
             reach = reach * (chances == -torch.inf).all(dim=1)
         noise = random.normal(oracle.keys, x0, stream=index).sign()
+        noise = noise if entries is None else noise.mul_(entries)
         return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)
 
     def _refine(
