@@ -116,6 +116,6 @@ _KNOWN = {
         homeward=0.8,
         aimed=((1, 0), (3, 0)),
     ),
-    "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=500, share=0.3, scaled=True),
+    "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=500, scaled=True),
     "ciede2000": Family((Member("metric", straight),), lagrangian=300, probes=1),
 }
