@@ -9,7 +9,8 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from minadv import losses, random
+from minadv import random
+from minadv.attacks import aiming
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import outlook
@@ -20,7 +21,7 @@ from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest, units
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement
 from minadv.distances import Distance, as_published, resolve
 from minadv.distances.base import per_sample
-from minadv.goals import Constraint, Targeted, Untargeted
+from minadv.goals import Untargeted
 from minadv.guard import Model
 from minadv.oracle import Oracle
 from minadv.result import Result
@@ -98,8 +99,9 @@ class Auto(Attack):
             "norm": ByNorm(x0, family.members[0].p),
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
-        entries = units(x0, oracle.surrogate) if family.scaled else None
-        chances = _chances(oracle)
+        explores = len(lengths) > 1 or budget < family.lagrangian
+        entries = units(x0, oracle.surrogate) if family.scaled and explores else None
+        chances = aiming.chances(oracle)
         live = scale = None
         for number in oracle.rounds(len(lengths)):
             member, length = family.members[number % len(family.members)], lengths[number]
@@ -112,7 +114,7 @@ class Auto(Attack):
                 start, scale, chances = self._explore(oracle, number, steps, family, scale, chances, live, entries)
             rest = length - sum(steps)
             end = self._refine(oracle, start, rest, family.homeward, constrain, nearest.get(member.by), live)
-            chances = _reached(chances, end.classes)
+            chances = aiming.reached(chances, end.classes)
             if lengths[1:] and number == 0:
                 chances, cost = self._look_ahead(oracle, family, chances, lengths[1], entries)
                 lengths[1] -= cost
@@ -125,22 +127,11 @@ class Auto(Attack):
                 live = None if running.all() else running
 
     def _constrain(self, oracle: Oracle, chances: Tensor | None) -> Constrain:
-        """Leave the label for any class or, with `chances`, for the class of the best one."""
-        goal, kind = oracle.goal, constraint_for(oracle)
-        if chances is None or not isinstance(goal, Untargeted):
-            return lambda logits: goal.constraint(logits, kind, self.confidence)
-        best, targets = chances.max(dim=1)
-        some = best > -torch.inf
-
-        def constrain(logits: Tensor) -> Tensor:
-            anywhere = goal.constraint(logits, kind, self.confidence)
-            return torch.where(some, losses.dlr_towards(logits, goal.labels, targets, self.confidence), anywhere)
-
-        return constrain
+        return aiming.constrain(oracle, chances, self.confidence)
 
     def _aim(self, oracle: Oracle, family: Family, chances: Tensor, place: tuple[int, int]) -> Tensor | None:
         """Return the chances of classes to aim at in this exploration of this round; None is to aim at none."""
-        able = self.aimed and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
+        able = self.aimed and aiming.constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
         return chances if able and place in family.aimed else None
 
     def _look_ahead(
@@ -155,7 +146,7 @@ class Auto(Attack):
         return torch.where(chances.isfinite(), -ways, chances), cost
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
-        kind = constraint_for(oracle)
+        kind = aiming.constraint_for(oracle)
         ALMA(distance=self.distance, confidence=self.confidence, constraint=kind, steps=steps).search(oracle)
 
     def _shares(self, family: Family, number: int) -> tuple[float, ...]:
@@ -195,7 +186,7 @@ class Auto(Attack):
             found = Exploration(change=family.change)(
                 oracle, start, scale, count, advantage, constrain, member.pull, live, entries
             )
-            scale, chances = found.scale, _reached(chances, found.classes)
+            scale, chances = found.scale, aiming.reached(chances, found.classes)
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)
         if settled:
@@ -235,22 +226,6 @@ class Auto(Attack):
         first, _ = Refinement.memory
         refinement = Refinement(pull=(homeward, Refinement.pull[1]), memory=(min(first, self.memory), self.memory))
         return refinement(oracle, start, steps, constrain, nearest, live)
-
-
-def _chances(oracle: Oracle) -> Tensor:
-    """(batch, classes) what a class promises before any search, its logit; −∞ for those that are not aimed at."""
-    logits = oracle.logits_of_originals
-    return logits.scatter(1, logits.argmax(dim=1, keepdim=True), -torch.inf)
-
-
-def _reached(chances: Tensor, classes: Tensor) -> Tensor:
-    return chances.scatter(1, classes[:, None], -torch.inf)
-
-
-def constraint_for(oracle: Oracle) -> Constraint:
-    """DLR⁺, or the margin where there are too few classes for it."""
-    least = 4 if isinstance(oracle.goal, Targeted) else 3
-    return "dlr" if oracle.clean_logits.shape[1] >= least else "margin"
 
 
 def portions(shares: tuple[float, ...], length: int) -> list[int]:
