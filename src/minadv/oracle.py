@@ -171,6 +171,11 @@ class Oracle:
         """`project` in the memory of `x`."""
         return self._landed(quantise(x.clamp_(0, 1), self._settings.levels))
 
+    def clip_(self, x: Tensor) -> Tensor:
+        """`project_` without the grid, for a search that goes on between its points."""
+        x.clamp_(0, 1)
+        return x if self._settings.levels else self._landed(x)
+
     def _landed(self, x: Tensor) -> Tensor:
         self._projected = ref(x), x._version
         return x

@@ -62,7 +62,8 @@ def l1_ball(delta: Batch, radius: PerSample) -> Batch:
     """Project each row on the ℓ1 ball: soft threshold, unchanged inside (Duchi et al., ICML 2008)."""
     size = delta.abs()
     bound = per_sample(soft_threshold(size.flatten(1), radius), size)
-    return size.sub_(bound).clamp_min_(0).copysign_(delta)
+    # what is cut off is subtracted: faster than to give a shrunk size its sign
+    return torch.sub(delta, torch.clamp(delta, -bound, bound, out=size), out=size)
 
 
 def soft_threshold(size: Batch, radius: PerSample) -> PerSample:

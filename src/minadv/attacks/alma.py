@@ -162,7 +162,7 @@ class ALMA(Attack):
             if i == 0:  # the distance has no gradient at the original
                 h = nonzero(h, oracle, below=1e-6)
                 eta, longest = self._step_sizes(oracle, h, g * weight, pace.alpha_rms)
-            x = optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)).clamp_(0, 1)
+            x = oracle.clip_(optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)))
             eta = eta * decays.index_select(0, first)
             del probe, constraint, h  # free before the next pass
 

@@ -55,5 +55,5 @@ class DDN(Attack):
             radius = torch.where(probe.adversarial, 1 - self.gamma, 1 + self.gamma) * radius
             radius = torch.minimum(radius, largest)
             delta = (x - x0).add_(h, alpha=cosine(i, N, self.step, self.final_step))
-            delta *= per_sample(radius / norm(delta, 2).clamp_min(TINY), delta)
-            x = oracle.project_(delta.add_(x0))
+            scale = per_sample(radius / norm(delta, 2).clamp_min(TINY), delta)
+            x = oracle.project_(torch.addcmul(x0, scale, delta, out=delta))
