@@ -8,6 +8,7 @@ from torch import Tensor
 
 import minadv
 from minadv import ALMA, Auto, losses
+from minadv.attacks import aiming
 from minadv.attacks.auto import portions
 from minadv.attacks.boundary import outlook
 from minadv.attacks.families import flat, sparse, straight
@@ -124,6 +125,14 @@ def test_the_second_round_aims_at_the_nearest_class_however_unlikely() -> None:
     result = Auto(budget=200)(model, x, labels)
     assert (result.predictions == 9).all()
     assert (result.distances < 1.01 * best).all()
+
+
+def test_only_classes_nearer_than_those_reached_are_aimed_at() -> None:
+    inf = math.inf
+    chances = torch.tensor([[-inf, -inf, 3.0, 2.0, 1.0], [-inf, 1.0, 2.0, 3.0, 4.0], [-inf, -inf, 3.0, 2.0, 1.0]])
+    ways = torch.tensor([[inf, 0.5, 0.6, 0.4, 0.2], [inf, 0.5, inf, 0.4, 0.2], [inf, -0.5, 0.1, -0.4, 0.2]])
+    expected = [[-inf, -inf, -inf, -0.4, -0.2], [-inf, -0.5, -inf, -0.4, -0.2], [-inf, -inf, -inf, 0.4, -inf]]
+    assert aiming.nearer(chances, ways).tolist() == [pytest.approx(row) for row in expected]
 
 
 def test_stops_where_rounds_agree_and_loses_nothing_there() -> None:

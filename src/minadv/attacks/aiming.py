@@ -23,6 +23,13 @@ def reached(chances: Tensor, classes: Tensor) -> Tensor:
     return chances.scatter(1, classes[:, None], -torch.inf)
 
 
+def nearer(chances: Tensor, ways: Tensor) -> Tensor:
+    """Chances of those that no class reached already is nearer than, by their ways, (batch, classes)."""
+    open_ = chances.isfinite()
+    limit = ways.masked_fill(open_, torch.inf).amin(dim=1, keepdim=True).clamp_min(0)
+    return torch.where(open_ & (ways <= limit), -ways, -torch.inf)
+
+
 def constrain(oracle: Oracle, chances: Tensor | None, confidence: float) -> Constrain:
     """Leave the label for any class or, with `chances`, for the class of the best one where there is any."""
     goal, kind = oracle.goal, constraint_for(oracle)

@@ -137,13 +137,13 @@ class Auto(Attack):
     def _look_ahead(
         self, oracle: Oracle, family: Family, chances: Tensor, steps: int, entries: Tensor | None
     ) -> tuple[Tensor, int]:
-        """Rank classes by their boundaries as seen from the best answer; return what that costs of `steps`."""
+        """Keep classes that are near as seen from the best answer, by their ways; return what it costs of `steps`."""
         cost = min(LIKELIEST, chances.shape[1] - 1)
         if steps < 2 * cost or self._aim(oracle, family, chances, (1, 0)) is None:
             return chances, 0
         q = dual(family.members[0].p)
         ways = outlook(oracle, oracle.best.clone(), q, self.confidence, LIKELIEST, entries)
-        return torch.where(chances.isfinite(), -ways, chances), cost
+        return aiming.nearer(chances, ways), cost
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = aiming.constraint_for(oracle)
