@@ -14,7 +14,7 @@ from minadv.attacks import aiming
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import outlook
-from minadv.attacks.directions import dual
+from minadv.attacks.directions import dual, norm
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest, units
@@ -30,8 +30,9 @@ from minadv.result import Result
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
 # After the first round, so many classes, the likeliest, are ranked by the ways to their boundaries.
 LIKELIEST = 9
-# Steps of what follows a round's explorations are shorter than theirs by this factor, and fall and turn less.
-SHORTER, SETTLING = 8.0, Exploration(decay=4.0, change=3.0)
+# Steps of what follows a round's explorations are shorter than theirs by this factor, but not than this share of
+# the typical entry of a perturbation that is still large, and fall and turn less.
+SHORTER, SHARE, SETTLING = 8.0, 0.3, Exploration(decay=4.0, change=3.0)
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -137,7 +138,7 @@ class Auto(Attack):
     def _look_ahead(
         self, oracle: Oracle, family: Family, chances: Tensor, steps: int, entries: Tensor | None
     ) -> tuple[Tensor, int]:
-        """Keep classes that are near as seen from the best answer, by their ways; return what it costs of `steps`."""
+        """Keep classes that look near from the best answer; return what the look costs of `steps`."""
         cost = min(LIKELIEST, chances.shape[1] - 1)
         if steps < 2 * cost or self._aim(oracle, family, chances, (1, 0)) is None:
             return chances, 0
@@ -190,10 +191,11 @@ class Auto(Attack):
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)
         if settled:
+            delta = nearest.point - oracle.originals
+            typical = norm(delta, 2) / delta[0].numel() ** 0.5
+            short = torch.maximum(nearest.scale / SHORTER, SHARE * typical)
             constrain = self._constrain(oracle, None)
-            nearest = SETTLING(
-                oracle, nearest.point, nearest.scale / SHORTER, settled, 0.0, constrain, member.pull, live, entries
-            )
+            nearest = SETTLING(oracle, nearest.point, short, settled, 0.0, constrain, member.pull, live, entries)
         return nearest.point, cast("Tensor", scale), chances
 
     def _start(

@@ -17,6 +17,8 @@ from minadv.projections import IMMOBILE, cheapest, wide
 
 # Clipped points reach their plane to this, relatively.
 CLOSE = 2e-4
+# Squares of a gradient's norm that are smaller are taken for 0.
+LEAST = 1e-30
 # Blocks are inverted for so many parts of the pixels in turn.
 PARTS = 16
 
@@ -70,7 +72,8 @@ class ByWeights:
         weights /= _typical(weights)
         if remembered is not None:
             weights = remembered.lerp(weights, 1 - self.memory)
-        return along(self.x0, normal / weights, normal, need), weights
+        centre = _centre(self.x0, probe.x, slope, slope / weights)
+        return along(centre, normal / weights, normal, need + inner(normal, centre - self.x0)), weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +113,11 @@ class ByMetric:
         factors = factors.clamp(0.3, 100.0)
         if remembered is not None:
             factors = remembered.lerp(factors, 1 - self.memory)
-        direction = (_times(inverse, _pixels(normal)) / factors).reshape(normal.shape)
-        return along(self.x0, direction, normal, need), factors
+        direction, back = (
+            (_times(inverse, values) / factors).reshape(normal.shape) for values in (_pixels(normal), slope)
+        )
+        centre = _centre(self.x0, probe.x, slope.reshape(normal.shape), back)
+        return along(centre, direction, normal, need + inner(normal, centre - self.x0)), factors
 
     @cached_property
     def _model(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -132,6 +138,18 @@ class ByMetric:
         parts = [definite(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
         metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
         return squared, metric, inverse
+
+
+def _centre(x0: Tensor, x: Tensor, slope: Tensor, back: Tensor) -> Tensor:
+    """Halfway from the original to where a Newton step from x, along `back`, sees the smallest distance.
+
+    Where the model of the distance is right, that is the original. Where it is not, a search around the original
+    alone would end where the model's gradient is parallel to the normal; around this, only where the distance's
+    own, `slope`, is. `back` is the model's inverse times `slope`, up to a factor, which x − x0 decides.
+    """
+    part, own = inner(x - x0, slope).clamp_min(0), inner(back, slope)
+    length = torch.where(own > 0, part / own.clamp_min(LEAST), 0.0)
+    return x0.lerp(torch.addcmul(x, per_sample(length, x), back, value=-1), 0.5)
 
 
 def units(x0: Tensor, distance: Anchored, probes: int = 4, length: float = 0.01, ridge: float = 3e-3) -> Tensor:

@@ -45,16 +45,23 @@ class Refinement:
     Attributes:
         pull: first and last share of the way to the nearest point.
         memory: first and last weight of the past in the average normal.
-        overshoot: factor on the step to the boundary.
+        overshoot: factor on the step to the boundary, first and after an adversarial point. It grows after any
+            other by `bolder`, up to `boldest`: the average normal is not quite the boundary's own, and steps along
+            it may come nearer and nearer without ever crossing.
         adaptation: relative growth of the pull after an adversarial point; what it shrinks by after any other.
-        longest: bound on the step to the boundary, relative to the perturbation's ℓ2 norm.
+        longest: bound on the step to the boundary, relative to the perturbation's ℓ2 norm. Where it ends the way
+            back to a boundary far behind, it grows by `farther`, up to `farthest`.
     """
 
     pull: tuple[float, float] = (0.5, 0.1)
     memory: tuple[float, float] = (0.7, 0.9)
     overshoot: float = 1.1
+    bolder: float = 1.2
+    boldest: float = 8.0
     adaptation: float = 0.15
     longest: float = 0.1
+    farther: float = 1.5
+    farthest: float = 0.9
 
     def __call__(
         self,
@@ -68,6 +75,7 @@ class Refinement:
         """Refine from `start`, one forward and one backward per step."""
         x, x0, average, remembered = start, oracle.originals, None, None
         pull = torch.ones_like(oracle.best_distance)
+        overshoot, longest = self.overshoot * pull, self.longest * pull
         reached = residual = torch.full_like(pull, torch.inf)
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
@@ -79,7 +87,13 @@ class Refinement:
 
             delta = x - x0
             size = norm(delta, 2)
-            step = self.overshoot * torch.maximum(torch.minimum(way, self.longest * size), -self.longest * size)
+            bound = longest * size
+            step = overshoot * torch.maximum(torch.minimum(way, bound), -bound)
+            overshoot = torch.where(probe.adversarial, self.overshoot, self.bolder * overshoot).clamp_max(
+                self.boldest
+            )
+            far = probe.adversarial & (way < -bound)
+            longest = torch.where(far, self.farther * longest, self.longest).clamp_max(self.farthest)
             home, remembered = nearest(normal, step - inner(normal, delta), probe, remembered)
             if i == steps - 1:
                 residual = norm(home - x, 2) / size.clamp_min(TINY)
