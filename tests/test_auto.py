@@ -13,7 +13,7 @@ from minadv.attacks.auto import portions
 from minadv.attacks.boundary import outlook
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along, definite, quadratic, units
-from minadv.attacks.refinement import enough
+from minadv.attacks.refinement import Refined, Refinement, enough
 from minadv.distances import resolve
 from minadv.oracle import Oracle
 from minadv.probe import Probe, Step
@@ -335,6 +335,52 @@ def test_nearest_by_weights_settles_on_a_weighted_norm() -> None:
         x, remembered = by_weights(normal, need, probe_at(x, slope, value), remembered)
     best = normal / scale**2
     torch.testing.assert_close(x - x0, -0.2 * best / (normal * best).sum(), rtol=0.03, atol=1e-4)
+
+
+@pytest.mark.parametrize("by", [ByWeights, ByMetric])
+def test_nearest_by_a_model_that_cannot_be_right_still_ends_at_the_nearest_point(by: type[ByWeights]) -> None:
+    """A quadratic form that ties entries together across pixels, which neither weights nor blocks can say."""
+    g, n = generator(7), 12
+    x0 = torch.full((1, n), 0.5, dtype=torch.float64)
+    root = torch.eye(n).double() + 0.3 * torch.randn(n, n, generator=g).double()
+    form = root.T @ root
+    normal, need = torch.randn(1, n, generator=g).double(), torch.tensor([0.02], dtype=torch.float64)
+
+    def tied(x: Tensor, x0: Tensor) -> Tensor:
+        return ((x - x0) @ root.T).norm(dim=1)
+
+    nearest = ByWeights(x0) if by is ByWeights else ByMetric(x0, resolve(tied).anchored(x0))
+    x, remembered = x0 - 0.02 * normal / normal.square().sum(), None
+    for _ in range(400):
+        value, slope = resolve(tied).anchored(x0).value_and_gradient(x)
+        home, remembered = nearest(normal, need, probe_at(x, slope, value), remembered)
+        x = x.lerp(home, 0.2)
+    direction = torch.linalg.inv(form) @ normal[0]
+    best = x0 - 0.02 * direction / (normal[0] @ direction)
+    assert tied(x, x0) <= 1.005 * tied(best, x0)
+    torch.testing.assert_close((normal * (x0 - x)).sum(1), need, rtol=1e-3, atol=0)
+
+
+def test_a_refinement_crosses_the_boundary_where_single_gradients_are_mostly_noise() -> None:
+    """Each gradient's own way to the boundary is then too short by a factor, in the direction of their average."""
+    g, ended = generator(3), list[Refined]()
+    weights = torch.randn(3 * 8 * 8, generator=g) / 10
+
+    def noisy(x: Tensor) -> Tensor:
+        rows = x.flatten(1)
+        noise = 0.4 * torch.randn(rows.shape, generator=g)
+        fallen = (rows - 0.5) @ weights + ((rows - rows.detach()) * noise).sum(dim=1) - 1
+        return torch.stack((torch.zeros_like(fallen), fallen, fallen - 3, fallen - 4), dim=1)
+
+    class Refining(Auto):
+        def search(self, oracle: Oracle) -> None:
+            start = oracle.originals + 0.1 * weights.reshape(3, 8, 8)
+            towards = aiming.constrain(oracle, None, self.confidence)
+            ended.append(Refinement()(oracle, start, 50, towards, ByNorm(oracle.originals, 2)))
+
+    result = Refining()(noisy, torch.full((4, 3, 8, 8), 0.5), torch.zeros(4, dtype=torch.int64))
+    assert ended[0].reached.isfinite().all()
+    assert result.success.all()
 
 
 def test_along_meets_the_plane_inside_the_box() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -22,8 +22,16 @@ LEAST = 1e-30
 # Blocks are inverted for so many parts of the pixels in turn.
 PARTS = 16
 
+
+class Remembered(NamedTuple):
+    """A model of the distance near the last points: where it is smallest, and the weights of entries or pixels."""
+
+    centre: Tensor
+    weights: Tensor
+
+
 # (normal, need, probe, memory) to the nearest point in the box with ⟨normal, x0 − x⟩ = need, and what to remember
-Nearest = Callable[[Tensor, Tensor, Probe, Tensor | None], tuple[Tensor, Tensor | None]]
+Nearest = Callable[[Tensor, Tensor, Probe, Remembered | None], tuple[Tensor, Remembered | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +42,8 @@ class ByNorm:
     p: float
 
     def __call__(
-        self, normal: Tensor, need: Tensor, _probe: Probe, _remembered: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+        self, normal: Tensor, need: Tensor, _probe: Probe, _remembered: Remembered | None
+    ) -> tuple[Tensor, Remembered | None]:
         """Return the nearest point; there is nothing to remember."""
         if self.p == 2:  # in plain steps, which are exact away from the box's faces
             return along(self.x0, normal, normal, need), None
@@ -64,16 +72,18 @@ class ByWeights:
     memory: float = 0.8
 
     def __call__(
-        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the nearest point, and the weights to remember."""
+        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None
+    ) -> tuple[Tensor, Remembered | None]:
+        """Return the nearest point, and the model to remember."""
         delta, slope = probe.x - self.x0, probe.slope
         weights = slope.abs().add_(self.floor * _typical(slope)) / delta.abs().add_(self.floor * _typical(delta))
         weights /= _typical(weights)
         if remembered is not None:
-            weights = remembered.lerp(weights, 1 - self.memory)
-        centre = _centre(self.x0, probe.x, slope, slope / weights)
-        return along(centre, normal / weights, normal, need + inner(normal, centre - self.x0)), weights
+            weights = remembered.weights.lerp(weights, 1 - self.memory)
+        centre = self.x0 if remembered is None else remembered.centre
+        centre = centre.lerp(_newton(self.x0, probe.x, slope, slope / weights), 1 - self.memory)
+        found = along(centre, normal / weights, normal, need + inner(normal, centre - self.x0))
+        return found, Remembered(centre, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +106,14 @@ class ByMetric:
     distance: Anchored
     ridge: float = 3e-3
     floor: float = 0.1
-    memory: float = 0.7
+    memory: float = 0.8
     probes: int = 4
     length: float = 0.01
 
     def __call__(
-        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the nearest point, and the pixels' factors to remember."""
+        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None
+    ) -> tuple[Tensor, Remembered | None]:
+        """Return the nearest point, and the model, its blocks' factors, to remember."""
         squared, metric, inverse = self._model
         delta = _pixels(probe.x - self.x0)
         slope = _pixels(probe.slope) * torch.where(squared, 1.0, probe.distance)[:, None, None]
@@ -112,12 +122,14 @@ class ByMetric:
         factors = ((delta * slope).sum(dim=1, keepdim=True).clamp_min(0) + floor) / (here + floor)
         factors = factors.clamp(0.3, 100.0)
         if remembered is not None:
-            factors = remembered.lerp(factors, 1 - self.memory)
+            factors = remembered.weights.lerp(factors, 1 - self.memory)
         direction, back = (
             (_times(inverse, values) / factors).reshape(normal.shape) for values in (_pixels(normal), slope)
         )
-        centre = _centre(self.x0, probe.x, slope.reshape(normal.shape), back)
-        return along(centre, direction, normal, need + inner(normal, centre - self.x0)), factors
+        centre = self.x0 if remembered is None else remembered.centre
+        centre = centre.lerp(_newton(self.x0, probe.x, slope.reshape(normal.shape), back), 1 - self.memory)
+        found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
+        return found, Remembered(centre, factors)
 
     @cached_property
     def _model(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -140,16 +152,16 @@ class ByMetric:
         return squared, metric, inverse
 
 
-def _centre(x0: Tensor, x: Tensor, slope: Tensor, back: Tensor) -> Tensor:
-    """Halfway from the original to where a Newton step from x, along `back`, sees the smallest distance.
+def _newton(x0: Tensor, x: Tensor, slope: Tensor, back: Tensor) -> Tensor:
+    """Where a Newton step from x sees the smallest distance, by its gradient `slope` there.
 
     Where the model of the distance is right, that is the original. Where it is not, a search around the original
-    alone would end where the model's gradient is parallel to the normal; around this, only where the distance's
-    own, `slope`, is. `back` is the model's inverse times `slope`, up to a factor, which x − x0 decides.
+    would end where the model's gradient is parallel to the normal; around the average of these points, only where
+    the distance's own is. `back` is the model's inverse times `slope`, up to a factor, which x − x0 decides.
     """
     part, own = inner(x - x0, slope).clamp_min(0), inner(back, slope)
     length = torch.where(own > 0, part / own.clamp_min(LEAST), 0.0)
-    return x0.lerp(torch.addcmul(x, per_sample(length, x), back, value=-1), 0.5)
+    return torch.addcmul(x, per_sample(length, x), back, value=-1)
 
 
 def units(x0: Tensor, distance: Anchored, probes: int = 4, length: float = 0.01, ridge: float = 3e-3) -> Tensor:
