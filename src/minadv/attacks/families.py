@@ -98,7 +98,11 @@ _KNOWN = {
     "l0": Family((Member("count", sparse),), explored=(0.2, 0.2), settled=0.2),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
     "l1": Family(
-        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)), explored=TWICE, settled=0.2, alone=0.6
+        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)),
+        explored=TWICE,
+        settled=0.2,
+        alone=0.6,
+        homeward=0.3,
     ),
     "l2": Family(
         (Member("norm", straight), Member("norm", straight, (4.0,))),

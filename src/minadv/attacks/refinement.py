@@ -48,17 +48,19 @@ class Refinement:
         overshoot: factor on the step to the boundary, first and after an adversarial point. It grows after any
             other by `bolder`, up to `boldest`: the average normal is not quite the boundary's own, and steps along
             it may come nearer and nearer without ever crossing.
-        adaptation: relative growth of the pull after an adversarial point; what it shrinks by after any other.
+        adaptation: relative growth of the pull after an adversarial point, and what it shrinks by after any other.
+        strongest: bound on how much more that makes it.
         longest: bound on the step to the boundary, relative to the perturbation's ℓ2 norm. Where it ends the way
             back to a boundary far behind, it grows by `farther`, up to `farthest`.
     """
 
-    pull: tuple[float, float] = (0.5, 0.1)
+    pull: tuple[float, float] = (0.5, 0.15)
     memory: tuple[float, float] = (0.7, 0.9)
     overshoot: float = 1.1
     bolder: float = 1.2
     boldest: float = 8.0
-    adaptation: float = 0.15
+    adaptation: tuple[float, float] = (0.2, 0.15)
+    strongest: float = 4.0
     longest: float = 0.1
     farther: float = 1.5
     farthest: float = 0.9
@@ -97,8 +99,9 @@ class Refinement:
             home, remembered = nearest(normal, step - inner(normal, delta), probe, remembered)
             if i == steps - 1:
                 residual = norm(home - x, 2) / size.clamp_min(TINY)
-            pull *= torch.where(probe.adversarial, 1 + self.adaptation, 1 - self.adaptation)
-            pull = pull.clamp(0.05, 2)
+            grown, shrunk = self.adaptation
+            pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk)
+            pull = pull.clamp(0.05, self.strongest)
             share = (pull * _between(self.pull, i, steps)).clamp_max(1)
             at = torch.addcmul(x, normal, per_sample(step, x), value=-1)
             x = at.lerp_(home, per_sample(share, x)).clamp_(0, 1)
