@@ -33,6 +33,8 @@ LIKELIEST = 9
 # Steps of what follows a round's explorations are shorter than theirs by this factor, but not than this share of
 # the typical entry of a perturbation that is still large, and fall and turn less.
 SHORTER, SHARE, SETTLING = 8.0, 0.3, Exploration(decay=4.0, change=3.0)
+# After several rounds, the best answer is refined on: with this share of the budget, so much of the way at first.
+SEVERAL, POLISH, GENTLY = 3, 0.05, 0.3
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -88,12 +90,14 @@ class Auto(Attack):
         return None
 
     def search(self, oracle: Oracle) -> None:
-        """Run rounds, the first from the originals."""
+        """Run rounds, the first from the originals, and refine the best of their answers."""
         x0, family = oracle.originals, of(resolve(self.distance).name)
         budget = max(cast("int", self.budget) - oracle.reserved, 1)
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
         lengths = _rounds(budget, family, self.round_length)
+        last = round(POLISH * budget) if len(lengths) >= SEVERAL else 0
+        lengths[-1] -= last
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
             "metric": ByMetric(x0, oracle.surrogate, probes=family.probes),  # computed at its first use, and once
@@ -126,6 +130,9 @@ class Auto(Attack):
                 if not running.any():
                     break
                 live = None if running.all() else running
+        else:
+            near = nearest.get(family.members[0].by)
+            self._refine(oracle, oracle.best.clone(), last, GENTLY, self._constrain(oracle, None), near, live)
 
     def _constrain(self, oracle: Oracle, chances: Tensor | None) -> Constrain:
         return aiming.constrain(oracle, chances, self.confidence)
