@@ -120,6 +120,6 @@ _KNOWN = {
         homeward=0.8,
         aimed=((1, 0), (3, 0)),
     ),
-    "ssim": Family((Member("weights", None, (1.0,)),), lagrangian=500, explored=(0.4,), settled=0.3, scaled=True),
+    "ssim": Family((Member("weights", None, (1.0,)),), explored=(0.4,), settled=0.3, scaled=True),
     "ciede2000": Family((Member("metric", straight, (1.0,)),), lagrangian=300, probes=1),
 }
