@@ -1,8 +1,8 @@
 """The heap of our own process: memory that a pass has freed is kept for the next one.
 
 glibc gives freed memory back to the system as soon as some megabytes are free at the end of the heap, and takes it
-anew, page by page, in the next pass over the model. That can take a third of a pass on a CPU. A library has no business
-with the allocator of its host; the command line is the host.
+anew, page by page, in the next pass over the model. That can take a third of a pass on a CPU. A library has no
+business with the allocator of its host; the command line is the host.
 """
 
 import ctypes
