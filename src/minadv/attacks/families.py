@@ -91,7 +91,13 @@ def flat(delta: Tensor) -> Tensor:
     return square.mul(square).mul_(square).mul_(share).mul_(delta.sign())
 
 
-ANY = Family((Member("weights", None, (1.0,)), Member("metric", None, (1.0,))), lagrangian=1, scaled=True)
+ANY = Family(
+    (Member("weights", None, (1.0,)), Member("metric", None, (1.0,))),
+    lagrangian=1,
+    explored=(0.4,),
+    settled=0.3,
+    scaled=True,
+)
 TWICE: tuple[float, ...] = (0.25, 0.25)
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer
