@@ -11,8 +11,9 @@ from minadv import ALMA, Auto, losses
 from minadv.attacks import aiming
 from minadv.attacks.auto import portions
 from minadv.attacks.boundary import outlook
+from minadv.attacks.curvature import definite, quadratic, units
 from minadv.attacks.families import flat, sparse, straight
-from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along, definite, quadratic, units
+from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import Refined, Refinement, enough
 from minadv.distances import resolve
 from minadv.oracle import Oracle

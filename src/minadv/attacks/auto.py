@@ -14,10 +14,11 @@ from minadv.attacks import aiming
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import outlook
+from minadv.attacks.curvature import units
 from minadv.attacks.directions import dual, norm
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
 from minadv.attacks.families import By, Family, of
-from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest, units
+from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement
 from minadv.distances import Distance, as_published, resolve
 from minadv.distances.base import per_sample

@@ -1,26 +1,24 @@
 """The point of a hyperplane in the box that is nearest to the original: exact in norms, by a model otherwise."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from minadv import random
-from minadv.attacks.directions import TINY, inner, norm
+from minadv.attacks.curvature import blocks, pixels, times, typical
+from minadv.attacks.directions import TINY, inner
 from minadv.distances.base import Anchored, per_sample
 from minadv.masks import possibly_any
 from minadv.probe import Probe
-from minadv.projections import IMMOBILE, cheapest, wide
+from minadv.projections import IMMOBILE, cheapest
 
 # Clipped points reach their plane to this, relatively.
 CLOSE = 2e-4
 # Squares of a gradient's norm that are smaller are taken for 0.
 LEAST = 1e-30
-# Blocks are inverted for so many parts of the pixels in turn.
-PARTS = 16
 
 
 class Remembered(NamedTuple):
@@ -76,8 +74,8 @@ class ByWeights:
     ) -> tuple[Tensor, Remembered | None]:
         """Return the nearest point, and the model to remember."""
         delta, slope = probe.x - self.x0, probe.slope
-        weights = slope.abs().add_(self.floor * _typical(slope)) / delta.abs().add_(self.floor * _typical(delta))
-        weights /= _typical(weights)
+        weights = slope.abs().add_(self.floor * typical(slope)) / delta.abs().add_(self.floor * typical(delta))
+        weights /= typical(weights)
         if remembered is not None:
             weights = remembered.weights.lerp(weights, 1 - self.memory)
         centre = self.x0 if remembered is None else remembered.centre
@@ -114,17 +112,17 @@ class ByMetric:
         self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None
     ) -> tuple[Tensor, Remembered | None]:
         """Return the nearest point, and the model, its blocks' factors, to remember."""
-        squared, metric, inverse = self._model
-        delta = _pixels(probe.x - self.x0)
-        slope = _pixels(probe.slope) * torch.where(squared, 1.0, probe.distance)[:, None, None]
-        here = (delta * _times(metric, delta)).sum(dim=1, keepdim=True)
+        squared, metric, inverse = self._blocks
+        delta = pixels(probe.x - self.x0)
+        slope = pixels(probe.slope) * torch.where(squared, 1.0, probe.distance)[:, None, None]
+        here = (delta * times(metric, delta)).sum(dim=1, keepdim=True)
         floor = self.floor * here.mean(dim=2, keepdim=True).clamp_min(TINY)
         factors = ((delta * slope).sum(dim=1, keepdim=True).clamp_min(0) + floor) / (here + floor)
         factors = factors.clamp(0.3, 100.0)
         if remembered is not None:
             factors = remembered.weights.lerp(factors, 1 - self.memory)
         direction, back = (
-            (_times(inverse, values) / factors).reshape(normal.shape) for values in (_pixels(normal), slope)
+            (times(inverse, values) / factors).reshape(normal.shape) for values in (pixels(normal), slope)
         )
         centre = self.x0 if remembered is None else remembered.centre
         centre = centre.lerp(_newton(self.x0, probe.x, slope.reshape(normal.shape), back), 1 - self.memory)
@@ -132,24 +130,8 @@ class ByMetric:
         return found, Remembered(centre, factors)
 
     @cached_property
-    def _model(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Whether D grows like a square, (batch,); blocks and inverses, (batch, channels, channels, pixels)."""
-        squared = quadratic(self.x0, self.distance, self.length)
-        columns = list[Tensor]()
-        for channel in range(_pixels(self.x0).shape[1]):
-            looks = _looks(self.x0, self.distance, squared, slice(channel, channel + 1), self.probes, self.length)
-            column = torch.zeros_like(_pixels(self.x0))
-            for signs, slope in looks:
-                column.addcmul_(slope, signs.expand_as(slope))
-            columns.append(column / (2 * self.probes * self.length))
-        blocks = torch.stack(columns, dim=2)
-        columns.clear()
-        blocks = blocks.add_(blocks.transpose(1, 2).clone()).div_(2)
-        typical = blocks.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
-        # a part of the pixels at a time: in float64, those of all take as much memory as fifty images
-        parts = [definite(part, typical, self.ridge) for part in blocks.chunk(PARTS, dim=3)]
-        metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
-        return squared, metric, inverse
+    def _blocks(self) -> tuple[Tensor, Tensor, Tensor]:
+        return blocks(self.x0, self.distance, self.probes, self.length, self.ridge)
 
 
 def _newton(x0: Tensor, x: Tensor, slope: Tensor, back: Tensor) -> Tensor:
@@ -162,51 +144,6 @@ def _newton(x0: Tensor, x: Tensor, slope: Tensor, back: Tensor) -> Tensor:
     part, own = inner(x - x0, slope).clamp_min(0), inner(back, slope)
     length = torch.where(own > 0, part / own.clamp_min(LEAST), 0.0)
     return torch.addcmul(x, per_sample(length, x), back, value=-1)
-
-
-def units(x0: Tensor, distance: Anchored, probes: int = 4, length: float = 0.01, ridge: float = 3e-3) -> Tensor:
-    """(batch, ...) how far entries move at equal distance, by the Hessian's diagonal at the original; RMS 1.
-
-    It takes 2·`probes` distances. `ridge`, relative to the diagonal's mean, bounds the largest.
-    """
-    squared = quadratic(x0, distance, length)
-    looks = _looks(x0, distance, squared, slice(None), probes, length)
-    diagonal = torch.zeros_like(_pixels(x0))
-    for signs, slope in looks:
-        diagonal.addcmul_(signs, slope)
-    diagonal = diagonal.clamp_(min=0).reshape(x0.shape)
-    mean = per_sample(diagonal.flatten(1).mean(dim=1) + TINY, x0)
-    free = diagonal.add_(ridge * mean).rsqrt_()
-    return free.div_(per_sample(_typical(free), x0))
-
-
-def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
-    """(batch,) whether D grows like the square of a perturbation, as SSIM's does."""
-    signs = _signs(x0, x0, 0, length)
-    return distance(x0 + length * signs) > 2**1.5 * distance(x0 + length / 2 * signs)
-
-
-def _looks(
-    x0: Tensor, distance: Anchored, squared: Tensor, moved: slice, probes: int, length: float
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield random signs of the `moved` channels and the slope `length` away along them, both as pixels.
-
-    The slope is that of D²/2 or, where D grows like a square, of D.
-    """
-    places = _pixels(x0)[:, moved]
-    for number in range(2 * probes):
-        signs = _signs(x0, places, number, length)
-        step = torch.zeros_like(_pixels(x0))
-        step[:, moved] = signs
-        value, slope = distance.value_and_gradient(x0 + length * step.reshape(x0.shape))
-        yield signs, _pixels(slope * per_sample(torch.where(squared, 1.0, value), slope))
-
-
-def _signs(x0: Tensor, places: Tensor, number: int, length: float) -> Tensor:
-    """Random signs that stay in the box, in pairs of opposite ones: odd orders cancel."""
-    signs = random.normal(random.keys(x0, 0), places, stream=number // 2).sign() * (-1) ** number
-    inside = ((places + length * signs) >= 0) & ((places + length * signs) <= 1)
-    return torch.where(inside, signs, -signs)
 
 
 def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:
@@ -226,40 +163,3 @@ def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: i
 
 def _moved(x0: Tensor, theta: Tensor, direction: Tensor) -> Tensor:
     return torch.addcmul(x0, per_sample(theta, x0), direction, value=-1).clamp_(0, 1)
-
-
-def _pixels(values: Tensor) -> Tensor:
-    """(batch, channels, pixels) of images with up to four channels; otherwise every entry is a pixel."""
-    colour = values.ndim >= 3 and values.shape[1] <= 4
-    return values.flatten(2) if colour else values.flatten(1)[:, None]
-
-
-def _times(blocks: Tensor, vectors: Tensor) -> Tensor:
-    """Multiply pixel by pixel, one channel after the other: the order of the sum does not depend on the batch."""
-    result = blocks[:, :, 0] * vectors[:, :1]
-    for c in range(1, vectors.shape[1]):
-        result.addcmul_(blocks[:, :, c], vectors[:, c : c + 1])
-    return result
-
-
-def definite(blocks: Tensor, typical: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """Return (batch, channels, channels, pixels) matrices without negative eigenvalues, and `typical`·inverses.
-
-    Eigenvalues are those of `blocks`, at least 0, plus `ridge`·`typical`. Hardly a block has negative ones beyond
-    half the ridge: only of these the eigenvectors are found.
-    """
-    scale, one = wide(typical)[:, None, None, None], torch.eye(blocks.shape[1], device=blocks.device)
-    metric = wide(blocks.permute(0, 3, 1, 2)) + ridge / 2 * scale * one
-    indefinite = cast("Tensor", torch.linalg.cholesky_ex(metric).info) > 0
-    metric += ridge / 2 * scale * one
-    if possibly_any(indefinite):
-        least = ridge * scale.expand_as(metric)[indefinite][:, :, 0]
-        values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(metric[indefinite]))
-        metric[indefinite] = (vectors * torch.maximum(values, least)[:, None]) @ vectors.transpose(1, 2)
-    inverse = scale * cast("Tensor", torch.linalg.inv(metric))
-    return metric.permute(0, 2, 3, 1).to(blocks.dtype), inverse.permute(0, 2, 3, 1).to(blocks.dtype)
-
-
-def _typical(values: Tensor) -> Tensor:
-    """Root mean square of each sample."""
-    return per_sample(norm(values, 2) / values[0].numel() ** 0.5, values).clamp_min(TINY)

@@ -1,0 +1,127 @@
+"""A distance's Hessian at the original, by differences of its gradients: no model pass, and once a run.
+
+It is that of D²/2 or, where D itself grows like the square of a perturbation, of D: one block per pixel, which
+tells how its channels compensate each other, or the diagonal alone.
+"""
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.attacks.directions import TINY, norm
+from minadv.distances.base import Anchored, per_sample
+from minadv.masks import possibly_any
+from minadv.projections import wide
+
+# Blocks are inverted for so many parts of the pixels in turn.
+PARTS = 16
+
+
+def units(x0: Tensor, distance: Anchored, probes: int = 4, length: float = 0.01, ridge: float = 3e-3) -> Tensor:
+    """(batch, ...) how far entries move at equal distance, by the Hessian's diagonal at the original; RMS 1.
+
+    It takes 2·`probes` distances. `ridge`, relative to the diagonal's mean, bounds the largest.
+    """
+    squared = quadratic(x0, distance, length)
+    looks = _looks(x0, distance, squared, slice(None), probes, length)
+    diagonal = torch.zeros_like(pixels(x0))
+    for signs, slope in looks:
+        diagonal.addcmul_(signs, slope)
+    diagonal = diagonal.clamp_(min=0).reshape(x0.shape)
+    mean = per_sample(diagonal.flatten(1).mean(dim=1) + TINY, x0)
+    free = diagonal.add_(ridge * mean).rsqrt_()
+    return free.div_(per_sample(typical(free), x0))
+
+
+def blocks(
+    x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether D grows like a square, (batch,); blocks and inverses, (batch, channels, channels, pixels).
+
+    It takes 2·`probes` distances per channel. `ridge` is added to every eigenvalue, relative to their mean.
+    """
+    squared = quadratic(x0, distance, length)
+    columns = list[Tensor]()
+    for channel in range(pixels(x0).shape[1]):
+        looks = _looks(x0, distance, squared, slice(channel, channel + 1), probes, length)
+        column = torch.zeros_like(pixels(x0))
+        for signs, slope in looks:
+            column.addcmul_(slope, signs.expand_as(slope))
+        columns.append(column / (2 * probes * length))
+    whole = torch.stack(columns, dim=2)
+    columns.clear()
+    whole = whole.add_(whole.transpose(1, 2).clone()).div_(2)
+    mean = whole.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
+    # a part of the pixels at a time: in float64, those of all take as much memory as fifty images
+    parts = [definite(part, mean, ridge) for part in whole.chunk(PARTS, dim=3)]
+    metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
+    return squared, metric, inverse
+
+
+def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
+    """(batch,) whether D grows like the square of a perturbation, as SSIM's does."""
+    signs = _signs(x0, x0, 0, length)
+    return distance(x0 + length * signs) > 2**1.5 * distance(x0 + length / 2 * signs)
+
+
+def _looks(
+    x0: Tensor, distance: Anchored, squared: Tensor, moved: slice, probes: int, length: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield random signs of the `moved` channels and the slope `length` away along them, both as pixels.
+
+    The slope is that of D²/2 or, where D grows like a square, of D.
+    """
+    places = pixels(x0)[:, moved]
+    for number in range(2 * probes):
+        signs = _signs(x0, places, number, length)
+        step = torch.zeros_like(pixels(x0))
+        step[:, moved] = signs
+        value, slope = distance.value_and_gradient(x0 + length * step.reshape(x0.shape))
+        yield signs, pixels(slope * per_sample(torch.where(squared, 1.0, value), slope))
+
+
+def _signs(x0: Tensor, places: Tensor, number: int, length: float) -> Tensor:
+    """Random signs that stay in the box, in pairs of opposite ones: odd orders cancel."""
+    signs = random.normal(random.keys(x0, 0), places, stream=number // 2).sign() * (-1) ** number
+    inside = ((places + length * signs) >= 0) & ((places + length * signs) <= 1)
+    return torch.where(inside, signs, -signs)
+
+
+def definite(given: Tensor, mean: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Return (batch, channels, channels, pixels) matrices without negative eigenvalues, and `mean`·inverses.
+
+    Eigenvalues are those of the `given` ones, at least 0, plus `ridge`·`mean`, (batch,). Hardly a matrix has
+    negative ones beyond half the ridge: only of these the eigenvectors are found.
+    """
+    scale, one = wide(mean)[:, None, None, None], torch.eye(given.shape[1], device=given.device)
+    metric = wide(given.permute(0, 3, 1, 2)) + ridge / 2 * scale * one
+    indefinite = cast("Tensor", torch.linalg.cholesky_ex(metric).info) > 0
+    metric += ridge / 2 * scale * one
+    if possibly_any(indefinite):
+        least = ridge * scale.expand_as(metric)[indefinite][:, :, 0]
+        values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(metric[indefinite]))
+        metric[indefinite] = (vectors * torch.maximum(values, least)[:, None]) @ vectors.transpose(1, 2)
+    inverse = scale * cast("Tensor", torch.linalg.inv(metric))
+    return metric.permute(0, 2, 3, 1).to(given.dtype), inverse.permute(0, 2, 3, 1).to(given.dtype)
+
+
+def pixels(values: Tensor) -> Tensor:
+    """(batch, channels, pixels) of images with up to four channels; otherwise every entry is a pixel."""
+    colour = values.ndim >= 3 and values.shape[1] <= 4
+    return values.flatten(2) if colour else values.flatten(1)[:, None]
+
+
+def times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply pixel by pixel, one channel after the other: the order of the sum does not depend on the batch."""
+    result = matrices[:, :, 0] * vectors[:, :1]
+    for c in range(1, vectors.shape[1]):
+        result.addcmul_(matrices[:, :, c], vectors[:, c : c + 1])
+    return result
+
+
+def typical(values: Tensor) -> Tensor:
+    """Root mean square of each sample."""
+    return per_sample(norm(values, 2) / values[0].numel() ** 0.5, values).clamp_min(TINY)
