@@ -24,10 +24,10 @@ def reached(chances: Tensor, classes: Tensor) -> Tensor:
 
 
 def nearer(chances: Tensor, ways: Tensor) -> Tensor:
-    """Chances of those that no class reached already is nearer than, by their ways, (batch, classes)."""
-    open_ = chances.isfinite()
-    limit = ways.masked_fill(open_, torch.inf).amin(dim=1, keepdim=True).clamp_min(0)
-    return torch.where(open_ & (ways <= limit), -ways, -torch.inf)
+    """Chances by the ways to classes, (batch, classes), where none that was reached already is nearer."""
+    unreached = chances.isfinite()
+    limit = ways.masked_fill(unreached, torch.inf).amin(dim=1, keepdim=True).clamp_min(0)
+    return torch.where(unreached & (ways <= limit), -ways, -torch.inf)
 
 
 def constrain(oracle: Oracle, chances: Tensor | None, confidence: float) -> Constrain:

@@ -15,7 +15,7 @@ from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import outlook
 from minadv.attacks.curvature import units
-from minadv.attacks.directions import dual, norm
+from minadv.attacks.directions import dual, typical
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
@@ -199,9 +199,8 @@ class Auto(Attack):
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)
         if settled:
-            delta = nearest.point - oracle.originals
-            typical = norm(delta, 2) / delta[0].numel() ** 0.5
-            short = torch.maximum(nearest.scale / SHORTER, SHARE * typical)
+            large = typical(nearest.point - oracle.originals).flatten()
+            short = torch.maximum(nearest.scale / SHORTER, SHARE * large)
             constrain = self._constrain(oracle, None)
             nearest = SETTLING(oracle, nearest.point, short, settled, 0.0, constrain, member.pull, live, entries)
         return nearest.point, cast("Tensor", scale), chances

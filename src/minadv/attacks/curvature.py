@@ -11,29 +11,36 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.directions import TINY, norm
-from minadv.distances.base import Anchored, per_sample
+from minadv.attacks.directions import TINY, typical
+from minadv.distances.base import Anchored, Selectable, per_sample
 from minadv.masks import possibly_any
-from minadv.projections import wide
+from minadv.projections import ENTRIES, wide
 
 # Blocks are inverted for so many parts of the pixels in turn.
 PARTS = 16
 
 
-def units(x0: Tensor, distance: Anchored, probes: int = 4, length: float = 0.01, ridge: float = 3e-3) -> Tensor:
+def units(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0.01, ridge: float = 3e-3) -> Tensor:
     """(batch, ...) how far entries move at equal distance, by the Hessian's diagonal at the original; RMS 1.
 
     It takes 2·`probes` distances. `ridge`, relative to the diagonal's mean, bounds the largest.
     """
+    # on a CPU a few images at a time: the distance's own maps of all would take the memory of a dozen batches
+    size = max(ENTRIES // x0[0].numel() // 4 * 4, 4) if x0.device.type == "cpu" else len(x0)
+    rows = torch.arange(len(x0), device=x0.device)
+    parts = [rows[first : first + size] for first in range(0, len(x0), size)]
+    return torch.cat([_units(x0[part], distance.select(part), probes, length, ridge) for part in parts])
+
+
+def _units(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float) -> Tensor:
     squared = quadratic(x0, distance, length)
-    looks = _looks(x0, distance, squared, slice(None), probes, length)
     diagonal = torch.zeros_like(pixels(x0))
-    for signs, slope in looks:
+    for signs, slope in _looks(x0, distance, squared, slice(None), probes, length):
         diagonal.addcmul_(signs, slope)
     diagonal = diagonal.clamp_(min=0).reshape(x0.shape)
     mean = per_sample(diagonal.flatten(1).mean(dim=1) + TINY, x0)
     free = diagonal.add_(ridge * mean).rsqrt_()
-    return free.div_(per_sample(typical(free), x0))
+    return free.div_(typical(free))
 
 
 def blocks(
@@ -120,8 +127,3 @@ def times(matrices: Tensor, vectors: Tensor) -> Tensor:
     for c in range(1, vectors.shape[1]):
         result.addcmul_(matrices[:, :, c], vectors[:, c : c + 1])
     return result
-
-
-def typical(values: Tensor) -> Tensor:
-    """Root mean square of each sample."""
-    return per_sample(norm(values, 2) / values[0].numel() ** 0.5, values).clamp_min(TINY)

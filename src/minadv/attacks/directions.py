@@ -19,6 +19,11 @@ def norm(x: Tensor, p: float) -> Tensor:
     return euclidean(x.flatten(1)) if p == 2 else row_norm(x.flatten(1), p)
 
 
+def typical(values: Tensor) -> Tensor:
+    """Root mean square of each sample's entries, (batch, 1, …) like `values`, at least `TINY`."""
+    return per_sample(norm(values, 2) / values[0].numel() ** 0.5, values).clamp_min(TINY)
+
+
 def dual(p: float) -> float:
     """Exponent q of the dual norm, 1/p + 1/q = 1."""
     return {1: math.inf, 2: 2, math.inf: 1}[p]

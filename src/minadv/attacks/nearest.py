@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minadv.attacks.curvature import blocks, pixels, times, typical
-from minadv.attacks.directions import TINY, inner
+from minadv.attacks.curvature import blocks, pixels, times
+from minadv.attacks.directions import TINY, inner, typical
 from minadv.distances.base import Anchored, per_sample
 from minadv.masks import possibly_any
 from minadv.probe import Probe
@@ -22,7 +22,10 @@ LEAST = 1e-30
 
 
 class Remembered(NamedTuple):
-    """A model of the distance near the last points: where it is smallest, and the weights of entries or pixels."""
+    """A model of the distance near the last points: where it is smallest, and the weights of entries or pixels.
+
+    The next call overwrites it.
+    """
 
     centre: Tensor
     weights: Tensor
@@ -62,7 +65,7 @@ class ByWeights:
     """Nearest in any distance, by iteratively reweighted least squares.
 
     At each point x the distance is replaced by Σ_j a_j·(x′ − x0)_j²/2 with a = ∇D/(x − x0), which has the same
-    gradient there; the weights are kept away from 0 and averaged over the steps.
+    gradient there; the weights are kept away from 0 and, like Newton points, averaged over the steps.
     """
 
     x0: Tensor
@@ -74,12 +77,13 @@ class ByWeights:
     ) -> tuple[Tensor, Remembered | None]:
         """Return the nearest point, and the model to remember."""
         delta, slope = probe.x - self.x0, probe.slope
-        weights = slope.abs().add_(self.floor * typical(slope)) / delta.abs().add_(self.floor * typical(delta))
+        weights = slope.abs().add_(self.floor * typical(slope))
+        weights /= delta.abs_().add_(self.floor * typical(delta))
         weights /= typical(weights)
         if remembered is not None:
-            weights = remembered.weights.lerp(weights, 1 - self.memory)
-        centre = self.x0 if remembered is None else remembered.centre
-        centre = centre.lerp(_newton(self.x0, probe.x, slope, slope / weights), 1 - self.memory)
+            weights = remembered.weights.lerp_(weights, 1 - self.memory)
+        del delta
+        centre = _centre(self.x0, probe.x, slope, slope / weights, remembered, self.memory)
         found = along(centre, normal / weights, normal, need + inner(normal, centre - self.x0))
         return found, Remembered(centre, weights)
 
@@ -95,7 +99,7 @@ class ByMetric:
     Attributes:
         ridge: what is added to every eigenvalue, relative to their mean.
         floor: stabilises the factors by which pixels far from the original count more or less than at it.
-        memory: of those factors, over the steps.
+        memory: of those factors and of Newton points, over the steps.
         probes: pairs of random signs that tell a block from its neighbours; one where pixels are independent.
         length: of a difference between gradients.
     """
@@ -120,12 +124,11 @@ class ByMetric:
         factors = ((delta * slope).sum(dim=1, keepdim=True).clamp_min(0) + floor) / (here + floor)
         factors = factors.clamp(0.3, 100.0)
         if remembered is not None:
-            factors = remembered.weights.lerp(factors, 1 - self.memory)
+            factors = remembered.weights.lerp_(factors, 1 - self.memory)
         direction, back = (
             (times(inverse, values) / factors).reshape(normal.shape) for values in (pixels(normal), slope)
         )
-        centre = self.x0 if remembered is None else remembered.centre
-        centre = centre.lerp(_newton(self.x0, probe.x, slope.reshape(normal.shape), back), 1 - self.memory)
+        centre = _centre(self.x0, probe.x, slope.reshape(normal.shape), back, remembered, self.memory)
         found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
         return found, Remembered(centre, factors)
 
@@ -134,16 +137,19 @@ class ByMetric:
         return blocks(self.x0, self.distance, self.probes, self.length, self.ridge)
 
 
-def _newton(x0: Tensor, x: Tensor, slope: Tensor, back: Tensor) -> Tensor:
-    """Where a Newton step from x sees the smallest distance, by its gradient `slope` there.
+def _centre(
+    x0: Tensor, x: Tensor, slope: Tensor, back: Tensor, remembered: Remembered | None, memory: float
+) -> Tensor:
+    """Average of where Newton steps from the last points see the smallest distance, by its gradients there.
 
     Where the model of the distance is right, that is the original. Where it is not, a search around the original
-    would end where the model's gradient is parallel to the normal; around the average of these points, only where
-    the distance's own is. `back` is the model's inverse times `slope`, up to a factor, which x − x0 decides.
+    would end where the model's gradient is parallel to the normal; around this average, only where the distance's
+    own is. `back` is the model's inverse times `slope`, up to a factor, which x − x0 decides; it is overwritten.
     """
     part, own = inner(x - x0, slope).clamp_min(0), inner(back, slope)
     length = torch.where(own > 0, part / own.clamp_min(LEAST), 0.0)
-    return torch.addcmul(x, per_sample(length, x), back, value=-1)
+    newton = torch.addcmul(x, per_sample(length, x), back, value=-1, out=back)
+    return x0.lerp(newton, 1 - memory) if remembered is None else remembered.centre.lerp_(newton, 1 - memory)
 
 
 def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:

@@ -8,7 +8,7 @@ business with the allocator of its host; the command line is the host.
 import ctypes
 from contextlib import suppress
 
-# of malloc.h: when to give back, from which size on blocks are mapped on their own, and of how many at most
+# of malloc.h: what may be free at the end before it is given back, and how many blocks are mapped on their own
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER = 2**31 - 1
 
