@@ -42,7 +42,8 @@ def races() -> Iterator[Race]:
         longest = 10.0 if d == "linf" else 1.0
         yield race("FMN.paper", adv_lib("fmn", norm=norm[d], steps=n, α_init=longest), distance=d, steps=n)
     for d in ("l1", "l2", "linf"):
-        yield race("FAB", adv_lib("fab", norm=norm[d], n_iter=FAB_STEPS), distance=d, steps=FAB_STEPS)
+        theirs = adv_lib("fab", norm=norm[d], n_iter=FAB_STEPS)
+        yield race("FAB", theirs, distance=d, steps=FAB_STEPS, differences=True)
     yield race("PDGD", adv_lib("pdgd", num_steps=n), steps=n)
     for d in ("l1", "linf"):
         yield race("PDPGD", adv_lib("pdpgd", norm=norm[d], num_steps=n), distance=d, steps=n)

@@ -19,6 +19,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("ddn", {"steps": 6}),
     ("fmn", {"steps": 6}),
     ("fab", {"steps": 3}),
+    ("fab", {"steps": 3, "differences": True}),
     ("fab", {"steps": 3, "n_targets": 9}),
     ("fab", {"steps": 2, "n_targets": 2, "restarts": 2}),
     ("fab", {"steps": 2, "restarts": 3}),

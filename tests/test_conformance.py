@@ -76,6 +76,7 @@ CASES = [
     Case("fab", "l1", steps(20), lambda f, b: (f, b) == (41, 20 * K), (steps(30), 0.01)),
     Case("fab", "l2", steps(20), lambda f, b: (f, b) == (41, 20 * K), (steps(30), 0.01)),
     Case("fab", "linf", steps(20), lambda f, b: (f, b) == (41, 20 * K), (steps(30), 0.01)),
+    Case("fab", "l2", steps(20, differences=True), lambda f, b: (f, b) == (41, 20 * (K - 1)), (steps(30), 0.01)),
     Case("fab", "l2", steps(20, n_targets=3), lambda f, b: (f, b) == (1 + 3 * 41, 60), (steps(30), 0.01)),
     Case("apgd", "l1", steps(39, radius=40.0)),
     Case("apgd", "l2", steps(39, radius=2.0)),

@@ -21,7 +21,7 @@ def test_proximal_steps_solve_their_problem(p: float, norm: int | str, seed: int
     by = size * (0.1 + torch.rand(2, 3, 4, generator=g, dtype=torch.float64))
     shrink = Lp(p).anchored(x0).shrink
     assert shrink is not None
-    for row, found in enumerate(shrink(x.clone(), by)):
+    for row, found in enumerate(shrink(x.clone(), by, torch.empty_like(x))):
         delta = cvxpy.Variable(12)
         moved = (x[row] - x0[row]).flatten().numpy()
         weights = 1 / (2 * by[row].flatten().numpy())

@@ -50,12 +50,12 @@ def l0_ball(delta: Batch, radius: PerSample) -> Batch:
     # far fewer than all have to be ordered, but how many the host knows only where asking is free
     enough = rows.shape[1] if rows.device.type != "cpu" else max(int(count.max()), 1)
     least = size.topk(enough, dim=1).values.gather(1, (count - 1).clamp_min(0))
-    kept, equal = size > least, size == least
-    room = count - kept.sum(dim=1, keepdim=True)
-    crowded = equal.sum(dim=1, keepdim=True) > room
-    if possibly_any(crowded):
-        equal &= equal.cumsum(dim=1) <= room
-    return (rows * (kept | equal)).reshape(delta.shape)
+    kept = size >= least
+    if possibly_any(kept.sum(dim=1, keepdim=True, dtype=torch.int32) > count):
+        above = size > least
+        room = count - above.sum(dim=1, keepdim=True)
+        kept = above | (kept & ((kept ^ above).cumsum(dim=1) <= room))
+    return torch.mul(rows, kept, out=size).reshape(delta.shape)
 
 
 def l1_ball(delta: Batch, radius: PerSample) -> Batch:

@@ -19,7 +19,7 @@ from minadv.attacks.directions import inner
 from minadv.attacks.runs import Runs
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
-from minadv.masks import overwrite
+from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 
 
@@ -35,7 +35,8 @@ class EAD(Attack):
         rate: first step size; it falls with √(1 − i/M).
         beta: weight of ‖δ‖₁, and the threshold below which entries stay as they are.
         rule: which adversarial is best: "l1" by ‖δ‖₁, "en" by β‖δ‖₁ + ‖δ‖₂² as the paper's tables do.
-        abort_early: give up a run that makes no progress for some tenths of its steps, and go on with the next c.
+        abort_early: give up a run that makes no progress for some tenths of its steps, and go on with the next c;
+            at once if its c is too small to leave the original at all (unless `compat` is "batch").
         patience: for how many tenths; 1 as published.
         compat: "sample" decides that for each sample alone; "batch" by the batch's sum as the published code,
             so that results depend on the batch.
@@ -84,12 +85,19 @@ class EAD(Attack):
             last, u = u, self._shrink(v - per_sample(rates[runs.age], h) * h, x0)
             v = torch.addcmul(u, per_sample(runs.age / (runs.age + 3), u), u - last)
             gave_up = runs.check(loss.masked_fill(oracle.copies, 0) if together else loss)
+            if self.abort_early and not together and possibly_any(runs.age == 0):
+                gave_up = gave_up | self._stuck(u, runs, x0)
             runs.success = runs.success | oracle.reaches(oracle.project(u), runs.going_on(gave_up))
             ended = runs.advance(gave_up)
             overwrite(u, ended, x0)
             overwrite(v, ended, x0)
             if runs.over:
                 break
+
+    @staticmethod
+    def _stuck(u: Tensor, runs: Runs, x0: Tensor) -> Tensor:
+        """(batch,) whose run's first step, its longest, did not leave the original: no later one will."""
+        return runs.live & (runs.age == 0) & (u == x0).flatten(1).all(dim=1)
 
     def _shrink(self, x: Tensor, x0: Tensor) -> Tensor:
         """Soft-threshold x − x0 by β (not step·β, as published) and clip to the box, in place."""

@@ -34,6 +34,8 @@ class FAB(Attack):
         overshoot: η, how far beyond the boundary a step goes.
         back: β, a point that is adversarial goes back to this share of its perturbation.
         restarts: runs in all; all but the first start at random points.
+        differences: take the gradients of the logits' differences to the label's, one backward fewer per step; the
+            original, and so the paper's counts, take one of every logit.
     """
 
     steps: int = 100
@@ -42,6 +44,7 @@ class FAB(Attack):
     overshoot: float = 1.05
     back: float = 0.9
     restarts: int = 1
+    differences: bool = False
 
     name: ClassVar[str] = "fab"
 
@@ -68,7 +71,7 @@ class FAB(Attack):
         for _ in oracle.steps(self.steps):
             probe = oracle.probe(x)
             if target is None:
-                boundary = nearest(oracle, probe, dual(p), self.confidence)
+                boundary = nearest(oracle, probe, dual(p), self.confidence, differences=self.differences)
             else:
                 boundary = towards(oracle, probe, target, self.confidence)
             w = boundary.slope

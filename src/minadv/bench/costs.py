@@ -41,7 +41,7 @@ def _ead(attack: Any, _classes: int) -> Counts:
 def _fab(attack: Any, classes: int) -> Counts:
     looks, steps = attack.restarts * (1 + 2 * attack.steps), attack.restarts * attack.steps
     if attack.n_targets is None:
-        return looks, classes * steps
+        return looks, (classes - attack.differences) * steps
     targets = min(attack.n_targets, classes - 1)
     return 1 + targets * looks, targets * steps
 

@@ -78,22 +78,22 @@ class AnchoredLp:
         return AnchoredLp(1, self.x0) if self.p == 0 else self
 
     @property
-    def shrink(self) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """Proximal step `(x, by) -> x` of the norms with kinks (ℓ1, ℓ∞), None for the others.
+    def shrink(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+        """Proximal step `(x, by, spare) -> x` of the norms with kinks (ℓ1, ℓ∞), None for the others.
 
         It minimises ‖x′ − x0‖_p + Σ_j (x′_j − x_j)²/(2·by_j) over x′: `by` is a step size per entry. The result
-        is in `x`'s memory.
+        is in `x`'s memory; that of `spare` is used, too (a tensor of a batch costs more than filling it).
         """
         return {1: self._soft_threshold, math.inf: self._clip}.get(self.p)
 
-    def _soft_threshold(self, x: Tensor, by: Tensor) -> Tensor:
-        delta, bound = x.sub_(self.x0), -by
+    def _soft_threshold(self, x: Tensor, by: Tensor, spare: Tensor) -> Tensor:
+        delta, bound = x.sub_(self.x0), torch.neg(by, out=spare)
         return delta.sub_(torch.clamp(delta, bound, by, out=bound)).add_(self.x0)  # exactly x0 below the threshold
 
-    def _clip(self, x: Tensor, by: Tensor) -> Tensor:
+    def _clip(self, x: Tensor, by: Tensor, spare: Tensor) -> Tensor:
         """Clip x − x0 at ±θ with Σ_j max(|x − x0|_j − θ, 0)/by_j = 1 (θ = 0 where the sum stays below)."""
         delta = x.sub_(self.x0)
-        size = delta.abs().flatten(1)
+        size = torch.abs(delta, out=spare).flatten(1)
         weight = by.expand_as(x).flatten(1).reciprocal()
         theta = torch.zeros_like(size[:, :1])
         for _ in range(NEWTON_STEPS):  # from the left of the root of a convex function: monotone
@@ -116,8 +116,9 @@ def euclidean(rows: Tensor) -> Tensor:
 def norm(rows: Tensor, p: float) -> Tensor:
     """ℓp norm of each row of (batch, entries), with gradient 0 where it is undefined."""
     if p == 0:
+        count = (rows != 0).sum(dim=1, dtype=torch.int32).to(rows.dtype)
         # through a product with zero, so that the value stays part of the caller's graph
-        return (rows != 0).sum(dim=1).to(rows.dtype) + 0 * rows.sum(dim=1)
+        return count + 0 * rows.sum(dim=1) if rows.requires_grad else count
     if p == 1:
         return rows.abs().sum(dim=1)
     if p == 2:
