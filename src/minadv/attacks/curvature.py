@@ -25,11 +25,10 @@ def units(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0.0
 
     It takes 2·`probes` distances. `ridge`, relative to the diagonal's mean, bounds the largest.
     """
-    # on a CPU a few images at a time: the distance's own maps of all would take the memory of a dozen batches
-    size = max(ENTRIES // x0[0].numel() // 4 * 4, 4) if x0.device.type == "cpu" else len(x0)
-    rows = torch.arange(len(x0), device=x0.device)
-    parts = [rows[first : first + size] for first in range(0, len(x0), size)]
-    return torch.cat([_units(x0[part], distance.select(part), probes, length, ridge) for part in parts])
+    found = torch.empty_like(x0)
+    for rows in _few(x0):
+        found[rows] = _units(x0[rows], distance.select(rows), probes, length, ridge)
+    return found
 
 
 def _units(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float) -> Tensor:
@@ -44,12 +43,32 @@ def _units(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: fl
 
 
 def blocks(
-    x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float
+    x0: Tensor, distance: Selectable, probes: int, length: float, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Whether D grows like a square, (batch,); blocks and inverses, (batch, channels, channels, pixels).
 
     It takes 2·`probes` distances per channel. `ridge` is added to every eigenvalue, relative to their mean.
     """
+    places = pixels(x0)
+    squared = torch.zeros_like(places[:, 0, 0], dtype=torch.bool)
+    metric, inverse = (x0.new_empty(len(x0), places.shape[1], *places.shape[1:]) for _ in range(2))
+    for rows in _few(x0):
+        squared[rows], metric[rows], inverse[rows] = _blocks(
+            x0[rows], distance.select(rows), probes, length, ridge
+        )
+    return squared, metric, inverse
+
+
+def _few(x0: Tensor) -> list[Tensor]:
+    """Row numbers in parts: on a CPU, a distance's own maps of all would take the memory of a dozen batches."""
+    size = max(ENTRIES // x0[0].numel() // 4 * 4, 4) if x0.device.type == "cpu" else len(x0)
+    rows = torch.arange(len(x0), device=x0.device)
+    return [rows[first : first + size] for first in range(0, len(x0), size)]
+
+
+def _blocks(
+    x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float
+) -> tuple[Tensor, Tensor, Tensor]:
     squared = quadratic(x0, distance, length)
     columns = list[Tensor]()
     for channel in range(pixels(x0).shape[1]):
@@ -59,7 +78,6 @@ def blocks(
             column.addcmul_(slope, signs.expand_as(slope))
         columns.append(column / (2 * probes * length))
     whole = torch.stack(columns, dim=2)
-    columns.clear()
     whole = whole.add_(whole.transpose(1, 2).clone()).div_(2)
     mean = whole.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
     # a part of the pixels at a time: in float64, those of all take as much memory as fifty images

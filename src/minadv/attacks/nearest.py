@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minadv.attacks.curvature import blocks, pixels, times
 from minadv.attacks.directions import TINY, inner, typical
-from minadv.distances.base import Anchored, per_sample
+from minadv.distances.base import Selectable, per_sample
 from minadv.masks import possibly_any
 from minadv.probe import Probe
 from minadv.projections import IMMOBILE, cheapest
@@ -105,7 +105,7 @@ class ByMetric:
     """
 
     x0: Tensor
-    distance: Anchored
+    distance: Selectable
     ridge: float = 3e-3
     floor: float = 0.1
     memory: float = 0.8
@@ -125,10 +125,11 @@ class ByMetric:
         factors = factors.clamp(0.3, 100.0)
         if remembered is not None:
             factors = remembered.weights.lerp_(factors, 1 - self.memory)
-        direction, back = (
-            (times(inverse, values) / factors).reshape(normal.shape) for values in (pixels(normal), slope)
-        )
+        del delta  # here as below: before the next tensors take memory
+        back = times(inverse, slope).div_(factors).reshape(normal.shape)
         centre = _centre(self.x0, probe.x, slope.reshape(normal.shape), back, remembered, self.memory)
+        del slope, back
+        direction = times(inverse, pixels(normal)).div_(factors).reshape(normal.shape)
         found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
         return found, Remembered(centre, factors)
 

@@ -96,7 +96,9 @@ class Refinement:
             )
             far = probe.adversarial & (way < -bound)
             longest = torch.where(far, self.farther * longest, self.longest).clamp_max(self.farthest)
-            home, remembered = nearest(normal, step - inner(normal, delta), probe, remembered)
+            need = step - inner(normal, delta)
+            del delta
+            home, remembered = nearest(normal, need, probe, remembered)
             if i == steps - 1:
                 residual = norm(home - x, 2) / size.clamp_min(TINY)
             grown, shrunk = self.adaptation
@@ -105,6 +107,7 @@ class Refinement:
             share = (pull * _between(self.pull, i, steps)).clamp_max(1)
             at = torch.addcmul(x, normal, per_sample(step, x), value=-1)
             x = at.lerp_(home, per_sample(share, x)).clamp_(0, 1)
+            del probe, normal, home  # free before the next pass
         return Refined(reached, residual, classes)
 
 
