@@ -342,6 +342,8 @@ class Oracle:
         return inside & (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)
 
     def _keep_best(self, x: Tensor, distance: Tensor, adversarial: Tensor) -> None:
+        if not possibly_any(adversarial):
+            return
         rank = distance if self._rank is None else self._rank(x, distance)
         better = adversarial & (rank < self._best_rank)
         if not possibly_any(better):

@@ -15,7 +15,7 @@ from torch import Tensor
 from minadv.attacks.abort import Compat, Progress
 from minadv.attacks.base import Attack, among, counts, positive
 from minadv.attacks.constant import Constant
-from minadv.attacks.directions import inner
+from minadv.attacks.directions import norm
 from minadv.attacks.runs import Runs
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
@@ -67,7 +67,7 @@ class EAD(Attack):
         """Run section 5 of attacks.md."""
         S, M, x0 = self.searches, self.steps, oracle.originals
         if self.rule == "en":
-            oracle.rank_by(lambda x, distance: self.beta * distance + inner(x - x0, x - x0))
+            oracle.rank_by(lambda x, distance: self.beta * distance + norm(x - x0, 2).square())
         together = self.compat == "batch"
         everyone = ~oracle.reaches(x0)
         c = Constant.starting_at(self.c, oracle.best_distance)
@@ -80,7 +80,7 @@ class EAD(Attack):
             probe = oracle.probe(v, runs.live)
             hinge = oracle.goal.margin(probe.logits, self.confidence)
             active, delta = hinge.detach().clamp_min(0), v - x0
-            loss = runs.c.value * active + inner(delta, delta)
+            loss = runs.c.value * active + norm(delta, 2).square()
             h = oracle.gradient(probe, hinge, runs.c.value * (active > 0)).add_(delta, alpha=2)
             last, u = u, self._shrink(v - per_sample(rates[runs.age], h) * h, x0)
             v = torch.addcmul(u, per_sample(runs.age / (runs.age + 3), u), u - last)
