@@ -248,7 +248,7 @@ class Momentum:
         if self.shrink is None or slope is None:
             return x
         # momentum sums a steady slope up to 1/(1 − momentum) times its step: so does the proximal step
-        return self.shrink(x, torch.div(rate / (1 - self.momentum), scale, out=scale), h)
+        return self.shrink(x, torch.div(rate, scale.mul_(1 - self.momentum), out=scale), h)
 
 
 def _look_up(table: dict[str, float], distance: str | Distance | Callable[..., Tensor]) -> float | None:
