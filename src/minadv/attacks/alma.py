@@ -17,6 +17,7 @@ from minadv.attacks.directions import nonzero
 from minadv.attacks.pace import Pace
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
+from minadv.distances.lp import Shrink
 from minadv.goals import Constraint
 from minadv.oracle import Oracle
 from minadv.penalties import Penalty
@@ -219,16 +220,10 @@ class Momentum:
     scratch: Tensor
     alpha_rms: float
     momentum: float
-    shrink: Callable[[Tensor, Tensor, Tensor], Tensor] | None
+    shrink: Shrink | None
 
     @classmethod
-    def like(
-        cls,
-        x: Tensor,
-        alpha_rms: float,
-        momentum: float,
-        shrink: Callable[[Tensor, Tensor, Tensor], Tensor] | None,
-    ) -> "Momentum":
+    def like(cls, x: Tensor, alpha_rms: float, momentum: float, shrink: Shrink | None) -> "Momentum":
         """Start at rest."""
         squares, velocity = torch.ones_like(x), torch.zeros_like(x)
         return cls(squares, velocity, torch.empty_like(x), torch.empty_like(x), alpha_rms, momentum, shrink)

@@ -26,7 +26,7 @@ def units(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0.0
     It takes 2·`probes` distances. `ridge`, relative to the diagonal's mean, bounds the largest.
     """
     found = torch.empty_like(x0)
-    for rows in _few(x0):
+    for rows in _portions(x0):
         found[rows] = _units(x0[rows], distance.select(rows), probes, length, ridge)
     return found
 
@@ -52,14 +52,14 @@ def blocks(
     places = pixels(x0)
     squared = torch.zeros_like(places[:, 0, 0], dtype=torch.bool)
     metric, inverse = (x0.new_empty(len(x0), places.shape[1], *places.shape[1:]) for _ in range(2))
-    for rows in _few(x0):
+    for rows in _portions(x0):
         squared[rows], metric[rows], inverse[rows] = _blocks(
             x0[rows], distance.select(rows), probes, length, ridge
         )
     return squared, metric, inverse
 
 
-def _few(x0: Tensor) -> list[Tensor]:
+def _portions(x0: Tensor) -> list[Tensor]:
     """Row numbers in parts: on a CPU, a distance's own maps of all would take the memory of a dozen batches."""
     size = max(ENTRIES // x0[0].numel() // 4 * 4, 4) if x0.device.type == "cpu" else len(x0)
     rows = torch.arange(len(x0), device=x0.device)

@@ -11,6 +11,9 @@ from torch import Tensor
 from minadv.distances.base import Batch, PerSample, check_pair, per_sample, safe_sqrt
 from minadv.masks import possibly_any
 
+# (x, by, spare) to the proximal step from x: see `AnchoredLp.shrink`
+Shrink = Callable[[Tensor, Tensor, Tensor], Tensor]
+
 # More change nothing in float32: each step removes entries, and few remain after a handful.
 NEWTON_STEPS = 10
 
@@ -78,7 +81,7 @@ class AnchoredLp:
         return AnchoredLp(1, self.x0) if self.p == 0 else self
 
     @property
-    def shrink(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+    def shrink(self) -> Shrink | None:
         """Proximal step `(x, by, spare) -> x` of the norms with kinks (ℓ1, ℓ∞), None for the others.
 
         It minimises ‖x′ − x0‖_p + Σ_j (x′_j − x_j)²/(2·by_j) over x′: `by` is a step size per entry. The result
