@@ -88,6 +88,7 @@ class Ledger:
         self._backwards.book(rows)
 
     def use_clean_pass(self) -> None:
-        """Count the pass over the clean images, spent already, as a forward of the attack."""
-        self._forwards.book(None)
+        """Count the pass over the clean images, spent already, as a forward of the attack: once."""
+        if self._clean:
+            self._forwards.book(None)
         self._clean = 0

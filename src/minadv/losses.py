@@ -67,6 +67,21 @@ def dlr_towards(logits: Logits, labels: Classes, targets: Classes, tolerance: fl
     return (label - target + tolerance) / (largest - least + _DENOMINATOR_GUARD)
 
 
+def scaled_margin(logits: Logits, labels: Classes, slopes: Logits, tolerance: float = 0.0) -> PerSample:
+    """min_{k≠y} (z_y − z_k + tolerance) / slope_k: negative when misclassified, by the nearest boundary.
+
+    Args:
+        logits: (batch, classes) z.
+        labels: (batch,) y.
+        slopes: (batch, classes) > 0, how fast z_k − z_y changes, e.g. ‖∇(z_k − z_y)‖ somewhere; what the label's
+            own entry holds makes no difference.
+        tolerance: in logits.
+    """
+    _need_classes("scaled_margin", logits, 2, remedy="a classifier has at least two logits")
+    gaps = logits.gather(1, labels[:, None]) - logits + tolerance
+    return (gaps / slopes).scatter(1, labels[:, None], torch.inf).amin(dim=1)
+
+
 def targeted_dlr_plus(logits: Logits, targets: Classes, tolerance: float = 0.0) -> PerSample:
     """tDLR⁺ = (max_{k≠t} z_k − z_t) / (z_π1 − (z_π3 + z_π4)/2), negative when the target is reached (eq. 18).
 

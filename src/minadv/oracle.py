@@ -190,8 +190,8 @@ class Oracle:
     ) -> Probe:
         """Classify `x` (one forward) and remember each sample's best adversarial.
 
-        The clean images themselves were already seen, and cost nothing again while that pass is remembered
-        (until another point is probed).
+        The clean images themselves were already seen, and cost nothing again while that pass is remembered:
+        until another point is probed, or again if the last `gradient` there kept its graph.
 
         Args:
             x: (batch, ...) like `originals`.
@@ -263,6 +263,8 @@ class Oracle:
             (found,) = torch.autograd.grad(
                 values, probe.leaf, grad_outputs=weights, allow_unused=True, retain_graph=again
             )
+        if probe.x is self.originals and probe.part is None:
+            self._clean = probe if again else None
         if found is None:
             raise ValueError(
                 "model returned logits without a gradient to its inputs: gradient attacks need a differentiable "

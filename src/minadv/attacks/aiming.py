@@ -11,6 +11,9 @@ from minadv.attacks.exploration import Constrain
 from minadv.goals import Constraint, Targeted, Untargeted
 from minadv.oracle import Oracle
 
+# So much longer than to a class that was reached already may the way to another look, to be aimed at.
+LONGER = 1.2
+
 
 def chances(oracle: Oracle) -> Tensor:
     """Before any search: a class's logit, and −∞ for the original's own."""
@@ -25,22 +28,44 @@ def reached(chances: Tensor, classes: Tensor) -> Tensor:
 
 def nearer(chances: Tensor, ways: Tensor) -> Tensor:
     """Chances by the ways to classes, (batch, classes), where none that was reached already is nearer."""
+    return torch.where(_near(chances, ways, 1.0), -ways, -torch.inf)
+
+
+def likely(chances: Tensor, ways: Tensor) -> Tensor:
+    """Keep the chances where the way is at most a little longer than to a class that was reached already."""
+    return torch.where(_near(chances, ways, LONGER), chances, -torch.inf)
+
+
+def _near(chances: Tensor, ways: Tensor, longer: float) -> Tensor:
     unreached = chances.isfinite()
-    limit = ways.masked_fill(unreached, torch.inf).amin(dim=1, keepdim=True).clamp_min(0)
-    return torch.where(unreached & (ways <= limit), -ways, -torch.inf)
+    limit = longer * ways.masked_fill(unreached, torch.inf).amin(dim=1, keepdim=True).clamp_min(0)
+    return unreached & (ways <= limit)
 
 
-def constrain(oracle: Oracle, chances: Tensor | None, confidence: float) -> Constrain:
-    """Leave the label for any class or, with `chances`, for the class of the best one where there is any."""
+def constrain(
+    oracle: Oracle, chances: Tensor | None, confidence: float, slopes: Tensor | None = None
+) -> Constrain:
+    """Leave the label for any class or, with `chances`, for the class of the best one where there is any.
+
+    Any class is that of the largest logit or, with (batch, classes) `slopes` of the logits, the nearest one by
+    (z_y − z_k)/slope: where the slopes of classes differ, the likeliest is not the one whose boundary is near.
+    """
     goal, kind = oracle.goal, constraint_for(oracle)
-    if chances is None or not isinstance(goal, Untargeted):
+    if not isinstance(goal, Untargeted):
         return lambda logits: goal.constraint(logits, kind, confidence)
+
+    def anywhere(logits: Tensor) -> Tensor:
+        if slopes is None:
+            return goal.constraint(logits, kind, confidence)
+        return losses.scaled_margin(logits, goal.labels, slopes, confidence)
+
+    if chances is None:
+        return anywhere
     best, targets = chances.max(dim=1)
     some = best > -torch.inf
 
     def towards(logits: Tensor) -> Tensor:
-        anywhere = goal.constraint(logits, kind, confidence)
-        return torch.where(some, losses.dlr_towards(logits, goal.labels, targets, confidence), anywhere)
+        return torch.where(some, losses.dlr_towards(logits, goal.labels, targets, confidence), anywhere(logits))
 
     return towards
 

@@ -13,7 +13,7 @@ from minadv import random
 from minadv.attacks import aiming
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
-from minadv.attacks.boundary import outlook
+from minadv.attacks.boundary import Outlook, outlook
 from minadv.attacks.curvature import units
 from minadv.attacks.directions import dual, typical
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
@@ -29,8 +29,10 @@ from minadv.result import Result
 
 # Noise at the start of all explorations but the first, relative to the first step.
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
-# After the first round, so many classes, the likeliest, are ranked by the ways to their boundaries.
-LIKELIEST = 9
+# So many of the likeliest classes are looked at: at the originals, and at the best answers of the first round.
+FIRST_LOOK, SECOND_LOOK = 5, 9
+# A look's backwards come from the end of a refinement, of which they are at most one in so many steps.
+SIGHTED = 3
 # Steps of what follows a round's explorations are shorter than theirs by this factor, but not than this share of
 # the typical entry of a perturbation that is still large, and fall and turn less.
 SHORTER, SHARE, SETTLING = 8.0, 0.3, Exploration(decay=4.0, change=3.0)
@@ -38,6 +40,21 @@ SHORTER, SHARE, SETTLING = 8.0, 0.3, Exploration(decay=4.0, change=3.0)
 SEVERAL, POLISH, GENTLY = 3, 0.05, 0.3
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What is known before the first round.
+
+    Attributes:
+        family: of the distance.
+        view: of boundaries from the originals, where there was a look.
+        entries: (batch, ...) units in which explorations step.
+    """
+
+    family: Family
+    view: Outlook | None
+    entries: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,23 +124,31 @@ class Auto(Attack):
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(lengths) > 1 or budget < family.lagrangian
         entries = units(x0, oracle.surrogate) if family.scaled and explores else None
-        chances = aiming.chances(oracle)
+        plans = [portions(self._shares(family, i), length) for i, length in enumerate(lengths)]
+        blind = self._classes(oracle, FIRST_LOOK, lengths[0] - sum(plans[0])) if explores else 0
+        view = self._look(oracle, x0, family, blind, entries) if blind else None
+        ground, chances = Ground(family, view, entries), aiming.chances(oracle)
         live = scale = None
         for number in oracle.rounds(len(lengths)):
-            member, length = family.members[number % len(family.members)], lengths[number]
-            steps = portions(self._shares(family, number), length)
-            constrain = self._constrain(oracle, self._aim(oracle, family, chances, (number, 0)))
+            member, steps = family.members[number % len(family.members)], plans[number]
+            constrain = self._constrain(oracle, ground, number, self._aim(oracle, ground, chances, (number, 0)))
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, sum(steps))
                 start = oracle.best
             else:
-                start, scale, chances = self._explore(oracle, number, steps, family, scale, chances, live, entries)
-            rest = length - sum(steps)
-            end = self._refine(oracle, start, rest, family.homeward, constrain, nearest.get(member.by), live)
-            chances = aiming.reached(chances, end.classes)
-            if lengths[1:] and number == 0:
-                chances, cost = self._look_ahead(oracle, family, chances, lengths[1], entries)
-                lengths[1] -= cost
+                start, scale, chances = self._explore(oracle, ground, number, steps, scale, chances, live)
+            rest = lengths[number] - sum(steps)
+            end = self._refine(
+                oracle, start, rest, family.homeward, constrain, nearest.get(member.by), live, blind
+            )
+            chances, blind = aiming.reached(chances, end.classes), 0
+            if lengths[1:] and number == 0 and (1, 0) in family.aimed and self.aimed:
+                blind = self._classes(oracle, SECOND_LOOK, lengths[1] - sum(plans[1]))
+                if blind:
+                    lengths[1] -= 1  # the look's forward
+                    blind -= 1
+                    view = self._look(oracle, oracle.best.clone(), family, blind + 1, entries)
+                    chances = aiming.nearer(chances, view.ways)
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (end.residual <= STATIONARY))
@@ -133,26 +158,32 @@ class Auto(Attack):
                 live = None if running.all() else running
         else:
             near = nearest.get(family.members[0].by)
-            self._refine(oracle, oracle.best.clone(), last, GENTLY, self._constrain(oracle, None), near, live)
+            constrain = aiming.constrain(oracle, None, self.confidence)
+            self._refine(oracle, oracle.best.clone(), last, GENTLY, constrain, near, live)
 
-    def _constrain(self, oracle: Oracle, chances: Tensor | None) -> Constrain:
-        return aiming.constrain(oracle, chances, self.confidence)
+    def _classes(self, oracle: Oracle, most: int, refining: int) -> int:
+        """How many classes to look at, where so many steps of a refinement are there to pay for it."""
+        able = self.aimed and aiming.constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
+        count = min(most, oracle.logits_of_originals.shape[1] - 1, refining // SIGHTED)
+        return count if able and count > 1 else 0
 
-    def _aim(self, oracle: Oracle, family: Family, chances: Tensor, place: tuple[int, int]) -> Tensor | None:
+    def _look(self, oracle: Oracle, at: Tensor, family: Family, classes: int, entries: Tensor | None) -> Outlook:
+        # the steepest entry alone, the dual norm of ℓ1, says little about where a boundary is that bends
+        q, again = min(dual(family.members[0].p), 2), at is oracle.originals
+        return outlook(oracle, at, q, self.confidence, classes, entries, again)
+
+    def _aim(self, oracle: Oracle, ground: Ground, chances: Tensor, place: tuple[int, int]) -> Tensor | None:
         """Return the chances of classes to aim at in this exploration of this round; None is to aim at none."""
         able = self.aimed and aiming.constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
-        return chances if able and place in family.aimed else None
+        if not able or place not in ground.family.aimed:
+            return None
+        first = place[0] == 0 and ground.view is not None
+        return aiming.likely(chances, cast("Outlook", ground.view).ways) if first else chances
 
-    def _look_ahead(
-        self, oracle: Oracle, family: Family, chances: Tensor, steps: int, entries: Tensor | None
-    ) -> tuple[Tensor, int]:
-        """Keep classes that look near from the best answer; return what the look costs of `steps`."""
-        cost = min(LIKELIEST, chances.shape[1] - 1)
-        if steps < 2 * cost or self._aim(oracle, family, chances, (1, 0)) is None:
-            return chances, 0
-        q = dual(family.members[0].p)
-        ways = outlook(oracle, oracle.best.clone(), q, self.confidence, LIKELIEST, entries)
-        return aiming.nearer(chances, ways), cost
+    def _constrain(self, oracle: Oracle, ground: Ground, number: int, aim: Tensor | None) -> Constrain:
+        """Every other round goes by logits alone: neither way finds all that the other does."""
+        slopes = None if ground.view is None or number % 2 else ground.view.slopes
+        return aiming.constrain(oracle, aim, self.confidence, slopes)
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = aiming.constraint_for(oracle)
@@ -173,23 +204,23 @@ class Auto(Attack):
     def _explore(
         self,
         oracle: Oracle,
+        ground: Ground,
         number: int,
         steps: list[int],
-        family: Family,
         scale: Tensor | None,
         chances: Tensor,
         live: Tensor | None,
-        entries: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Explore from several starts, and on from the nearest end: return where to, scale and chances."""
         *several, settled = steps
+        family, entries = ground.family, ground.entries
         member, nearest = family.members[number % len(family.members)], None
         for i, count in enumerate(several):
             if not count:
                 continue
             index = number * self.explorations + i
-            aim = self._aim(oracle, family, chances, (number, i))
-            constrain = self._constrain(oracle, aim)
+            aim = self._aim(oracle, ground, chances, (number, i))
+            constrain = self._constrain(oracle, ground, number, aim)
             start = self._start(oracle, index, scale, aim, entries)
             advantage = member.advantage[i % len(member.advantage)]
             found = Exploration(change=family.change)(
@@ -201,7 +232,7 @@ class Auto(Attack):
         if settled:
             large = typical(nearest.point - oracle.originals).flatten()
             short = torch.maximum(nearest.scale / SHORTER, SHARE * large)
-            constrain = self._constrain(oracle, None)
+            constrain = self._constrain(oracle, ground, number, None)
             nearest = SETTLING(oracle, nearest.point, short, settled, 0.0, constrain, member.pull, live, entries)
         return nearest.point, cast("Tensor", scale), chances
 
@@ -229,12 +260,13 @@ class Auto(Attack):
         constrain: Constrain,
         nearest: Nearest | None,
         live: Tensor | None,
+        blind: int = 0,
     ) -> Refined:
         if nearest is None:
-            return SparseRefinement()(oracle, start, steps, constrain, live)
+            return SparseRefinement()(oracle, start, steps, constrain, live, blind)
         first, _ = Refinement.memory
         refinement = Refinement(pull=(homeward, Refinement.pull[1]), memory=(min(first, self.memory), self.memory))
-        return refinement(oracle, start, steps, constrain, nearest, live)
+        return refinement(oracle, start, steps, constrain, nearest, live, blind)
 
 
 def portions(shares: tuple[float, ...], length: int) -> list[int]:

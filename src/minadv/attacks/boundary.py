@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from minadv.goals import Untargeted
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
+
+# Slopes are vague: none counts as flatter than this share of the steepest.
+FLATTEST = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,36 +89,59 @@ def boundaries(
     *,
     differences: bool = False,
     live: Tensor | None = None,
+    again: bool = False,
 ) -> Iterator[Boundary]:
-    """Boundaries to the given classes, (batch, count), each at its turn; backwards as in `nearest`."""
+    """Boundaries to the given classes, (batch, count), each at its turn; backwards as in `nearest`.
+
+    `again` keeps the graph for further gradients.
+    """
     label = _logit(probe, labels_of(oracle))
     base = None if differences else oracle.gradient(probe, label, live=live, again=True)
     last = classes.shape[1] - 1
     for j in range(last + 1):
         logit = _logit(probe, classes[:, j])
-        slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=j < last)
+        slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=again or j < last)
         slope = slope if base is None else slope.sub_(base)
         yield Boundary((logit - label).detach() - confidence, slope, classes[:, j])
 
 
-def outlook(
-    oracle: Oracle, at: Tensor, q: float, confidence: float, most: int, units: Tensor | None = None
-) -> Tensor:
-    """(batch, classes) ℓp way from the originals to each class, its boundary linearised at `at`.
+class Outlook(NamedTuple):
+    """Linearised boundaries of some classes, seen from one point, and of none others: (batch, classes) each.
 
-    One forward, and one backward for each of the `most` likeliest classes there; ∞ for others and the label.
-    Negative where the linearisation has the original beyond the boundary. `units`, (batch, ...), are what entries
-    are measured in; None is 1.
+    `ways`: ℓp way from the original to each; negative where the linearisation has the original beyond, ∞ for
+    other classes and the label. `slopes`: ‖∇(z_k − z_y)‖_q, at least a tenth of the largest; the largest for all
+    other classes, so that nothing speaks for them but their logit.
+    """
+
+    ways: Tensor
+    slopes: Tensor
+
+
+def outlook(
+    oracle: Oracle,
+    at: Tensor,
+    q: float,
+    confidence: float,
+    most: int,
+    units: Tensor | None = None,
+    again: bool = False,
+) -> Outlook:
+    """Linearise the boundaries of the `most` likeliest classes at a point: a forward, and a backward for each.
+
+    `units`, (batch, ...), are what entries are measured in; None is 1. `again`: the graph is kept, as for another
+    look at the originals, whose forward is remembered then.
     """
     probe = oracle.probe(at)
     likeliest = others_by_logit(probe.logits, labels_of(oracle))[:, :most]
     ways = torch.full_like(oracle.logits_of_originals, torch.inf)
-    for boundary in boundaries(oracle, probe, likeliest, confidence, differences=True):
+    slopes = torch.zeros_like(ways)
+    for boundary in boundaries(oracle, probe, likeliest, confidence, differences=True, again=again):
         value = boundary.value + inner(boundary.slope, oracle.originals - at)
-        slope = boundary.slope if units is None else boundary.slope * units
-        way = -value / norm(slope, q).clamp_min(TINY)
-        ways.scatter_(1, boundary.classes[:, None], way[:, None])
-    return ways
+        slope = norm(boundary.slope if units is None else boundary.slope * units, q).clamp_min(TINY)
+        ways.scatter_(1, boundary.classes[:, None], (-value / slope)[:, None])
+        slopes.scatter_(1, boundary.classes[:, None], slope[:, None])
+    largest = slopes.amax(dim=1, keepdim=True)
+    return Outlook(ways, torch.where(slopes > 0, torch.maximum(slopes, FLATTEST * largest), largest))
 
 
 def _logit(probe: Probe, classes: Tensor) -> Tensor:

@@ -29,10 +29,15 @@ class Refined(NamedTuple):
 
 
 class Boundary(NamedTuple):
-    """The boundary near a point: (batch, ...) average of the last unit normals, and (batch,) signed way to it."""
+    """The boundary near a point.
+
+    `normal`: (batch, ...) average of the last unit normals. `way`: (batch,) signed ℓ2 way to it.
+    `steepness`: (batch,) ℓ2 norm of the last gradient.
+    """
 
     normal: Tensor
     way: Tensor
+    steepness: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +78,20 @@ class Refinement:
         constrain: Constrain,
         nearest: Nearest,
         live: Tensor | None = None,
+        blind: int = 0,
     ) -> Refined:
-        """Refine from `start`, one forward and one backward per step."""
-        x, x0, average, remembered = start, oracle.originals, None, None
+        """Refine from `start`, one forward and one backward per step, but no backward in the last `blind` ones."""
+        x, x0, seen, remembered = start, oracle.originals, None, None
         pull = torch.ones_like(oracle.best_distance)
         overshoot, longest = self.overshoot * pull, self.longest * pull
         reached = residual = torch.full_like(pull, torch.inf)
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
-            probe = oracle.probe(oracle.snap(x), live, distance_gradient=True)
+            sighted = i < max(steps - blind, 1)
+            probe = oracle.probe(oracle.snap(x), live, distance_gradient=True, differentiate=sighted)
             classes = probe.logits.detach().argmax(dim=1)
-            average, way = boundary(oracle, probe, constrain, average, _memory(self.memory, i, steps))
+            seen = boundary(oracle, probe, constrain, seen, _memory(self.memory, i, steps), sighted)
+            average, way = seen.normal, seen.way
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
 
@@ -107,7 +115,7 @@ class Refinement:
             share = (pull * _between(self.pull, i, steps)).clamp_max(1)
             at = torch.addcmul(x, normal, per_sample(step, x), value=-1)
             x = at.lerp_(home, per_sample(share, x)).clamp_(0, 1)
-            del probe, normal, home  # free before the next pass
+            del probe, average, normal, home  # free before the next pass
         return Refined(reached, residual, classes)
 
 
@@ -127,17 +135,25 @@ class SparseRefinement:
     loyalty: float = 1.0
 
     def __call__(
-        self, oracle: Oracle, start: Tensor, steps: int, constrain: Constrain, live: Tensor | None = None
+        self,
+        oracle: Oracle,
+        start: Tensor,
+        steps: int,
+        constrain: Constrain,
+        live: Tensor | None = None,
+        blind: int = 0,
     ) -> Refined:
-        """Refine from `start`, one forward and one backward per step; nothing tells whether ℓ0 is optimal."""
-        x, x0, average = start, oracle.originals, None
+        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal."""
+        x, x0, seen = start, oracle.originals, None
         reached = count = torch.full_like(oracle.best_distance, torch.inf)
         change, before = torch.ones_like(reached), oracle.best_distance.isfinite()
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
-            probe = oracle.probe(oracle.snap(x), live)
+            sighted = i < max(steps - blind, 1)
+            probe = oracle.probe(oracle.snap(x), live, differentiate=sighted)
             classes = probe.logits.detach().argmax(dim=1)
-            average, way = boundary(oracle, probe, constrain, average, _memory(self.memory, i, steps))
+            seen = boundary(oracle, probe, constrain, seen, _memory(self.memory, i, steps), sighted)
+            average, way = seen.normal, seen.way
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
 
             room = torch.where(average > 0, x0, 1 - x0)
@@ -159,15 +175,20 @@ class SparseRefinement:
 
 
 def boundary(
-    oracle: Oracle, probe: Probe, constrain: Constrain, average: Tensor | None, memory: float
+    oracle: Oracle, probe: Probe, constrain: Constrain, seen: Boundary | None, memory: float, sighted: bool = True
 ) -> Boundary:
-    """Linearise the constraint at a point (one backward) and average its unit normal with the earlier ones."""
+    """Linearise the constraint at a point (one backward) and average its unit normal with the earlier ones.
+
+    Without sight, the boundary that was `seen` before is moved to where the constraint's value has it.
+    """
     constraint = constrain(probe.logits)
+    if seen is not None and not sighted:
+        return seen._replace(way=constraint.detach() / seen.steepness)
     h = nonzero(oracle.gradient(probe, constraint), oracle)
     steepness = norm(h, 2)
     h /= per_sample(steepness, h)
     way = constraint.detach() / steepness
-    return Boundary(h if average is None else average.lerp(h, 1 - memory), way)
+    return Boundary(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
 
 
 def enough(gain: Tensor, need: Tensor) -> Tensor:
