@@ -12,7 +12,7 @@ from minadv.goals import Constraint, Targeted, Untargeted
 from minadv.oracle import Oracle
 
 # So much longer than to a class that was reached already may the way to another look, to be aimed at.
-LONGER = 1.2
+LONGER = 1.1
 
 
 def chances(oracle: Oracle) -> Tensor:

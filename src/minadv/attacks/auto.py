@@ -148,7 +148,8 @@ class Auto(Attack):
                     lengths[1] -= 1  # the look's forward
                     blind -= 1
                     view = self._look(oracle, oracle.best.clone(), family, blind + 1, entries)
-                    chances = aiming.nearer(chances, view.ways)
+                    # an exploration's end that was not carried on is no reason to leave a class out
+                    chances = aiming.nearer(aiming.reached(aiming.chances(oracle), end.classes), view.ways)
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (end.residual <= STATIONARY))
