@@ -14,8 +14,9 @@ from minadv.attacks.boundary import outlook
 from minadv.attacks.curvature import definite, quadratic, units
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
-from minadv.attacks.refinement import Refined, Refinement, enough
+from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, boundary, enough
 from minadv.distances import resolve
+from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
 from minadv.probe import Probe, Step
 from minadv.projections import FEW, hyperplane_box
@@ -136,6 +137,62 @@ def test_only_classes_nearer_than_those_reached_are_aimed_at() -> None:
     ways = torch.tensor([[inf, 0.5, 0.6, 0.4, 0.2], [inf, 0.5, inf, 0.4, 0.2], [inf, -0.5, 0.1, -0.4, 0.2]])
     expected = [[-inf, -inf, -inf, -0.4, -0.2], [-inf, -0.5, -inf, -0.4, -0.2], [-inf, -inf, -inf, 0.4, -inf]]
     assert aiming.nearer(chances, ways).tolist() == [pytest.approx(row) for row in expected]
+
+
+def test_likely_classes_are_aimed_at_where_the_way_is_hardly_longer() -> None:
+    inf = math.inf
+    chances = torch.tensor([[-inf, -inf, 3.0, 2.0, 1.0], [-inf, -inf, 3.0, 2.0, 1.0]])
+    ways = torch.tensor([[inf, 1.0, 1.05, 1.3, 0.2], [inf, inf, inf, 0.4, 0.2]])  # of the second none is reached
+    expected = [[-inf, -inf, 3.0, -inf, 1.0], [-inf, -inf, 3.0, 2.0, 1.0]]
+    assert aiming.likely(chances, ways).tolist() == expected
+
+
+def test_the_pass_over_the_originals_is_taken_once_while_its_graph_is_kept() -> None:
+    model, x = convolutional(), images(3)
+    labels = predictions(model, x)
+    calls, gradients = list[int](), list[Tensor]()
+    model.register_forward_hook(lambda _module, inputs, _output: calls.append(len(inputs[0])))
+
+    class Looking(Auto):
+        def search(self, oracle: Oracle) -> None:
+            for again in (True, False, True):
+                probe = oracle.probe(oracle.originals)
+                gradients.append(oracle.gradient(probe, probe.logits[:, 0], again=again))
+            probe = oracle.probe((oracle.originals + 0.1).clamp(0, 1))
+            oracle.gradient(probe, probe.logits[:, 0], again=True)
+            oracle.probe(oracle.originals)
+
+    result = Looking()(model, x, labels)
+    assert (result.forwards == 4).all()  # once for the first two, then anew; the other point; anew after it
+    assert len(calls) == 4 + 1  # and the verification
+    assert (result.backwards == 4).all()
+    assert torch.equal(gradients[0], gradients[1])
+    assert torch.equal(gradients[0], gradients[2])
+
+
+@pytest.mark.parametrize("distance", ["l2", "l0"])
+def test_blind_steps_of_a_refinement_take_no_backward(distance: str) -> None:
+    model = linear(3 * 8 * 8)
+    x = images(6, side=8)
+    labels = predictions(model, x)
+    best = exact(model, x, labels, "l2").amin(dim=1)
+
+    class Refining(Auto):
+        def search(self, oracle: Oracle) -> None:
+            towards = aiming.constrain(oracle, None, self.confidence)
+            seen = boundary(oracle, oracle.probe(oracle.originals), towards, None, 0.0)
+            start = (oracle.originals - 2 * per_sample(seen.way, x) * seen.normal).clamp(0, 1)
+            if distance == "l0":
+                SparseRefinement()(oracle, start, 30, towards, None, 10)
+            else:
+                Refinement()(oracle, start, 30, towards, ByNorm(oracle.originals, 2), None, 10)
+
+    result = Refining(distance=distance)(model, x, labels)
+    assert (result.forwards == 1 + 30).all()
+    assert (result.backwards == 1 + 20).all()
+    assert result.success.all()
+    if distance == "l2":
+        assert (result.distances < 1.001 * best).float().mean() > 0.5  # others were led to another class
 
 
 def test_stops_where_rounds_agree_and_loses_nothing_there() -> None:

@@ -35,6 +35,23 @@ def test_losses_are_negative_exactly_when_the_goal_is_met(values: object, classe
         assert (goal.constraint(z, "dlr", 0.5) >= goal.constraint(z, "dlr")).all()
 
 
+def test_the_scaled_margin_goes_by_the_nearest_boundary() -> None:
+    z, label = torch.tensor([[3.0, 1.0, 0.0, -2.0]]), torch.tensor([0])
+    slopes = torch.tensor([[9.0, 1.0, 2.0, 10.0]])
+    assert losses.scaled_margin(z, label, slopes).item() == pytest.approx(0.5)  # (3 + 2) / 10, the least likely
+    assert losses.scaled_margin(z, label, slopes, 1.0).item() == pytest.approx(0.6)
+    assert losses.scaled_margin(z, torch.tensor([1]), slopes).item() == pytest.approx(-2 / 9)
+
+
+@given(LOGITS, CLASS, hnp.arrays("float64", (3, 6), elements=st.floats(0.1, 10)))
+def test_the_scaled_margin_is_negative_exactly_when_the_margin_is(
+    values: object, classes: list[int], slopes: object
+) -> None:
+    z, c = torch.as_tensor(values), torch.tensor(classes)
+    scaled = losses.scaled_margin(z, c, torch.as_tensor(slopes), 0.01)
+    assert torch.equal(scaled < 0, losses.margin(z, c, 0.01) < 0)
+
+
 @given(LOGITS, CLASS, st.floats(0.1, 10))
 def test_dlr_does_not_depend_on_the_scale_of_logits(values: object, classes: list[int], scale: float) -> None:
     z, c = torch.as_tensor(values), torch.tensor(classes)
@@ -51,6 +68,14 @@ def test_gradients_match_finite_differences(loss: object) -> None:
     z = torch.randn(4, 7, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(0))
     classes = torch.tensor([0, 3, 6, 2])
     assert torch.autograd.gradcheck(lambda logits: loss(logits, classes), (z,))  # type: ignore[operator]
+
+
+def test_the_scaled_margin_has_the_gradient_of_its_values() -> None:
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(4, 7, dtype=torch.float64, requires_grad=True, generator=g)
+    slopes = torch.rand(4, 7, dtype=torch.float64, generator=g) + 0.5
+    classes = torch.tensor([0, 3, 6, 2])
+    assert torch.autograd.gradcheck(lambda logits: losses.scaled_margin(logits, classes, slopes, 0.1), (z,))
 
 
 def test_a_tie_is_not_adversarial() -> None:
