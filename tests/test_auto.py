@@ -9,12 +9,12 @@ from torch import Tensor
 import minadv
 from minadv import ALMA, Auto, losses
 from minadv.attacks import aiming
-from minadv.attacks.auto import portions
 from minadv.attacks.boundary import outlook
 from minadv.attacks.curvature import definite, quadratic, units
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, boundary, enough
+from minadv.attacks.rounds import portions
 from minadv.distances import resolve
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle

@@ -3,16 +3,72 @@
 Chances, (batch, classes), are what classes promise: the larger, the sooner one is aimed at. −∞ is not at all.
 """
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
 from minadv import losses
+from minadv.attacks.boundary import Outlook, outlook
+from minadv.attacks.directions import dual
 from minadv.attacks.exploration import Constrain
 from minadv.goals import Constraint, Targeted, Untargeted
 from minadv.oracle import Oracle
 
 # So much longer than to a class that was reached already may the way to another look, to be aimed at.
 LONGER = 1.1
+# A look's backwards come from the end of a refinement, of which they are at most one in so many steps.
+SIGHTED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Aims:
+    """What is known of the classes that explorations may end at.
+
+    Attributes:
+        able: whether they are told apart by their boundaries: untargeted, at least three, and asked for.
+        chances: (batch, classes) of those that none has reached.
+        view: of their boundaries from the originals; None without a look.
+    """
+
+    able: bool
+    chances: Tensor
+    view: Outlook | None = None
+
+    @classmethod
+    def of(cls, oracle: Oracle, asked: bool) -> "Aims":
+        """Before any search."""
+        able = asked and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
+        return cls(able, chances(oracle))
+
+    def affordable(self, most: int, refining: int) -> int:
+        """How many classes to look at, where so many steps of a refinement are there to pay for it."""
+        count = min(most, self.chances.shape[1] - 1, refining // SIGHTED)
+        return count if self.able and count > 1 else 0
+
+    def after(self, classes: Tensor) -> "Aims":
+        """Without these classes, which were reached."""
+        return replace(self, chances=reached(self.chances, classes))
+
+    def at(self, place: tuple[int, int], aimed: tuple[tuple[int, int], ...]) -> Tensor | None:
+        """Return the chances of classes to aim at, in this exploration of this round; None is to aim at none."""
+        if not self.able or place not in aimed:
+            return None
+        return self.chances if place[0] or self.view is None else likely(self.chances, self.view.ways)
+
+    def constrain(self, oracle: Oracle, number: int, aim: Tensor | None, confidence: float) -> Constrain:
+        """Every other round goes by logits alone: neither way finds all that the other does."""
+        slopes = None if self.view is None or number % 2 else self.view.slopes
+        return constrain(oracle, aim, confidence, slopes)
+
+
+def look(oracle: Oracle, at: Tensor, p: float, confidence: float, classes: int, units: Tensor | None) -> Outlook:
+    """Linearise the likeliest classes' boundaries: a backward for each, and a forward but at the originals.
+
+    `p`: order of the norm that is minimised. The steepest entry alone, the dual norm of ℓ1, says little about
+    where a boundary is that bends: ℓ1 looks at boundaries as ℓ2 does.
+    """
+    return outlook(oracle, at, min(dual(p), 2), confidence, classes, units, at is oracle.originals)
 
 
 def chances(oracle: Oracle) -> Tensor:

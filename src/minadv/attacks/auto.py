@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, ClassVar, cast
 
 import torch
@@ -11,18 +10,18 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks import aiming
+from minadv.attacks.aiming import Aims, look
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
-from minadv.attacks.boundary import Outlook, outlook
 from minadv.attacks.curvature import units
-from minadv.attacks.directions import dual, typical
+from minadv.attacks.directions import typical
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement
+from minadv.attacks.rounds import Round, divide
 from minadv.distances import Distance, as_published, resolve
 from minadv.distances.base import per_sample
-from minadv.goals import Untargeted
 from minadv.guard import Model
 from minadv.oracle import Oracle
 from minadv.result import Result
@@ -31,30 +30,13 @@ from minadv.result import Result
 NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
 # So many of the likeliest classes are looked at: at the originals, and at the best answers of the first round.
 FIRST_LOOK, SECOND_LOOK = 5, 9
-# A look's backwards come from the end of a refinement, of which they are at most one in so many steps.
-SIGHTED = 3
 # Steps of what follows a round's explorations are shorter than theirs by this factor, but not than this share of
 # the typical entry of a perturbation that is still large, and fall and turn less.
 SHORTER, SHARE, SETTLING = 8.0, 0.3, Exploration(decay=4.0, change=3.0)
-# After several rounds, the best answer is refined on: with this share of the budget, so much of the way at first.
-SEVERAL, POLISH, GENTLY = 3, 0.05, 0.3
+# After several rounds, the best answer is refined on, with so much of the way to the nearest point at first.
+GENTLY = 0.3
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class Ground:
-    """What is known before the first round.
-
-    Attributes:
-        family: of the distance.
-        view: of boundaries from the originals, where there was a look.
-        entries: (batch, ...) units in which explorations step.
-    """
-
-    family: Family
-    view: Outlook | None
-    entries: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +50,8 @@ class Auto(Attack):
         explorations: most of a round, in the same steps together: the nearest of their ends is carried on.
         round_length: steps of a round, about; shorter ones do not converge, longer ones hardly end elsewhere.
         memory: last weight of the past in the refinement's average normal; 0 takes the newest normal alone.
-        aimed: some explorations aim at the likeliest class that none has reached: its boundary may be nearer.
+        aimed: classes are told apart by their boundaries: some explorations aim at one that none has reached,
+            others go to the nearest by its slope at the original instead of to the likeliest.
         lagrangian: ALMA explores in the first round, where the distance's family has it.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
@@ -113,43 +96,39 @@ class Auto(Attack):
         budget = max(cast("int", self.budget) - oracle.reserved, 1)
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
-        lengths = _rounds(budget, family, self.round_length)
-        last = round(POLISH * budget) if len(lengths) >= SEVERAL else 0
-        lengths[-1] -= last
+        rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
             "metric": ByMetric(x0, oracle.surrogate, probes=family.probes),  # computed at its first use, and once
             "norm": ByNorm(x0, family.members[0].p),
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
-        explores = len(lengths) > 1 or budget < family.lagrangian
+        explores = len(rounds) > 1 or budget < family.lagrangian
         entries = units(x0, oracle.surrogate) if family.scaled and explores else None
-        plans = [portions(self._shares(family, i), length) for i, length in enumerate(lengths)]
-        blind = self._classes(oracle, FIRST_LOOK, lengths[0] - sum(plans[0])) if explores else 0
-        view = self._look(oracle, x0, family, blind, entries) if blind else None
-        ground, chances = Ground(family, view, entries), aiming.chances(oracle)
-        live = scale = None
-        for number in oracle.rounds(len(lengths)):
-            member, steps = family.members[number % len(family.members)], plans[number]
-            constrain = self._constrain(oracle, ground, number, self._aim(oracle, ground, chances, (number, 0)))
+        aims, p = Aims.of(oracle, self.aimed), family.members[0].p
+        live, scale, forwards = None, None, 0
+        blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
+        if blind:
+            aims = replace(aims, view=look(oracle, x0, p, self.confidence, blind, entries))
+        for number in oracle.rounds(len(rounds)):
+            member, steps = family.members[number % len(family.members)], rounds[number]
+            aim = aims.at((number, 0), family.aimed)
+            constrain = aims.constrain(oracle, number, aim, self.confidence)
             if number == 0 and budget >= family.lagrangian:
-                self._lagrangian(oracle, sum(steps))
+                self._lagrangian(oracle, steps.exploring)
                 start = oracle.best
             else:
-                start, scale, chances = self._explore(oracle, ground, number, steps, scale, chances, live)
-            rest = lengths[number] - sum(steps)
-            end = self._refine(
-                oracle, start, rest, family.homeward, constrain, nearest.get(member.by), live, blind
-            )
-            chances, blind = aiming.reached(chances, end.classes), 0
-            if lengths[1:] and number == 0 and (1, 0) in family.aimed and self.aimed:
-                blind = self._classes(oracle, SECOND_LOOK, lengths[1] - sum(plans[1]))
-                if blind:
-                    lengths[1] -= 1  # the look's forward
-                    blind -= 1
-                    view = self._look(oracle, oracle.best.clone(), family, blind + 1, entries)
+                start, scale, aims = self._explore(oracle, steps, family, scale, aims, live, entries)
+            near, rest = nearest.get(member.by), steps.refining - forwards
+            end = self._refine(oracle, start, rest, family.homeward, constrain, near, live, blind)
+            aims, forwards, blind = aims.after(end.classes), 0, 0
+            if number == 0 and rounds[1:] and (1, 0) in family.aimed:
+                count = aims.affordable(SECOND_LOOK, rounds[1].refining)
+                if count:
+                    ways = look(oracle, oracle.best.clone(), p, self.confidence, count, entries).ways
                     # an exploration's end that was not carried on is no reason to leave a class out
-                    chances = aiming.nearer(aiming.reached(aiming.chances(oracle), end.classes), view.ways)
+                    left = aiming.reached(aiming.chances(oracle), end.classes)
+                    aims, forwards, blind = replace(aims, chances=aiming.nearer(left, ways)), 1, count - 1
             if self.stop_early:
                 same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (end.residual <= STATIONARY))
@@ -162,80 +141,44 @@ class Auto(Attack):
             constrain = aiming.constrain(oracle, None, self.confidence)
             self._refine(oracle, oracle.best.clone(), last, GENTLY, constrain, near, live)
 
-    def _classes(self, oracle: Oracle, most: int, refining: int) -> int:
-        """How many classes to look at, where so many steps of a refinement are there to pay for it."""
-        able = self.aimed and aiming.constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
-        count = min(most, oracle.logits_of_originals.shape[1] - 1, refining // SIGHTED)
-        return count if able and count > 1 else 0
-
-    def _look(self, oracle: Oracle, at: Tensor, family: Family, classes: int, entries: Tensor | None) -> Outlook:
-        # the steepest entry alone, the dual norm of ℓ1, says little about where a boundary is that bends
-        q, again = min(dual(family.members[0].p), 2), at is oracle.originals
-        return outlook(oracle, at, q, self.confidence, classes, entries, again)
-
-    def _aim(self, oracle: Oracle, ground: Ground, chances: Tensor, place: tuple[int, int]) -> Tensor | None:
-        """Return the chances of classes to aim at in this exploration of this round; None is to aim at none."""
-        able = self.aimed and aiming.constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
-        if not able or place not in ground.family.aimed:
-            return None
-        first = place[0] == 0 and ground.view is not None
-        return aiming.likely(chances, cast("Outlook", ground.view).ways) if first else chances
-
-    def _constrain(self, oracle: Oracle, ground: Ground, number: int, aim: Tensor | None) -> Constrain:
-        """Every other round goes by logits alone: neither way finds all that the other does."""
-        slopes = None if ground.view is None or number % 2 else ground.view.slopes
-        return aiming.constrain(oracle, aim, self.confidence, slopes)
-
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = aiming.constraint_for(oracle)
         ALMA(distance=self.distance, confidence=self.confidence, constraint=kind, steps=steps).search(oracle)
 
-    def _shares(self, family: Family, number: int) -> tuple[float, ...]:
-        """Shares of a round for each of its explorations, and for what goes on from the nearest of their ends.
-
-        Every other round has one long exploration instead: neither way finds all that the other does.
-        """
-        explored, whole = family.explored[: self.explorations], sum(family.explored)
-        shares = (*(share * whole / sum(explored) for share in explored), family.settled)
-        if number % 2 and len(explored) > 1:
-            shares = (family.alone, 0.0)
-        factor = 1.0 if self.explored is None else self.explored / sum(shares)
-        return tuple(factor * share for share in shares)
-
     def _explore(
         self,
         oracle: Oracle,
-        ground: Ground,
-        number: int,
-        steps: list[int],
+        steps: Round,
+        family: Family,
         scale: Tensor | None,
-        chances: Tensor,
+        aims: Aims,
         live: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Explore from several starts, and on from the nearest end: return where to, scale and chances."""
-        *several, settled = steps
-        family, entries = ground.family, ground.entries
-        member, nearest = family.members[number % len(family.members)], None
-        for i, count in enumerate(several):
+        entries: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Aims]:
+        """Explore from several starts, and on from the nearest end: return where to, scale and aims."""
+        number, member, nearest = steps.number, family.members[steps.number % len(family.members)], None
+        for i, count in enumerate(steps.explorations):
             if not count:
                 continue
             index = number * self.explorations + i
-            aim = self._aim(oracle, ground, chances, (number, i))
-            constrain = self._constrain(oracle, ground, number, aim)
+            aim = aims.at((number, i), family.aimed)
+            constrain = aims.constrain(oracle, number, aim, self.confidence)
             start = self._start(oracle, index, scale, aim, entries)
             advantage = member.advantage[i % len(member.advantage)]
             found = Exploration(change=family.change)(
                 oracle, start, scale, count, advantage, constrain, member.pull, live, entries
             )
-            scale, chances = found.scale, aiming.reached(chances, found.classes)
+            scale, aims = found.scale, aims.after(found.classes)
             nearest = found if nearest is None else closer(nearest, found)
         nearest = cast("Explored", nearest)
-        if settled:
+        if steps.settling:
             large = typical(nearest.point - oracle.originals).flatten()
             short = torch.maximum(nearest.scale / SHORTER, SHARE * large)
-            constrain = self._constrain(oracle, ground, number, None)
-            nearest = SETTLING(oracle, nearest.point, short, settled, 0.0, constrain, member.pull, live, entries)
-        return nearest.point, cast("Tensor", scale), chances
+            constrain = aims.constrain(oracle, number, None, self.confidence)
+            nearest = SETTLING(
+                oracle, nearest.point, short, steps.settling, 0.0, constrain, member.pull, live, entries
+            )
+        return nearest.point, cast("Tensor", scale), aims
 
     def _start(
         self, oracle: Oracle, index: int, scale: Tensor | None, chances: Tensor | None, entries: Tensor | None
@@ -268,20 +211,6 @@ class Auto(Attack):
         first, _ = Refinement.memory
         refinement = Refinement(pull=(homeward, Refinement.pull[1]), memory=(min(first, self.memory), self.memory))
         return refinement(oracle, start, steps, constrain, nearest, live, blind)
-
-
-def portions(shares: tuple[float, ...], length: int) -> list[int]:
-    """Return these shares of a round's steps, of which the first is at least one."""
-    ends = [min(max(round(sum(shares[: i + 1]) * length), 1), length) for i in range(len(shares))]
-    return [end - start for start, end in pairwise([0, *ends])]
-
-
-def _rounds(budget: int, family: Family, length: int) -> list[int]:
-    """Divide the budget in equal rounds of about `length` steps, after a longer Lagrangian where there is one."""
-    first = round(family.share * budget) if budget >= max(family.lagrangian, 3 * length) else 0
-    rest = budget - first
-    count = max(rest // length, 1)
-    return [first] * (first > 0) + [rest * (i + 1) // count - rest * i // count for i in range(count)]
 
 
 def minimise(
