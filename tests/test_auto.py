@@ -10,7 +10,7 @@ import minadv
 from minadv import ALMA, Auto, losses
 from minadv.attacks import aiming
 from minadv.attacks.boundary import outlook
-from minadv.attacks.curvature import definite, quadratic, units
+from minadv.attacks.curvature import definite, quadratic, times, units, upper
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, boundary, enough
@@ -473,6 +473,16 @@ def test_indefinite_blocks_becomedefinite_and_others_stay() -> None:
     torch.testing.assert_close(metric, expected + ridge)
     product = torch.einsum("zabp,zbcp->zacp", metric, inverse)
     torch.testing.assert_close(product, torch.eye(3).double()[None, :, :, None].expand_as(product))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_triangles_multiply_as_their_symmetric_matrices_do(channels: int) -> None:
+    root = torch.randn(2, channels, channels, 5, generator=generator(7), dtype=torch.float64)
+    matrices = root + root.transpose(1, 2)
+    vectors = torch.randn(2, channels, 5, generator=generator(8), dtype=torch.float64)
+    triangles = upper(matrices)
+    assert triangles.shape == (2, channels * (channels + 1) // 2, 5)
+    torch.testing.assert_close(times(triangles, vectors), torch.einsum("zabp,zbp->zap", matrices, vectors))
 
 
 def test_counts_of_entries() -> None:

@@ -45,13 +45,13 @@ def _units(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: fl
 def blocks(
     x0: Tensor, distance: Selectable, probes: int, length: float, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether D grows like a square, (batch,); blocks and inverses, (batch, channels, channels, pixels).
+    """Whether D grows like a square, (batch,); blocks and inverses, the `upper` triangles of their matrices.
 
     It takes 2·`probes` distances per channel. `ridge` is added to every eigenvalue, relative to their mean.
     """
     places = pixels(x0)
-    squared = torch.zeros_like(places[:, 0, 0], dtype=torch.bool)
-    metric, inverse = (x0.new_empty(len(x0), places.shape[1], *places.shape[1:]) for _ in range(2))
+    squared, channels = torch.zeros_like(places[:, 0, 0], dtype=torch.bool), places.shape[1]
+    metric, inverse = (x0.new_empty(len(x0), channels * (channels + 1) // 2, places.shape[2]) for _ in range(2))
     for rows in _portions(x0):
         squared[rows], metric[rows], inverse[rows] = _blocks(
             x0[rows], distance.select(rows), probes, length, ridge
@@ -82,7 +82,7 @@ def _blocks(
     mean = whole.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
     # a part of the pixels at a time: in float64, those of all take as much memory as fifty images
     parts = [definite(part, mean, ridge) for part in whole.chunk(PARTS, dim=3)]
-    metric, inverse = (torch.cat([part[i] for part in parts], dim=3) for i in (0, 1))
+    metric, inverse = (torch.cat([upper(part[i]) for part in parts], dim=2) for i in (0, 1))
     return squared, metric, inverse
 
 
@@ -139,9 +139,21 @@ def pixels(values: Tensor) -> Tensor:
     return values.flatten(2) if colour else values.flatten(1)[:, None]
 
 
-def times(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Multiply pixel by pixel, one channel after the other: the order of the sum does not depend on the batch."""
-    result = matrices[:, :, 0] * vectors[:, :1]
-    for c in range(1, vectors.shape[1]):
-        result.addcmul_(matrices[:, :, c], vectors[:, c : c + 1])
+def upper(matrices: Tensor) -> Tensor:
+    """(batch, n(n + 1)/2, pixels) rows of the upper triangles of symmetric (batch, n, n, pixels) matrices."""
+    rows, columns = torch.triu_indices(matrices.shape[1], matrices.shape[2])
+    return matrices[:, rows, columns]
+
+
+def times(triangles: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply the matrices of these `upper` triangles by (batch, n, pixels) vectors, pixel by pixel.
+
+    It goes one channel after the other: the order of the sum does not depend on the batch.
+    """
+    n, result = vectors.shape[1], torch.zeros_like(vectors)
+    for column in range(n):
+        for row in range(n):
+            first, second = min(row, column), max(row, column)
+            entry = first * n - first * (first - 1) // 2 + second - first
+            result[:, row].addcmul_(triangles[:, entry], vectors[:, column])
     return result
