@@ -116,7 +116,7 @@ class Auto(Attack):
             constrain = aims.constrain(oracle, number, aim, self.confidence)
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, steps.exploring)
-                start = oracle.best
+                start = oracle.best.clone()
             else:
                 start, scale, aims = self._explore(oracle, steps, family, scale, aims, live, entries)
             near, rest = nearest.get(member.by), steps.refining - forwards

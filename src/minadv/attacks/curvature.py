@@ -61,7 +61,7 @@ def blocks(
 
 def _portions(x0: Tensor) -> list[Tensor]:
     """Row numbers in parts: on a CPU, a distance's own maps of all would take the memory of a dozen batches."""
-    size = max(ENTRIES // x0[0].numel() // 4 * 4, 4) if x0.device.type == "cpu" else len(x0)
+    size = max(ENTRIES // 2 // x0[0].numel() // 4 * 4, 4) if x0.device.type == "cpu" else len(x0)
     rows = torch.arange(len(x0), device=x0.device)
     return [rows[first : first + size] for first in range(0, len(x0), size)]
 

@@ -80,7 +80,7 @@ class Refinement:
         live: Tensor | None = None,
         blind: int = 0,
     ) -> Refined:
-        """Refine from `start`, one forward and one backward per step, but no backward in the last `blind` ones."""
+        """Refine from `start`, in its memory: a forward and a backward a step, no backward in the last `blind`."""
         x, x0, seen, remembered = start, oracle.originals, None, None
         pull = torch.ones_like(oracle.best_distance)
         overshoot, longest = self.overshoot * pull, self.longest * pull
@@ -113,9 +113,9 @@ class Refinement:
             pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk)
             pull = pull.clamp(0.05, self.strongest)
             share = (pull * _between(self.pull, i, steps)).clamp_max(1)
-            at = torch.addcmul(x, normal, per_sample(step, x), value=-1)
-            x = at.lerp_(home, per_sample(share, x)).clamp_(0, 1)
-            del probe, average, normal, home  # free before the next pass
+            del probe  # as below: before x changes, and free before the next pass
+            x.addcmul_(normal, per_sample(step, x), value=-1).lerp_(home, per_sample(share, x)).clamp_(0, 1)
+            del average, normal, home
         return Refined(reached, residual, classes)
 
 
