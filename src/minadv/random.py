@@ -22,7 +22,7 @@ _MIX_2 = 0x94D049BB133111EB - 2**64
 
 def _shift(bits: Tensor, by: int) -> Tensor:
     """Logical (zero-filling) right shift."""
-    return (bits >> by) & ((1 << (64 - by)) - 1)
+    return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)
 
 
 def _signed(number: int) -> int:
@@ -31,9 +31,9 @@ def _signed(number: int) -> int:
 
 
 def _mix(bits: Tensor) -> Tensor:
-    bits = (bits ^ _shift(bits, 30)) * _MIX_1
-    bits = (bits ^ _shift(bits, 27)) * _MIX_2
-    return bits ^ _shift(bits, 31)
+    bits = _shift(bits, 30).bitwise_xor_(bits).mul_(_MIX_1)
+    bits = _shift(bits, 27).bitwise_xor_(bits).mul_(_MIX_2)
+    return _shift(bits, 31).bitwise_xor_(bits)
 
 
 def keys(samples: Float[Tensor, "batch ..."], seed: int) -> Keys:
@@ -47,7 +47,7 @@ def uniform(key: Keys, count: int, stream: int = 0) -> Float[Tensor, "batch {cou
     """`count` float32 numbers in (0, 1) per key; different streams are independent."""
     counters = torch.arange(1, count + 1, device=key.device) * _GOLDEN
     bits = _mix(_mix(key + _signed(stream * _MIX_1))[:, None] + counters)
-    return (_shift(bits, 41).to(torch.float32) + 0.5) / 2**23
+    return _shift(bits, 41).to(torch.float32).add_(0.5).div_(2**23)
 
 
 def normal(key: Keys, like: Float[Tensor, "batch ..."], stream: int = 0) -> Float[Tensor, "batch ..."]:

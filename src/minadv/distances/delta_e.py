@@ -109,6 +109,7 @@ def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) 
     torch.mul(by_C2, sin2, out=by_b).addcmul_(by_h2, cos2)
     by_a1 = by_C1.mul_(cos1).addcmul_(by_h1, sin1, value=-1)
     by_a2 = by_C2.mul_(cos2).addcmul_(by_h2, sin2, value=-1)
+    del Q, bend, by_h1, by_h2, by_mean, shift, turn, twist
     # the stretch moves with the second chroma
     by_chroma = by_a1.mul_(reference.a).addcmul_(by_a2, lab[:, 1]).mul_(saturation)
     by_chroma.mul_(_seventh_slope(mean_chroma, saturation)).div_(chroma2.clamp_min_(SMALLEST)).mul_(-0.875)
