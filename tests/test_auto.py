@@ -114,6 +114,25 @@ def test_an_outlook_on_linear_models_is_the_way_to_each_class(distance: str, q: 
     assert (result.forwards == 2).all()
 
 
+def test_an_outlook_where_all_gradients_vanish_takes_slopes_for_equal() -> None:
+    def flat(x: Tensor) -> Tensor:
+        risen = (x.flatten(1).mean(dim=1) - 0.5).relu()
+        return torch.stack((0.1 + 0 * risen, 1e4 * risen, 2e4 * risen, 0 * risen), dim=1)
+
+    x, seen = torch.full((4, 3, 8, 8), 0.3), list[Tensor]()
+
+    class Looking(Auto):
+        def search(self, oracle: Oracle) -> None:
+            seen.append(outlook(oracle, oracle.originals, 2, 0.0, 2).slopes)
+            super().search(oracle)
+
+    result = Looking(budget=100)(flat, x, torch.zeros(4, dtype=torch.int64))
+    assert ((seen[0] > 0.05) & (seen[0] <= 1)).all()
+    assert result.adversarials.isfinite().all()
+    assert "non-finite" not in result.status
+    assert result.success.all()
+
+
 def test_the_second_round_aims_at_the_nearest_class_however_unlikely() -> None:
     """Its logit is the lowest and its boundary the nearest, next to eight of which each is likelier."""
     weights = torch.zeros(10, 3 * 8 * 8)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from minadv import losses
-from minadv.attacks.boundary import Outlook, outlook
-from minadv.attacks.directions import dual
+from minadv.attacks.boundary import Outlook
 from minadv.attacks.exploration import Constrain
 from minadv.goals import Constraint, Targeted, Untargeted
 from minadv.oracle import Oracle
@@ -60,15 +59,6 @@ class Aims:
         """Every other round goes by logits alone: neither way finds all that the other does."""
         slopes = None if self.view is None or number % 2 else self.view.slopes
         return constrain(oracle, aim, confidence, slopes)
-
-
-def look(oracle: Oracle, at: Tensor, p: float, confidence: float, classes: int, units: Tensor | None) -> Outlook:
-    """Linearise the likeliest classes' boundaries: a backward for each, and a forward but at the originals.
-
-    `p`: order of the norm that is minimised. The steepest entry alone, the dual norm of ℓ1, says little about
-    where a boundary is that bends: ℓ1 looks at boundaries as ℓ2 does.
-    """
-    return outlook(oracle, at, min(dual(p), 2), confidence, classes, units, at is oracle.originals)
 
 
 def chances(oracle: Oracle) -> Tensor:

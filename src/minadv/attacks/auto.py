@@ -10,11 +10,12 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks import aiming
-from minadv.attacks.aiming import Aims, look
+from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
+from minadv.attacks.boundary import outlook
 from minadv.attacks.curvature import units
-from minadv.attacks.directions import typical
+from minadv.attacks.directions import dual, typical
 from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
@@ -105,11 +106,13 @@ class Auto(Attack):
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(rounds) > 1 or budget < family.lagrangian
         entries = units(x0, oracle.surrogate) if family.scaled and explores else None
-        aims, p = Aims.of(oracle, self.aimed), family.members[0].p
+        aims = Aims.of(oracle, self.aimed)
+        # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
+        q = min(dual(family.members[0].p), 2)
         live, scale, forwards = None, None, 0
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
-            aims = replace(aims, view=look(oracle, x0, p, self.confidence, blind, entries))
+            aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, entries))
         for number in oracle.rounds(len(rounds)):
             member, steps = family.members[number % len(family.members)], rounds[number]
             aim = aims.at((number, 0), family.aimed)
@@ -125,7 +128,7 @@ class Auto(Attack):
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
                 if count:
-                    ways = look(oracle, oracle.best.clone(), p, self.confidence, count, entries).ways
+                    ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, entries).ways
                     # an exploration's end that was not carried on is no reason to leave a class out
                     left = aiming.reached(aiming.chances(oracle), end.classes)
                     aims, forwards, blind = replace(aims, chances=aiming.nearer(left, ways)), 1, count - 1

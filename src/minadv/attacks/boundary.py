@@ -106,11 +106,11 @@ def boundaries(
 
 
 class Outlook(NamedTuple):
-    """Linearised boundaries of some classes, seen from one point, and of none others: (batch, classes) each.
+    """Boundaries of some classes, linearised at one point; (batch, classes) each.
 
     `ways`: ℓp way from the original to each; negative where the linearisation has the original beyond, ∞ for
     other classes and the label. `slopes`: ‖∇(z_k − z_y)‖_q, at least a tenth of the largest; the largest for all
-    other classes, so that nothing speaks for them but their logit.
+    other classes, so that nothing speaks for them but their logit. Where all vanish, they are taken for equal.
     """
 
     ways: Tensor
@@ -124,14 +124,13 @@ def outlook(
     confidence: float,
     most: int,
     units: Tensor | None = None,
-    again: bool = False,
 ) -> Outlook:
     """Linearise the boundaries of the `most` likeliest classes at a point: a forward, and a backward for each.
 
-    `units`, (batch, ...), are what entries are measured in; None is 1. `again`: the graph is kept, as for another
-    look at the originals, whose forward is remembered then.
+    `units`, (batch, ...), are what entries are measured in; None is 1. At the originals the pass stays remembered,
+    so that a search which starts there does not pay for it again.
     """
-    probe = oracle.probe(at)
+    probe, again = oracle.probe(at), at is oracle.originals
     likeliest = others_by_logit(probe.logits, labels_of(oracle))[:, :most]
     ways = torch.full_like(oracle.logits_of_originals, torch.inf)
     slopes = torch.zeros_like(ways)
@@ -141,6 +140,7 @@ def outlook(
         ways.scatter_(1, boundary.classes[:, None], (-value / slope)[:, None])
         slopes.scatter_(1, boundary.classes[:, None], slope[:, None])
     largest = slopes.amax(dim=1, keepdim=True)
+    largest = torch.where(largest > TINY, largest, 1.0)
     return Outlook(ways, torch.where(slopes > 0, torch.maximum(slopes, FLATTEST * largest), largest))
 
 
