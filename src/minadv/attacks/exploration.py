@@ -44,12 +44,17 @@ class Exploration:
     scales of logits, distance and image. So one number per sample is enough, the logit of the constraint's weight:
     it falls by a fixed amount after each adversarial point and rises after any other.
 
+    The point and that weight play against each other, and where the boundary bends, plain gradients swing around
+    it. So the constraint's unit gradient is extrapolated by its last change: the optimistic gradient of such games
+    (C. Daskalakis et al., *Training GANs with Optimism*, ICLR 2018), here of unit norm again.
+
     Attributes:
         reach: first step, relative to the ℓ∞ distance to the linearised boundary at the original.
         decay: first step over last.
         change: of the weight's logit, summed over all steps.
         smoothing: of squared gradients, which normalise the steps.
         bound: on the weight's logit.
+        optimism: how much of the last change of the constraint's unit gradient is added to it.
     """
 
     reach: float = 8.0
@@ -57,6 +62,7 @@ class Exploration:
     change: float = 7.0
     smoothing: float = 0.7
     bound: float = 5.0
+    optimism: float = 1.0
 
     def scale(self, value: Tensor, slope: Tensor) -> Tensor:
         """(batch,) size of the first step, from the constraint and its gradient at the original."""
@@ -74,7 +80,7 @@ class Exploration:
         live: Tensor | None = None,
         units: Tensor | None = None,
     ) -> Explored:
-        """Explore from `start`.
+        """Explore from `start`, in its memory if these are not the originals.
 
         Args:
             oracle: the samples.
@@ -88,7 +94,8 @@ class Exploration:
             live: (batch,) samples that are still searched; None is all.
             units: (batch, ...) what a step of 1 is in each entry; None is 1.
         """
-        x, squares, last = start, torch.zeros_like(start), start.clone()
+        x, squares, before = start, torch.zeros_like(start), None
+        last = start.clone() if start is oracle.originals else start
         seen, distance = torch.zeros_like(oracle.copies), torch.full_like(oracle.best_distance, torch.inf)
         classes = oracle.logits_of_originals.argmax(dim=1)
         logit = torch.full_like(distance, advantage)
@@ -111,6 +118,8 @@ class Exploration:
             distance = torch.where(met, probe.distance, distance)
             classes = torch.where(met, probe.logits.detach().argmax(dim=1), classes)
             weight = steady(torch.sigmoid, logit)
+            unit = h.div_(per_sample(norm(h, 2), h))
+            h, before = self._ahead(unit, before), unit
             h *= per_sample(weight / norm(h, 2), h)
             back = probe.distance_gradient if pull is None else pull(x - oracle.originals)
             if back is not None:
@@ -122,9 +131,15 @@ class Exploration:
             if units is not None:
                 h *= units
             x = torch.addcdiv(x, h, squares.sqrt().add_(TINY), value=-1).clamp_(0, 1)
-            del probe, constraint, h, back  # free before the next pass
+            del probe, constraint, h, unit, back  # free before the next pass
             logit = (logit + torch.where(met, -change, change)).clamp(-self.bound, self.bound)
         return Explored(last, distance, classes, torch.full_like(logit, LARGEST_STEP) if scale is None else scale)
+
+    def _ahead(self, unit: Tensor, before: Tensor | None) -> Tensor:
+        """Extrapolate unit gradients by their change, in the memory of those before; no shorter than 1."""
+        if before is None:
+            return unit.clone()
+        return before.mul_(-self.optimism).add_(unit, alpha=1 + self.optimism)
 
 
 def closer(one: Explored, other: Explored) -> Explored:
