@@ -59,7 +59,7 @@ class Exploration:
 
     reach: float = 8.0
     decay: float = 20.0
-    change: float = 7.0
+    change: float = 10.0
     smoothing: float = 0.7
     bound: float = 5.0
     optimism: float = 1.0

@@ -54,7 +54,7 @@ class Family:
     lagrangian: float = math.inf
     share: float = 0.5
     explored: tuple[float, ...] = (0.7,)
-    change: float = 7.0
+    change: float = 10.0
     alone: float = 0.7
     settled: float = 0.0
     homeward: float = 0.5
@@ -122,10 +122,9 @@ _KNOWN = {
         explored=(0.15, 0.15),
         settled=0.2,
         alone=0.6,
-        change=8.5,
         homeward=0.8,
         aimed=((1, 0), (3, 0)),
     ),
     "ssim": Family((Member("weights", None, (1.0,)),), explored=(0.4,), settled=0.3, scaled=True),
-    "ciede2000": Family((Member("metric", straight, (1.0,)),), lagrangian=300, probes=1),
+    "ciede2000": Family((Member("metric", straight, (1.0,)),), lagrangian=300, change=7.0, probes=1),
 }
