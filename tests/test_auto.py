@@ -8,14 +8,14 @@ from torch import Tensor
 
 import minadv
 from minadv import ALMA, Auto, losses
-from minadv.attacks import aiming
+from minadv.attacks import aiming, families
 from minadv.attacks.boundary import outlook
 from minadv.attacks.curvature import definite, quadratic, times, units, upper
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, boundary, enough
-from minadv.attacks.rounds import portions
+from minadv.attacks.rounds import divide, portions
 from minadv.distances import resolve
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
@@ -505,6 +505,15 @@ def test_along_meets_the_plane_inside_the_box() -> None:
     found = along(x0, normal.clone(), normal, need, rounds=20)
     torch.testing.assert_close((normal * (x0 - found)).sum(1), need, rtol=0, atol=1e-4)
     assert found.max() <= 1
+
+
+@pytest.mark.parametrize("budget", [1, 7, 99, 100, 299, 300, 500, 999, 1000, 2001, 3000, 10_000, 123_456])
+@pytest.mark.parametrize("distance", ["l0", "l1", "l2", "linf", "ssim", "ciede2000", "another"])
+def test_rounds_take_the_whole_budget_and_no_more(budget: int, distance: str) -> None:
+    rounds, last = divide(budget, families.of(distance), 100, 2, None)
+    parts = [part for steps in rounds for part in (*steps.explorations, steps.settling, steps.refining)]
+    assert min(*parts, last) >= 0
+    assert sum(parts) + last == budget
 
 
 def test_portions_of_a_round_take_all_of_its_steps_and_explore_first() -> None:

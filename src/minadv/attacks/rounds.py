@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from minadv.attacks.families import Family
 
-# After several rounds, the best answer is refined on with this share of the budget.
+# After several rounds, the best answer is refined on with this share of the budget, at most half a round.
 SEVERAL, POLISH = 3, 0.05
 
 
@@ -45,7 +45,8 @@ def divide(
         explored: share of each round for explorations and what settles; None is the family's.
     """
     lengths = _lengths(budget, family, length)
-    last = round(POLISH * budget) if len(lengths) >= SEVERAL else 0
+    # from the last round, of which half is left
+    last = min(round(POLISH * budget), lengths[-1] // 2) if len(lengths) >= SEVERAL else 0
     lengths[-1] -= last
     rounds = list[Round]()
     for number, steps in enumerate(lengths):
