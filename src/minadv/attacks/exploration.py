@@ -131,7 +131,7 @@ class Exploration:
             if units is not None:
                 h *= units
             x = torch.addcdiv(x, h, squares.sqrt().add_(TINY), value=-1).clamp_(0, 1)
-            del probe, constraint, h, unit, back  # free before the next pass
+            del probe, constraint, h, back  # free before the next pass
             logit = (logit + torch.where(met, -change, change)).clamp(-self.bound, self.bound)
         return Explored(last, distance, classes, torch.full_like(logit, LARGEST_STEP) if scale is None else scale)
 

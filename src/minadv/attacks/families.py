@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from minadv.attacks.directions import TINY, norm
-from minadv.attacks.exploration import Pull
+from minadv.attacks.exploration import Exploration, Pull
 from minadv.distances.base import per_sample
 
 By = Literal["norm", "weights", "metric", "count"]
@@ -54,7 +54,7 @@ class Family:
     lagrangian: float = math.inf
     share: float = 0.5
     explored: tuple[float, ...] = (0.7,)
-    change: float = 10.0
+    change: float = Exploration.change
     alone: float = 0.7
     settled: float = 0.0
     homeward: float = 0.5
