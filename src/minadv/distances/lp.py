@@ -65,11 +65,12 @@ class AnchoredLp:
         if self.p == 0:
             return value, delta.zero_()
         scale = per_sample(value, delta)
+        direction = delta.div_(torch.where(scale > 0, scale, 1.0))
         if self.p == 2:
-            return value, delta.div_(torch.where(scale > 0, scale, 1.0))
-        largest = (delta.abs() == scale) & (scale > 0)
-        count = largest.flatten(1).sum(dim=1).clamp_min(1)
-        return value, delta.sign() * largest / per_sample(count, delta)
+            return value, direction
+        largest = direction.trunc_()  # the sign of the largest, 0 elsewhere: only equal numbers have the quotient 1
+        count = largest.flatten(1).abs().sum(dim=1).clamp_min_(1)
+        return value, largest.div_(per_sample(count, delta))
 
     def select(self, rows: Tensor) -> "AnchoredLp":
         """Return the distance to the originals of the given rows."""
@@ -98,9 +99,10 @@ class AnchoredLp:
         delta = x.sub_(self.x0)
         size = torch.abs(delta, out=spare).flatten(1)
         weight = by.expand_as(x).flatten(1).reciprocal()
-        theta = torch.zeros_like(size[:, :1])
+        theta, above = torch.zeros_like(size[:, :1]), torch.empty_like(size)
         for _ in range(NEWTON_STEPS):  # from the left of the root of a convex function: monotone
-            above = weight * (size > theta)
+            # the weights of entries above θ, in memory of its own: comparisons are slow, new tensors more so
+            torch.sub(size, theta, out=above).clamp_min_(0).sign_().mul_(weight)
             mass = above.sum(dim=1, keepdim=True)
             moment = above.mul_(size).sum(dim=1, keepdim=True)
             ahead = torch.where(mass > 0, (moment - 1) / mass, theta).clamp_min_(0)
