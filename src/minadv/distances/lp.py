@@ -68,7 +68,7 @@ class AnchoredLp:
         direction = delta.div_(torch.where(scale > 0, scale, 1.0))
         if self.p == 2:
             return value, direction
-        largest = direction.trunc_()  # the sign of the largest, 0 elsewhere: only equal numbers have the quotient 1
+        largest = direction.trunc_()  # the sign of the largest, 0 elsewhere: only equals have the quotient 1
         count = largest.flatten(1).abs().sum(dim=1).clamp_min_(1)
         return value, largest.div_(per_sample(count, delta))
 
