@@ -119,11 +119,14 @@ class Auto(Attack):
             constrain = aims.constrain(oracle, number, aim, self.confidence)
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, steps.exploring)
-                start = oracle.best.clone()
+                start, normal = oracle.best.clone(), None
             else:
-                start, scale, aims = self._explore(oracle, steps, family, scale, aims, live, entries)
+                found, aims = self._explore(oracle, steps, family, scale, aims, live, entries)
+                start, normal, scale = found.point, found.normal, found.scale
+                del found
             near, rest = nearest.get(member.by), steps.refining - forwards
-            end = self._refine(oracle, start, rest, family.homeward, constrain, near, live, blind)
+            end = self._refine(oracle, start, rest, family.homeward, constrain, near, live, blind, normal)
+            del normal
             aims, forwards, blind = aims.after(end.classes), 0, 0
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
@@ -157,9 +160,10 @@ class Auto(Attack):
         aims: Aims,
         live: Tensor | None,
         entries: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Aims]:
-        """Explore from several starts, and on from the nearest end: return where to, scale and aims."""
+    ) -> tuple[Explored, Aims]:
+        """Explore from several starts, and on from the nearest end: return where to, and aims."""
         number, member, nearest = steps.number, family.members[steps.number % len(family.members)], None
+        remember = member.by == "count"
         for i, count in enumerate(steps.explorations):
             if not count:
                 continue
@@ -169,7 +173,7 @@ class Auto(Attack):
             start = self._start(oracle, index, scale, aim, entries)
             advantage = member.advantage[i % len(member.advantage)]
             found = Exploration(change=family.change)(
-                oracle, start, scale, count, advantage, constrain, member.pull, live, entries
+                oracle, start, scale, count, advantage, constrain, member.pull, live, entries, remember
             )
             scale, aims = found.scale, aims.after(found.classes)
             nearest = found if nearest is None else closer(nearest, found)
@@ -179,9 +183,9 @@ class Auto(Attack):
             short = torch.maximum(nearest.scale / SHORTER, SHARE * large)
             constrain = aims.constrain(oracle, number, None, self.confidence)
             nearest = SETTLING(
-                oracle, nearest.point, short, steps.settling, 0.0, constrain, member.pull, live, entries
+                oracle, nearest.point, short, steps.settling, 0.0, constrain, member.pull, live, entries, remember
             )
-        return nearest.point, cast("Tensor", scale), aims
+        return nearest._replace(scale=cast("Tensor", scale)), aims
 
     def _start(
         self, oracle: Oracle, index: int, scale: Tensor | None, chances: Tensor | None, entries: Tensor | None
@@ -208,9 +212,10 @@ class Auto(Attack):
         nearest: Nearest | None,
         live: Tensor | None,
         blind: int = 0,
+        normal: Tensor | None = None,
     ) -> Refined:
         if nearest is None:
-            return SparseRefinement()(oracle, start, steps, constrain, live, blind)
+            return SparseRefinement()(oracle, start, steps, constrain, live, blind, normal)
         first, _ = Refinement.memory
         refinement = Refinement(pull=(homeward, Refinement.pull[1]), memory=(min(first, self.memory), self.memory))
         return refinement(oracle, start, steps, constrain, nearest, live, blind)

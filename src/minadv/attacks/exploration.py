@@ -27,13 +27,15 @@ class Explored(NamedTuple):
     """How an exploration ended: its last adversarial point, or its last one where there was none.
 
     `point` is (batch, ...); `distance`, (batch,), is ∞ and `classes` those of the originals where none was
-    adversarial; `scale` is the (batch,) size of the first step.
+    adversarial; `scale` is the (batch,) size of the first step; `normal` is the (batch, ...) average of the last
+    unit gradients of the constraint, where it was asked for.
     """
 
     point: Tensor
     distance: Tensor
     classes: Tensor
     scale: Tensor
+    normal: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Exploration:
         smoothing: of squared gradients, which normalise the steps.
         bound: on the weight's logit.
         optimism: how much of the last change of the constraint's unit gradient is added to it.
+        memory: weight of the past in the average of these gradients that is returned.
     """
 
     reach: float = 8.0
@@ -63,6 +66,7 @@ class Exploration:
     smoothing: float = 0.7
     bound: float = 5.0
     optimism: float = 1.0
+    memory: float = 0.9
 
     def scale(self, value: Tensor, slope: Tensor) -> Tensor:
         """(batch,) size of the first step, from the constraint and its gradient at the original."""
@@ -79,6 +83,7 @@ class Exploration:
         pull: Pull | None,
         live: Tensor | None = None,
         units: Tensor | None = None,
+        remember: bool = False,
     ) -> Explored:
         """Explore from `start`, in its memory if these are not the originals.
 
@@ -93,8 +98,9 @@ class Exploration:
             pull: direction back to the original; None is the distance's gradient.
             live: (batch,) samples that are still searched; None is all.
             units: (batch, ...) what a step of 1 is in each entry; None is 1.
+            remember: whether to return the constraint's average normal.
         """
-        x, squares, before = start, torch.zeros_like(start), None
+        x, squares, before, normal = start, torch.zeros_like(start), None, None
         last = start.clone() if start is oracle.originals else start
         seen, distance = torch.zeros_like(oracle.copies), torch.full_like(oracle.best_distance, torch.inf)
         classes = oracle.logits_of_originals.argmax(dim=1)
@@ -119,6 +125,8 @@ class Exploration:
             classes = torch.where(met, probe.logits.detach().argmax(dim=1), classes)
             weight = steady(torch.sigmoid, logit)
             unit = h.div_(per_sample(norm(h, 2), h))
+            if remember:
+                normal = unit.clone() if normal is None else normal.lerp_(unit, 1 - self.memory)
             h, before = self._ahead(unit, before), unit
             h *= per_sample(weight / norm(h, 2), h)
             back = probe.distance_gradient if pull is None else pull(x - oracle.originals)
@@ -133,7 +141,8 @@ class Exploration:
             x = torch.addcdiv(x, h, squares.sqrt().add_(TINY), value=-1).clamp_(0, 1)
             del probe, constraint, h, back  # free before the next pass
             logit = (logit + torch.where(met, -change, change)).clamp(-self.bound, self.bound)
-        return Explored(last, distance, classes, torch.full_like(logit, LARGEST_STEP) if scale is None else scale)
+        scale = torch.full_like(logit, LARGEST_STEP) if scale is None else scale
+        return Explored(last, distance, classes, scale, normal)
 
     def _ahead(self, unit: Tensor, before: Tensor | None) -> Tensor:
         """Extrapolate unit gradients by their change, in the memory of those before; no shorter than 1."""
@@ -146,9 +155,12 @@ def closer(one: Explored, other: Explored) -> Explored:
     """Return each sample's exploration that ended nearer to the original, in the memory of `one`."""
     nearer = other.distance < one.distance
     overwrite(one.point, nearer, other.point)
+    if one.normal is not None and other.normal is not None:
+        overwrite(one.normal, nearer, other.normal)
     return Explored(
         one.point,
         torch.where(nearer, other.distance, one.distance),
         torch.where(nearer, other.classes, one.classes),
         one.scale,
+        one.normal,
     )

@@ -6,13 +6,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minadv import random
 from minadv.attacks.directions import TINY, inner, nonzero, norm
 from minadv.attacks.exploration import Constrain
 from minadv.attacks.nearest import Nearest
 from minadv.distances.base import per_sample
+from minadv.masks import possibly_any
 from minadv.oracle import Oracle
 from minadv.probe import Probe
 from minadv.projections import l0_ball
+
+# Streams of random numbers that no start of an exploration takes (as many as there are explorations).
+CHANCE = -1
 
 
 class Refined(NamedTuple):
@@ -123,16 +128,26 @@ class Refinement:
 class SparseRefinement:
     """Move as few entries as the average linearisation needs to the box's faces, fewer while that succeeds (ℓ0).
 
+    Soon one entry less than the best answer has is all that is left to try, and there the average hardly changes:
+    the same entries again would tell nothing. So every other try then goes by what the exploration has seen from
+    farther off, which is more to be trusted where gradients are masked, and entries that come again are drawn by
+    their gains instead.
+
     Attributes:
         change: smallest and largest relative change of the number of entries per step; it doubles where a step
             ends as the one before did, and is halved where not.
         memory: first and last weight of the past in the average normal.
         loyalty: how much more an entry counts that is moved already.
+        farther: weight of the exploration's normal in every other try of one entry less.
+        heat: gains are multiplied by uniform numbers to a power: the first one, its growth whenever the entries
+            are the same again, and its bound.
     """
 
     change: tuple[float, float] = (0.05, 1.0)
-    memory: tuple[float, float] = (0.5, 0.9)
+    memory: tuple[float, float] = (0.7, 0.9)
     loyalty: float = 1.0
+    farther: float = 0.7
+    heat: tuple[float, float, float] = (0.3, 1.5, 2.0)
 
     def __call__(
         self,
@@ -142,11 +157,15 @@ class SparseRefinement:
         constrain: Constrain,
         live: Tensor | None = None,
         blind: int = 0,
+        normal: Tensor | None = None,
     ) -> Refined:
-        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal."""
-        x, x0, seen = start, oracle.originals, None
+        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal.
+
+        `normal`, (batch, ...), is the exploration's.
+        """
+        x, x0, seen, chance = start, oracle.originals, None, None
         reached = count = torch.full_like(oracle.best_distance, torch.inf)
-        change, before = torch.ones_like(reached), oracle.best_distance.isfinite()
+        change, before, heat = torch.ones_like(reached), oracle.best_distance.isfinite(), torch.zeros_like(reached)
         classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
@@ -156,6 +175,9 @@ class SparseRefinement:
             average, way = seen.normal, seen.way
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
 
+            if normal is not None and i % 2:
+                last = ~probe.adversarial & (count >= oracle.best_distance - 1)
+                average = average.lerp(normal, per_sample(self.farther * last.to(x.dtype), x))
             room = torch.where(average > 0, x0, 1 - x0)
             gain = (average.abs() * room).flatten(1)
             if i == 0:
@@ -169,8 +191,17 @@ class SparseRefinement:
             before = probe.adversarial
             count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
             moved = ((x - x0) * average < 0).flatten(1)
-            kept = l0_ball(gain.mul_(1 + self.loyalty * moved), count).sign_()
-            x = x0 - average.sign() * room * kept.reshape(x0.shape)
+            gain.mul_(1 + self.loyalty * moved)
+            if possibly_any(heat > 0):
+                if chance is None:
+                    chance = random.uniform(oracle.keys, gain.shape[1], stream=CHANCE).log_().to(gain.dtype)
+                gain *= chance.roll(i, dims=1).mul_(heat[:, None]).exp_()  # rolled, they are as good as new
+            kept = l0_ball(gain, count).sign_()
+            following = x0 - average.sign() * room * kept.reshape(x0.shape)
+            again = (following == x).flatten(1).all(dim=1)
+            first, growth, most = self.heat
+            heat = torch.where(again, (growth * heat).clamp(first, most), heat)
+            x = following
         return Refined(reached, torch.full_like(reached, torch.inf), classes)
 
 
