@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import torch
@@ -16,11 +17,11 @@ from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import outlook
 from minadv.attacks.curvature import units
 from minadv.attacks.directions import dual, typical
-from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored, closer
+from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored
 from minadv.attacks.families import By, Family, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.refinement import Refined, Refinement, SparseRefinement
-from minadv.attacks.rounds import Round, divide
+from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, nearer
+from minadv.attacks.rounds import Round, Try, divide
 from minadv.distances import Distance, as_published, resolve
 from minadv.distances.base import per_sample
 from minadv.guard import Model
@@ -117,16 +118,22 @@ class Auto(Attack):
             member, steps = family.members[number % len(family.members)], rounds[number]
             aim = aims.at((number, 0), family.aimed)
             constrain = aims.constrain(oracle, number, aim, self.confidence)
+            refine = partial(
+                self._refine,
+                oracle,
+                homeward=family.homeward,
+                constrain=constrain,
+                nearest=nearest.get(member.by),
+                live=live,
+            )
             if number == 0 and budget >= family.lagrangian:
-                self._lagrangian(oracle, steps.exploring)
-                start, normal = oracle.best.clone(), None
+                self._lagrangian(oracle, steps.tried)
+                end, before = Refined.at(oracle.best.clone(), oracle), 0
             else:
-                found, aims = self._explore(oracle, steps, family, scale, aims, live, entries)
-                start, normal, scale = found.point, found.normal, found.scale
-                del found
-            near, rest = nearest.get(member.by), steps.refining - forwards
-            end = self._refine(oracle, start, rest, family.homeward, constrain, near, live, blind, normal)
-            del normal
+                end, scale, aims = self._tries(oracle, steps, family, refine, scale, aims, live, entries)
+                before = steps.tries[0].refining
+            rest = steps.refining - forwards
+            end = refine(end, rest, blind=blind, schedule=(before, before + rest))
             aims, forwards, blind = aims.after(end.classes), 0, 0
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
@@ -145,47 +152,65 @@ class Auto(Attack):
         else:
             near = nearest.get(family.members[0].by)
             constrain = aiming.constrain(oracle, None, self.confidence)
-            self._refine(oracle, oracle.best.clone(), last, GENTLY, constrain, near, live)
+            best = Refined.at(oracle.best.clone(), oracle)
+            self._refine(oracle, best, last, homeward=GENTLY, constrain=constrain, nearest=near, live=live)
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = aiming.constraint_for(oracle)
         ALMA(distance=self.distance, confidence=self.confidence, constraint=kind, steps=steps).search(oracle)
 
-    def _explore(
+    def _tries(
         self,
         oracle: Oracle,
         steps: Round,
+        family: Family,
+        refine: Callable[..., Refined],
+        scale: Tensor | None,
+        aims: Aims,
+        live: Tensor | None,
+        entries: Tensor | None,
+    ) -> tuple[Refined, Tensor, Aims]:
+        """Explore from several starts and refine their ends a little: return the nearest, scale and aims."""
+        best = None
+        for i, one in enumerate(steps.tries):
+            found, scale, aims = self._explore(oracle, steps.number, i, one, family, scale, aims, live, entries)
+            end = refine(Refined.after(found), one.refining, schedule=(0, one.refining + steps.refining))
+            del found
+            best = end if best is None else nearer(best, end)
+            del end  # before the next one takes memory
+        return cast("Refined", best), cast("Tensor", scale), aims
+
+    def _explore(
+        self,
+        oracle: Oracle,
+        number: int,
+        i: int,
+        steps: Try,
         family: Family,
         scale: Tensor | None,
         aims: Aims,
         live: Tensor | None,
         entries: Tensor | None,
-    ) -> tuple[Explored, Aims]:
-        """Explore from several starts, and on from the nearest end: return where to, and aims."""
-        number, member, nearest = steps.number, family.members[steps.number % len(family.members)], None
+    ) -> tuple[Explored, Tensor, Aims]:
+        """Explore from start `i` of a round, and on in short steps: return the end, scale and aims."""
+        member = family.members[number % len(family.members)]
         remember = member.by == "count"
-        for i, count in enumerate(steps.explorations):
-            if not count:
-                continue
-            index = number * self.explorations + i
-            aim = aims.at((number, i), family.aimed)
-            constrain = aims.constrain(oracle, number, aim, self.confidence)
-            start = self._start(oracle, index, scale, aim, entries)
-            advantage = member.advantage[i % len(member.advantage)]
-            found = Exploration(change=family.change)(
-                oracle, start, scale, count, advantage, constrain, member.pull, live, entries, remember
-            )
-            scale, aims = found.scale, aims.after(found.classes)
-            nearest = found if nearest is None else closer(nearest, found)
-        nearest = cast("Explored", nearest)
+        aim = aims.at((number, i), family.aimed)
+        constrain = aims.constrain(oracle, number, aim, self.confidence)
+        start = self._start(oracle, number * self.explorations + i, scale, aim, entries)
+        advantage = member.advantage[i % len(member.advantage)]
+        found = Exploration(change=family.change)(
+            oracle, start, scale, steps.exploring, advantage, constrain, member.pull, live, entries, remember
+        )
+        scale, aims = found.scale, aims.after(found.classes)
         if steps.settling:
-            large = typical(nearest.point - oracle.originals).flatten()
-            short = torch.maximum(nearest.scale / SHORTER, SHARE * large)
+            large = typical(found.point - oracle.originals).flatten()
+            short = torch.maximum(scale / SHORTER, SHARE * large)
             constrain = aims.constrain(oracle, number, None, self.confidence)
-            nearest = SETTLING(
-                oracle, nearest.point, short, steps.settling, 0.0, constrain, member.pull, live, entries, remember
+            found = SETTLING(
+                oracle, found.point, short, steps.settling, 0.0, constrain, member.pull, live, entries, remember
             )
-        return nearest._replace(scale=cast("Tensor", scale)), aims
+        return found, scale, aims
 
     def _start(
         self, oracle: Oracle, index: int, scale: Tensor | None, chances: Tensor | None, entries: Tensor | None
@@ -205,20 +230,21 @@ class Auto(Attack):
     def _refine(
         self,
         oracle: Oracle,
-        start: Tensor,
+        start: Refined,
         steps: int,
+        *,
         homeward: float,
         constrain: Constrain,
         nearest: Nearest | None,
         live: Tensor | None,
         blind: int = 0,
-        normal: Tensor | None = None,
+        schedule: tuple[int, int] | None = None,
     ) -> Refined:
         if nearest is None:
-            return SparseRefinement()(oracle, start, steps, constrain, live, blind, normal)
+            return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule)
         first, _ = Refinement.memory
         refinement = Refinement(pull=(homeward, Refinement.pull[1]), memory=(min(first, self.memory), self.memory))
-        return refinement(oracle, start, steps, constrain, nearest, live, blind)
+        return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule)
 
 
 def minimise(

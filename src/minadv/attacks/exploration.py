@@ -149,18 +149,3 @@ class Exploration:
         if before is None:
             return unit.clone()
         return before.mul_(-self.optimism).add_(unit, alpha=1 + self.optimism)
-
-
-def closer(one: Explored, other: Explored) -> Explored:
-    """Return each sample's exploration that ended nearer to the original, in the memory of `one`."""
-    nearer = other.distance < one.distance
-    overwrite(one.point, nearer, other.point)
-    if one.normal is not None and other.normal is not None:
-        overwrite(one.normal, nearer, other.normal)
-    return Explored(
-        one.point,
-        torch.where(nearer, other.distance, one.distance),
-        torch.where(nearer, other.classes, one.classes),
-        one.scale,
-        one.normal,
-    )

@@ -38,11 +38,12 @@ class Family:
         members: kinds of rounds.
         lagrangian: smallest budget at which an augmented Lagrangian (ALMA) explores in the first round.
         share: of the budget that this round then takes, once the budget is more than a few rounds.
-        explored: shares of a round's steps for explorations of other classes and from other starts: the nearest
-            of their ends is carried on.
+        explored: shares of a round's steps for explorations of other classes and from other starts.
         change: of the logit of the constraint's weight in an exploration.
         alone: share of every other round's only exploration, where there are several otherwise.
-        settled: share of its steps that explores on from there, in short steps.
+        settled: share of its steps that explores on from the end of each of several, or of the only one, in short
+            steps.
+        tried: share of its steps that then refines each of several: the nearest is refined on.
         homeward: first share of the way to the nearest point that the refinement takes.
         aimed: explorations that aim at a class that none has reached, by round and number in it; rounds with a
             single one do so to their end.
@@ -57,6 +58,7 @@ class Family:
     change: float = Exploration.change
     alone: float = 0.7
     settled: float = 0.0
+    tried: float = 0.0
     homeward: float = 0.5
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
     scaled: bool = False
@@ -98,15 +100,14 @@ ANY = Family(
     settled=0.3,
     scaled=True,
 )
-TWICE: tuple[float, ...] = (0.25, 0.25)
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer
-    "l0": Family((Member("count", sparse),), explored=(0.2, 0.2), settled=0.2),
+    "l0": Family((Member("count", sparse),), explored=(0.2, 0.2), settled=0.1, tried=0.1),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
     "l1": Family(
         (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)),
-        explored=TWICE,
-        settled=0.2,
+        explored=(0.2, 0.2),
+        tried=0.18,
         alone=0.6,
         homeward=0.3,
     ),
@@ -114,17 +115,25 @@ _KNOWN = {
         (Member("norm", straight), Member("norm", straight, (4.0,))),
         lagrangian=500,
         share=0.15,
-        explored=TWICE,
-        settled=0.3,
+        explored=(0.2, 0.2),
+        settled=0.15,
+        tried=0.075,
     ),
     "linf": Family(
         (Member("norm", flat, (1.0, 2.0), math.inf),),
-        explored=(0.15, 0.15),
-        settled=0.2,
+        explored=(0.2, 0.2),
+        tried=0.15,
         alone=0.6,
         homeward=0.8,
         aimed=((1, 0), (3, 0)),
     ),
     "ssim": Family((Member("weights", None, (1.0,)),), explored=(0.4,), settled=0.3, scaled=True),
-    "ciede2000": Family((Member("metric", straight, (1.0,)),), lagrangian=300, change=7.0, probes=1),
+    "ciede2000": Family(
+        (Member("metric", straight, (1.0,)),),
+        lagrangian=300,
+        explored=(0.3, 0.3),
+        tried=0.1,
+        change=7.0,
+        probes=1,
+    ),
 }

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks.directions import TINY, inner, nonzero, norm
-from minadv.attacks.exploration import Constrain
+from minadv.attacks.exploration import Constrain, Explored
 from minadv.attacks.nearest import Nearest
 from minadv.distances.base import per_sample
-from minadv.masks import possibly_any
+from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.probe import Probe
 from minadv.projections import l0_ball
@@ -21,16 +21,49 @@ CHANCE = -1
 
 
 class Refined(NamedTuple):
-    """How a refinement ended, per sample.
+    """How far a refinement has come, per sample.
 
-    `reached`: smallest distance of its own adversarial points, ∞ without any. `residual`: how far the last point
-    is from the nearest one of its linearisation, relative to the perturbation: 0 at a stationary point. `classes`:
-    that of the last point.
+    Attributes:
+        point: (batch, ...) where it goes on.
+        reached: (batch,) smallest distance of its own adversarial points, ∞ without any.
+        classes: (batch,) that of the last point.
+        residual: (batch,) how far the last point is from the nearest one of its linearisation, relative to the
+            perturbation: 0 at a stationary point.
+        average: (batch, ...) of the boundary's last unit normals, None before the first.
+        afar: (batch, ...) that of the exploration before it, None where none was remembered.
     """
 
+    point: Tensor
     reached: Tensor
-    residual: Tensor
     classes: Tensor
+    residual: Tensor
+    average: Tensor | None = None
+    afar: Tensor | None = None
+
+    @classmethod
+    def at(cls, point: Tensor, oracle: Oracle) -> "Refined":
+        """Start at a point of which nothing is known."""
+        unknown = torch.full_like(oracle.best_distance, torch.inf)
+        return cls(point, unknown, oracle.logits_of_originals.argmax(dim=1), unknown)
+
+    @classmethod
+    def after(cls, found: Explored) -> "Refined":
+        """Start where an exploration ended."""
+        unknown = torch.full_like(found.distance, torch.inf)
+        return cls(found.point, found.distance, found.classes, unknown, None, found.normal)
+
+
+def nearer(one: Refined, other: Refined) -> Refined:
+    """Return each sample's refinement that came nearer to the original, in the memory of `one`."""
+    rows = other.reached < one.reached
+    for mine, its in ((one.point, other.point), (one.average, other.average), (one.afar, other.afar)):
+        if mine is not None and its is not None:
+            overwrite(mine, rows, its)
+    return one._replace(
+        reached=torch.where(rows, other.reached, one.reached),
+        classes=torch.where(rows, other.classes, one.classes),
+        residual=torch.where(rows, other.residual, one.residual),
+    )
 
 
 class Boundary(NamedTuple):
@@ -78,24 +111,28 @@ class Refinement:
     def __call__(
         self,
         oracle: Oracle,
-        start: Tensor,
+        start: Refined,
         steps: int,
         constrain: Constrain,
         nearest: Nearest,
         live: Tensor | None = None,
         blind: int = 0,
+        schedule: tuple[int, int] | None = None,
     ) -> Refined:
-        """Refine from `start`, in its memory: a forward and a backward a step, no backward in the last `blind`."""
-        x, x0, seen, remembered = start, oracle.originals, None, None
+        """Refine from `start`, in its memory: a forward and a backward a step, no backward in the last `blind`.
+
+        `schedule` is how many steps were before, and how many there are in all; None is 0 and `steps`.
+        """
+        x, x0, seen, remembered = start.point, oracle.originals, _seen(start), None
+        done, total = schedule or (0, steps)
         pull = torch.ones_like(oracle.best_distance)
         overshoot, longest = self.overshoot * pull, self.longest * pull
-        reached = residual = torch.full_like(pull, torch.inf)
-        classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
+        reached, residual, classes = start.reached, start.residual, start.classes
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
             probe = oracle.probe(oracle.snap(x), live, distance_gradient=True, differentiate=sighted)
             classes = probe.logits.detach().argmax(dim=1)
-            seen = boundary(oracle, probe, constrain, seen, _memory(self.memory, i, steps), sighted)
+            seen = boundary(oracle, probe, constrain, seen, _memory(self.memory, done + i, total), sighted)
             average, way = seen.normal, seen.way
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
@@ -117,11 +154,11 @@ class Refinement:
             grown, shrunk = self.adaptation
             pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk)
             pull = pull.clamp(0.05, self.strongest)
-            share = (pull * _between(self.pull, i, steps)).clamp_max(1)
+            share = (pull * _between(self.pull, done + i, total)).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
             x.addcmul_(normal, per_sample(step, x), value=-1).lerp_(home, per_sample(share, x)).clamp_(0, 1)
             del average, normal, home
-        return Refined(reached, residual, classes)
+        return Refined(x, reached, classes, residual, None if seen is None else seen.normal, start.afar)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,26 +189,24 @@ class SparseRefinement:
     def __call__(
         self,
         oracle: Oracle,
-        start: Tensor,
+        start: Refined,
         steps: int,
         constrain: Constrain,
         live: Tensor | None = None,
         blind: int = 0,
-        normal: Tensor | None = None,
+        schedule: tuple[int, int] | None = None,
     ) -> Refined:
-        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal.
-
-        `normal`, (batch, ...), is the exploration's.
-        """
-        x, x0, seen, chance = start, oracle.originals, None, None
-        reached = count = torch.full_like(oracle.best_distance, torch.inf)
+        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal."""
+        x, x0, seen, chance = start.point, oracle.originals, _seen(start), None
+        reached, classes, normal = start.reached, start.classes, start.afar
+        done, total = schedule or (0, steps)
+        count = torch.full_like(reached, torch.inf)
         change, before, heat = torch.ones_like(reached), oracle.best_distance.isfinite(), torch.zeros_like(reached)
-        classes = torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
             probe = oracle.probe(oracle.snap(x), live, differentiate=sighted)
             classes = probe.logits.detach().argmax(dim=1)
-            seen = boundary(oracle, probe, constrain, seen, _memory(self.memory, i, steps), sighted)
+            seen = boundary(oracle, probe, constrain, seen, _memory(self.memory, done + i, total), sighted)
             average, way = seen.normal, seen.way
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
 
@@ -202,7 +237,13 @@ class SparseRefinement:
             first, growth, most = self.heat
             heat = torch.where(again, (growth * heat).clamp(first, most), heat)
             x = following
-        return Refined(reached, torch.full_like(reached, torch.inf), classes)
+        return Refined(x, reached, classes, start.residual, None if seen is None else seen.normal, normal)
+
+
+def _seen(start: Refined) -> Boundary | None:
+    """Return what is known of the boundary where a refinement goes on: its normal, until the next gradient."""
+    unknown = torch.zeros_like(start.reached)
+    return None if start.average is None else Boundary(start.average, unknown, unknown)
 
 
 def boundary(

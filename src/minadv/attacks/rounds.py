@@ -1,7 +1,7 @@
 """How Auto divides its budget into rounds, and a round into steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from minadv.attacks.families import Family
@@ -11,25 +11,32 @@ SEVERAL, POLISH = 3, 0.05
 
 
 @dataclass(frozen=True)
+class Try:
+    """Steps from one start: exploring, exploring on in short steps, and refining where that ended."""
+
+    exploring: int
+    settling: int
+    refining: int
+
+
+@dataclass(frozen=True)
 class Round:
     """Steps of a round.
 
     Attributes:
         number: from 0.
-        explorations: of each of them, the first at least one.
-        settling: that go on from the nearest of their ends.
-        refining: the rest.
+        tries: of each of them, of which the first explores at least once.
+        refining: the rest, which go on from the nearest of their answers.
     """
 
     number: int
-    explorations: tuple[int, ...]
-    settling: int
+    tries: tuple[Try, ...]
     refining: int
 
     @property
-    def exploring(self) -> int:
-        """All but those that refine."""
-        return sum(self.explorations) + self.settling
+    def tried(self) -> int:
+        """All but those that refine the nearest answer."""
+        return sum(one.exploring + one.settling + one.refining for one in self.tries)
 
 
 def divide(
@@ -42,7 +49,7 @@ def divide(
         family: of the distance.
         length: of a round.
         explorations: most of a round.
-        explored: share of each round for explorations and what settles; None is the family's.
+        explored: share of each round that explores or settles; None is the family's.
     """
     lengths = _lengths(budget, family, length)
     # from the last round, of which half is left
@@ -50,8 +57,11 @@ def divide(
     lengths[-1] -= last
     rounds = list[Round]()
     for number, steps in enumerate(lengths):
-        *several, settling = portions(_shares(family, number, explorations, explored), steps)
-        rounds.append(Round(number, tuple(several), settling, steps - sum(several) - settling))
+        shares = _shares(family, number, explorations, explored)
+        parts = portions([share for one in shares for share in one], steps)
+        tries = [Try(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
+        round_ = Round(number, tuple(one for one in tries if one.exploring), 0)
+        rounds.append(replace(round_, refining=steps - round_.tried))
     return rounds, last
 
 
@@ -69,14 +79,23 @@ def _lengths(budget: int, family: Family, length: int) -> list[int]:
     return [first] * (first > 0) + [rest * (i + 1) // count - rest * i // count for i in range(count)]
 
 
-def _shares(family: Family, number: int, explorations: int, explored: float | None) -> list[float]:
-    """Shares of a round for each of its explorations, and for what goes on from the nearest of their ends.
+def _shares(
+    family: Family, number: int, explorations: int, explored: float | None
+) -> list[tuple[float, float, float]]:
+    """Shares of a round for each of its tries: explored, settled and refined.
 
     Every other round has one long exploration instead: neither way finds all that the other does.
     """
-    several, whole = family.explored[:explorations], sum(family.explored)
-    shares = [*(share * whole / sum(several) for share in several), family.settled]
+    planned = len(family.explored)
+    several = family.explored[:explorations]
     if number % 2 and len(several) > 1:
-        shares = [family.alone, 0.0]
-    factor = 1.0 if explored is None else explored / sum(shares)
-    return [factor * share for share in shares]
+        shares = [(family.alone, 0.0, 0.0)]
+    else:
+        longer, settled = sum(family.explored) / sum(several), family.settled * planned / len(several)
+        tried = family.tried if len(several) > 1 else 0.0
+        shares = [(longer * share, settled, tried) for share in several]
+    if explored is None:
+        return shares
+    usual = sum(exploring + settling for exploring, settling, _ in shares)
+    more, less = explored / usual, (1 - explored) / (1 - usual)
+    return [(more * exploring, more * settling, less * tried) for exploring, settling, tried in shares]
