@@ -15,7 +15,7 @@ from minadv.attacks.curvature import definite, quadratic, times, units, upper
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
-from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, boundary, enough
+from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, boundary, enough, nearer
 from minadv.attacks.rounds import divide, portions
 from minadv.distances import resolve
 from minadv.distances.base import per_sample
@@ -224,6 +224,75 @@ def test_optimistic_gradients_are_twice_the_new_less_the_old() -> None:
     g = generator(2)
     units = [per_sample(1 / x.norm(dim=1), x) * x for x in torch.randn(2, 100, 5, generator=g)]
     assert (Exploration()._ahead(units[1], units[0]).norm(dim=1) > 1 - 1e-6).all()
+
+
+def test_an_exploration_remembers_the_normal_of_a_plane() -> None:
+    weights, x = torch.randn(3 * 8 * 8, generator=generator(5)), images(4, side=8)
+    labels = torch.zeros(len(x), dtype=torch.int64)
+    seen = list[Tensor | None]()
+
+    def model(x: Tensor) -> Tensor:
+        fallen = (x.flatten(1) - 0.5) @ weights - 6
+        return torch.stack((torch.zeros_like(fallen), fallen), dim=1)
+
+    class Exploring(Auto):
+        def search(self, oracle: Oracle) -> None:
+            towards = aiming.constrain(oracle, None, self.confidence)
+            for remember in (True, False):
+                found = Exploration()(
+                    oracle, oracle.originals, None, 20, 3.0, towards, straight, remember=remember
+                )
+                seen.append(found.normal)
+
+    Exploring()(model, x, labels)
+    normal, none = seen
+    assert none is None
+    expected = (-weights / weights.norm()).expand(4, -1)  # what the constraint grows along
+    assert normal is not None
+    torch.testing.assert_close(normal.flatten(1), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_nearer_of_two_refinements_row_by_row() -> None:
+    def refined(value: float, reached: list[float]) -> Refined:
+        rows = torch.full((3, 2), value)
+        per_row = torch.full((3,), value)
+        return Refined(rows, torch.tensor(reached), per_row.long(), per_row, rows.clone(), None)
+
+    one, other = refined(1.0, [1.0, 2.0, math.inf]), refined(2.0, [2.0, 1.0, math.inf])
+    best = nearer(one, other)
+    expected = torch.tensor([1.0, 2.0, 1.0])  # the first where both have nothing
+    assert torch.equal(best.reached, torch.tensor([1.0, 1.0, math.inf]))
+    assert best.average is not None
+    assert best.afar is None
+    for found in (best.point[:, 0], best.average[:, 1], best.residual, best.classes.float()):
+        assert torch.equal(found, expected)
+
+
+def test_a_sparse_refinement_does_not_try_the_same_entries_again_and_again() -> None:
+    model, x = convolutional(), images(16)
+    labels = predictions(model, x)
+
+    def repeated(heat: tuple[float, float, float]) -> float:
+        points = list[Tensor]()
+
+        class Refining(Auto):
+            def search(self, oracle: Oracle) -> None:
+                towards = aiming.constrain(oracle, None, self.confidence)
+                found = Exploration()(oracle, oracle.originals, None, 30, 3.0, towards, sparse)
+                SparseRefinement(heat=heat)(oracle, Refined.after(found), 40, towards)
+
+        hook = model.register_forward_pre_hook(lambda _model, given: points.append(given[0].detach().clone()))
+        result = Refining(distance="l0")(model, x, labels)
+        hook.remove()
+        several = result.distances > 1  # fewer than one entry cannot be found
+        assert several.sum() > 4
+        tries = torch.stack(points[-41:-1]).flatten(2)[:, several]  # the last one verifies
+        again = [(tries[:i] == tries[i]).all(dim=2).any(dim=0) for i in range(1, len(tries))]
+        return torch.stack(again).float().mean().item()
+
+    without = repeated((0.0, 1.0, 0.0))
+    assert without > 0.8
+    assert repeated(SparseRefinement.heat) < 0.7 * without
 
 
 @pytest.mark.parametrize("distance", ["l2", "l0"])
