@@ -11,7 +11,7 @@ import minadv
 from minadv import ALMA, Auto, losses
 from minadv.attacks import aiming, families
 from minadv.attacks.boundary import outlook
-from minadv.attacks.curvature import definite, quadratic, times, units, upper
+from minadv.attacks.curvature import Blocks, factored, quadratic, units, upper
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
@@ -598,28 +598,33 @@ def test_portions_of_a_round_take_all_of_its_steps_and_explore_first() -> None:
         assert sum(steps) <= length
 
 
-def test_indefinite_blocks_becomedefinite_and_others_stay() -> None:
+def test_indefinite_blocks_become_definite_and_others_stay() -> None:
     root = torch.randn(2, 3, 3, 5, generator=generator(6)).double()
     blocks = torch.einsum("zabp,zcbp->zacp", root, root)
     blocks[0, :, :, 0] = torch.diag(torch.tensor([-1.0, 1.0, 2.0])).double()
     typical = torch.ones(2).double()
-    metric, inverse = definite(blocks, typical, 0.01)
+    factor = factored(blocks, typical, 0.01)
+    metric = torch.einsum("zabp,zacp->zbcp", factor, factor) * typical[:, None, None, None]
     ridge = 0.01 * torch.eye(3).double()[None, :, :, None]
     expected = blocks.clone()
     expected[0, 0, 0, 0] = 0.0
     torch.testing.assert_close(metric, expected + ridge)
-    product = torch.einsum("zabp,zbcp->zacp", metric, inverse)
-    torch.testing.assert_close(product, torch.eye(3).double()[None, :, :, None].expand_as(product))
+    lower = torch.tril(torch.ones(3, 3), diagonal=-1).bool()
+    assert (factor[:, lower] == 0).all()
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_triangles_multiply_as_their_symmetric_matrices_do(channels: int) -> None:
+def test_blocks_multiply_and_solve_as_their_matrices_do(channels: int) -> None:
     root = torch.randn(2, channels, channels, 5, generator=generator(7), dtype=torch.float64)
-    matrices = root + root.transpose(1, 2)
+    mean = torch.tensor([2.0, 0.5], dtype=torch.float64)
+    matrices = torch.einsum("zabp,zcbp->zacp", root, root) + torch.eye(channels)[None, :, :, None]
     vectors = torch.randn(2, channels, 5, generator=generator(8), dtype=torch.float64)
-    triangles = upper(matrices)
+    triangles = upper(factored(matrices, mean, 0.0))
     assert triangles.shape == (2, channels * (channels + 1) // 2, 5)
-    torch.testing.assert_close(times(triangles, vectors), torch.einsum("zabp,zbp->zap", matrices, vectors))
+    blocks = Blocks(mean, triangles)
+    product = torch.einsum("zabp,zbp->zap", matrices, vectors)
+    torch.testing.assert_close(blocks.square(vectors), (vectors * product).sum(dim=1, keepdim=True))
+    torch.testing.assert_close(blocks.solve(product), vectors * mean[:, None, None])
 
 
 def test_counts_of_entries() -> None:

@@ -5,7 +5,7 @@ tells how its channels compensate each other, or the diagonal alone.
 """
 
 from collections.abc import Iterator
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from minadv.distances.base import Anchored, Selectable, per_sample
 from minadv.masks import possibly_any
 from minadv.projections import ENTRIES, wide
 
-# Blocks are inverted for so many parts of the pixels in turn.
+# Blocks are factored for so many parts of the pixels in turn.
 PARTS = 16
 
 
@@ -42,21 +42,63 @@ def _units(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: fl
     return free.div_(typical(free))
 
 
-def blocks(
-    x0: Tensor, distance: Selectable, probes: int, length: float, ridge: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether D grows like a square, (batch,); blocks and inverses, the `upper` triangles of their matrices.
+class Blocks(NamedTuple):
+    """One symmetric positive definite matrix per pixel, `mean`·L·Lᵀ.
+
+    A factor serves for products and for solutions, in half of the memory of a matrix and its inverse.
+
+    Attributes:
+        mean: (batch,) of the matrices' diagonals.
+        factors: (batch, n(n + 1)/2, pixels) the `upper` triangles of Lᵀ.
+    """
+
+    mean: Tensor
+    factors: Tensor
+
+    def square(self, vectors: Tensor) -> Tensor:
+        """(batch, 1, pixels) vᵀMv of (batch, n, pixels) vectors."""
+        n, total = vectors.shape[1], torch.zeros_like(vectors[:, :1])
+        for row in range(n):
+            part = self._entry(row, row) * vectors[:, row]
+            for column in range(row + 1, n):
+                part.addcmul_(self._entry(row, column), vectors[:, column])
+            total[:, 0].addcmul_(part, part)
+        return total.mul_(self.mean[:, None, None])
+
+    def solve(self, vectors: Tensor) -> Tensor:
+        """`mean`·M⁻¹v of (batch, n, pixels) vectors: forward through L, backward through Lᵀ."""
+        n, found = vectors.shape[1], vectors.clone()
+        for row in range(n):
+            for column in range(row):
+                found[:, row].addcmul_(self._entry(column, row), found[:, column], value=-1)
+            found[:, row].div_(self._entry(row, row))
+        for row in reversed(range(n)):
+            for column in range(row + 1, n):
+                found[:, row].addcmul_(self._entry(row, column), found[:, column], value=-1)
+            found[:, row].div_(self._entry(row, row))
+        return found
+
+    def _entry(self, row: int, column: int) -> Tensor:
+        n = int((2 * self.factors.shape[1]) ** 0.5)  # n² < n(n + 1) < (n + 1)²
+        return self.factors[:, row * n - row * (row - 1) // 2 + column - row]
+
+
+def blocks(x0: Tensor, distance: Selectable, probes: int, length: float, ridge: float) -> tuple[Tensor, Blocks]:
+    """Whether D grows like a square, (batch,), and its Hessian's blocks.
 
     It takes 2·`probes` distances per channel. `ridge` is added to every eigenvalue, relative to their mean.
     """
     places = pixels(x0)
     squared, channels = torch.zeros_like(places[:, 0, 0], dtype=torch.bool), places.shape[1]
-    metric, inverse = (x0.new_empty(len(x0), channels * (channels + 1) // 2, places.shape[2]) for _ in range(2))
+    mean, factors = (
+        torch.zeros_like(places[:, 0, 0]),
+        x0.new_empty(len(x0), channels * (channels + 1) // 2, places.shape[2]),
+    )
     for rows in _portions(x0):
-        squared[rows], metric[rows], inverse[rows] = _blocks(
+        squared[rows], (mean[rows], factors[rows]) = _blocks(
             x0[rows], distance.select(rows), probes, length, ridge
         )
-    return squared, metric, inverse
+    return squared, Blocks(mean, factors)
 
 
 def _portions(x0: Tensor) -> list[Tensor]:
@@ -66,9 +108,7 @@ def _portions(x0: Tensor) -> list[Tensor]:
     return [rows[first : first + size] for first in range(0, len(x0), size)]
 
 
-def _blocks(
-    x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _blocks(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float) -> tuple[Tensor, Blocks]:
     squared = quadratic(x0, distance, length)
     columns = list[Tensor]()
     for channel in range(pixels(x0).shape[1]):
@@ -81,9 +121,8 @@ def _blocks(
     whole = whole.add_(whole.transpose(1, 2).clone()).div_(2)
     mean = whole.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
     # a part of the pixels at a time: in float64, those of all take as much memory as fifty images
-    parts = [definite(part, mean, ridge) for part in whole.chunk(PARTS, dim=3)]
-    metric, inverse = (torch.cat([upper(part[i]) for part in parts], dim=2) for i in (0, 1))
-    return squared, metric, inverse
+    parts = [upper(factored(part, mean, ridge)) for part in whole.chunk(PARTS, dim=3)]
+    return squared, Blocks(mean, torch.cat(parts, dim=2))
 
 
 def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
@@ -115,22 +154,21 @@ def _signs(x0: Tensor, places: Tensor, number: int, length: float) -> Tensor:
     return torch.where(inside, signs, -signs)
 
 
-def definite(given: Tensor, mean: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """Return (batch, channels, channels, pixels) matrices without negative eigenvalues, and `mean`·inverses.
+def factored(given: Tensor, mean: Tensor, ridge: float) -> Tensor:
+    """Return Lᵀ of (batch, channels, channels, pixels) matrices `mean`·L·Lᵀ without negative eigenvalues.
 
     Eigenvalues are those of the `given` ones, at least 0, plus `ridge`·`mean`, (batch,). Hardly a matrix has
     negative ones beyond half the ridge: only of these the eigenvectors are found.
     """
     scale, one = wide(mean)[:, None, None, None], torch.eye(given.shape[1], device=given.device)
-    metric = wide(given.permute(0, 3, 1, 2)) + ridge / 2 * scale * one
+    metric = wide(given.permute(0, 3, 1, 2)) / scale + ridge / 2 * one
     indefinite = cast("Tensor", torch.linalg.cholesky_ex(metric).info) > 0
-    metric += ridge / 2 * scale * one
+    metric += ridge / 2 * one
     if possibly_any(indefinite):
-        least = ridge * scale.expand_as(metric)[indefinite][:, :, 0]
         values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(metric[indefinite]))
-        metric[indefinite] = (vectors * torch.maximum(values, least)[:, None]) @ vectors.transpose(1, 2)
-    inverse = scale * cast("Tensor", torch.linalg.inv(metric))
-    return metric.permute(0, 2, 3, 1).to(given.dtype), inverse.permute(0, 2, 3, 1).to(given.dtype)
+        metric[indefinite] = (vectors * values.clamp_min(ridge)[:, None]) @ vectors.transpose(1, 2)
+    lower = cast("Tensor", torch.linalg.cholesky(metric))
+    return lower.permute(0, 3, 2, 1).to(given.dtype)
 
 
 def pixels(values: Tensor) -> Tensor:
@@ -140,20 +178,6 @@ def pixels(values: Tensor) -> Tensor:
 
 
 def upper(matrices: Tensor) -> Tensor:
-    """(batch, n(n + 1)/2, pixels) rows of the upper triangles of symmetric (batch, n, n, pixels) matrices."""
+    """(batch, n(n + 1)/2, pixels) rows of the upper triangles of (batch, n, n, pixels) matrices."""
     rows, columns = torch.triu_indices(matrices.shape[1], matrices.shape[2])
     return matrices[:, rows, columns]
-
-
-def times(triangles: Tensor, vectors: Tensor) -> Tensor:
-    """Multiply the matrices of these `upper` triangles by (batch, n, pixels) vectors, pixel by pixel.
-
-    It goes one channel after the other: the order of the sum does not depend on the batch.
-    """
-    n, result = vectors.shape[1], torch.zeros_like(vectors)
-    for column in range(n):
-        for row in range(n):
-            first, second = min(row, column), max(row, column)
-            entry = first * n - first * (first - 1) // 2 + second - first
-            result[:, row].addcmul_(triangles[:, entry], vectors[:, column])
-    return result

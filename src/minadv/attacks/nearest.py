@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minadv.attacks.curvature import blocks, pixels, times
+from minadv.attacks.curvature import Blocks, blocks, pixels
 from minadv.attacks.directions import TINY, inner, typical
 from minadv.distances.base import Selectable, per_sample
 from minadv.masks import possibly_any
@@ -116,25 +116,25 @@ class ByMetric:
         self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None
     ) -> tuple[Tensor, Remembered | None]:
         """Return the nearest point, and the model, its blocks' factors, to remember."""
-        squared, metric, inverse = self._blocks
+        squared, hessian = self._blocks
         delta = pixels(probe.x - self.x0)
         slope = pixels(probe.slope) * torch.where(squared, 1.0, probe.distance)[:, None, None]
-        here = (delta * times(metric, delta)).sum(dim=1, keepdim=True)
+        here = hessian.square(delta)
         floor = self.floor * here.mean(dim=2, keepdim=True).clamp_min(TINY)
         factors = ((delta * slope).sum(dim=1, keepdim=True).clamp_min(0) + floor) / (here + floor)
         factors = factors.clamp(0.3, 100.0)
         if remembered is not None:
             factors = remembered.weights.lerp_(factors, 1 - self.memory)
         del delta  # here as below: before the next tensors take memory
-        back = times(inverse, slope).div_(factors).reshape(normal.shape)
+        back = hessian.solve(slope).div_(factors).reshape(normal.shape)
         centre = _centre(self.x0, probe.x, slope.reshape(normal.shape), back, remembered, self.memory)
         del slope, back
-        direction = times(inverse, pixels(normal)).div_(factors).reshape(normal.shape)
+        direction = hessian.solve(pixels(normal)).div_(factors).reshape(normal.shape)
         found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
         return found, Remembered(centre, factors)
 
     @cached_property
-    def _blocks(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _blocks(self) -> tuple[Tensor, Blocks]:
         return blocks(self.x0, self.distance, self.probes, self.length, self.ridge)
 
 
