@@ -134,17 +134,19 @@ class Auto(Attack):
                 before = steps.tries[0].refining
             rest = steps.refining - forwards
             end = refine(end, rest, blind=blind, schedule=(before, before + rest))
-            aims, forwards, blind = aims.after(end.classes), 0, 0
+            reached, classes, residual = end.reached, end.classes, end.residual
+            del end  # before the next round takes memory
+            aims, forwards, blind = aims.after(classes), 0, 0
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
                 if count:
                     ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, entries).ways
                     # an exploration's end that was not carried on is no reason to leave a class out
-                    left = aiming.reached(aiming.chances(oracle), end.classes)
+                    left = aiming.reached(aiming.chances(oracle), classes)
                     aims, forwards, blind = replace(aims, chances=aiming.nearer(left, ways)), 1, count - 1
             if self.stop_early:
-                same = end.reached <= (1 + AGREEMENT) * oracle.best_distance
-                agreeing = agreeing + (same & (end.residual <= STATIONARY))
+                same = reached <= (1 + AGREEMENT) * oracle.best_distance
+                agreeing = agreeing + (same & (residual <= STATIONARY))
                 running = agreeing < AGREEING
                 if not running.any():
                     break
