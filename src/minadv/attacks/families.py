@@ -125,7 +125,6 @@ _KNOWN = {
         tried=0.15,
         alone=0.6,
         homeward=0.8,
-        aimed=((1, 0), (3, 0)),
     ),
     "ssim": Family((Member("weights", None, (1.0,)),), explored=(0.4,), settled=0.3, scaled=True),
     "ciede2000": Family(
