@@ -17,10 +17,13 @@ DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "lpips:trunk=demo")
 UNLIMITED = ("lpips:trunk=demo",)
 # two rounds of what is repeated, as one may still hold the other's tensors
 STEPS, ROUNDS = 3, 2
+# of Auto three, the third again with two tries, and long enough for each of their parts
+AUTO = {"round_length": 12, "budget": 3 * 12 + 1}
 REPEATED = ("searches", "outer", "bisections", "refine_rounds", "deepfool_steps", "refine_steps")
 NOTE = (
-    f"At most {AT_MOST}, except for LPIPS, which keeps the features of the originals. {STEPS} steps. Every attack "
-    "follows one trajectory at a time; FAB, DeepFool and SuperDeepFool look at a gradient per class on the way."
+    f"At most {AT_MOST}, except for LPIPS, which keeps the features of the originals. {STEPS} steps (Auto: three "
+    "rounds of 12). Every attack follows one trajectory at a time; Auto keeps the end of another, and FAB, DeepFool "
+    "and SuperDeepFool look at a gradient per class on the way."
 )
 
 
@@ -29,8 +32,7 @@ def short(name: str, distance: str) -> Attack:
     kind = attacks.find(name)
     own = {field.name for field in fields(kind)}
     given = {repeated: ROUNDS for repeated in REPEATED if repeated in own}
-    # two rounds of Auto, and the clean pass
-    given |= {"steps": STEPS} if "steps" in own else {"round_length": STEPS, "budget": ROUNDS * STEPS + 1}
+    given |= {"steps": STEPS} if "steps" in own else AUTO
     return kind(distance=distance, **given)
 
 
