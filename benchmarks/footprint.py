@@ -22,8 +22,8 @@ AUTO = {"round_length": 12, "budget": 3 * 12 + 1}
 REPEATED = ("searches", "outer", "bisections", "refine_rounds", "deepfool_steps", "refine_steps")
 NOTE = (
     f"At most {AT_MOST}, except for LPIPS, which keeps the features of the originals. {STEPS} steps (Auto: three "
-    "rounds of 12). Every attack follows one trajectory at a time; Auto keeps the end of another, and FAB, DeepFool "
-    "and SuperDeepFool look at a gradient per class on the way."
+    "rounds of 12). Every attack follows one trajectory at a time; Auto keeps the end of another, and FAB, "
+    "DeepFool and SuperDeepFool look at a gradient per class on the way."
 )
 
 
