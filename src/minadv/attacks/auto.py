@@ -49,7 +49,7 @@ class Auto(Attack):
         distance: any: a name, a Distance, or a differentiable function `(x, x0) -> (batch,)`.
         budget: most forwards, and most backwards, per sample.
         explored: share of each round's steps that explore, while the others refine; None is the family's.
-        explorations: most of a round, in the same steps together: each end is refined a little, and the nearest on.
+        explorations: most of a round, in the same steps together: each end is refined a little, the nearest on.
         round_length: steps of a round, about; shorter ones do not converge, longer ones hardly end elsewhere.
         memory: last weight of the past in the refinement's average normal; 0 takes the newest normal alone.
         aimed: classes are told apart by their boundaries: some explorations aim at one that none has reached,
