@@ -15,8 +15,9 @@ from minadv.attacks.curvature import Blocks, factored, quadratic, units, upper
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
-from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, boundary, enough, nearer
+from minadv.attacks.refinement import Refined, Refinement, boundary, closer
 from minadv.attacks.rounds import divide, portions
+from minadv.attacks.sparse_refinement import SparseRefinement, enough
 from minadv.distances import resolve
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
@@ -84,7 +85,7 @@ def test_rounds_reach_other_classes_than_the_first() -> None:
     missed = (likeliest > 1.02).sum()
     assert missed >= 3  # cases where the likeliest class is not the nearest
     once, often = (Auto(budget=budget)(model, x[far], labels[far]).distances / best[far] for budget in (100, 1000))
-    assert (once > 1.02).sum() <= missed / 2
+    assert (once > 1.02).sum() <= 1
     assert (often < 1.01).all()
 
 
@@ -252,14 +253,14 @@ def test_an_exploration_remembers_the_normal_of_a_plane() -> None:
     torch.testing.assert_close(normal.flatten(1), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_nearer_of_two_refinements_row_by_row() -> None:
+def test_the_closer_of_two_refinements_row_by_row() -> None:
     def refined(value: float, reached: list[float]) -> Refined:
         rows = torch.full((3, 2), value)
         per_row = torch.full((3,), value)
         return Refined(rows, torch.tensor(reached), per_row.long(), per_row, rows.clone(), None)
 
     one, other = refined(1.0, [1.0, 2.0, math.inf]), refined(2.0, [2.0, 1.0, math.inf])
-    best = nearer(one, other)
+    best = closer(one, other)
     expected = torch.tensor([1.0, 2.0, 1.0])  # the first where both have nothing
     assert torch.equal(best.reached, torch.tensor([1.0, 1.0, math.inf]))
     assert best.average is not None

@@ -9,32 +9,27 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from minadv import random
 from minadv.attacks import aiming
 from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import outlook
 from minadv.attacks.curvature import units
-from minadv.attacks.directions import dual, typical
-from minadv.attacks.exploration import LARGEST_STEP, Constrain, Exploration, Explored
-from minadv.attacks.families import By, Family, of
+from minadv.attacks.directions import dual
+from minadv.attacks.exploration import Constrain
+from minadv.attacks.explorer import Explorer
+from minadv.attacks.families import By, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.refinement import Refined, Refinement, SparseRefinement, nearer
-from minadv.attacks.rounds import Round, Try, divide
+from minadv.attacks.refinement import Refined, Refinement, closer
+from minadv.attacks.rounds import Round, divide
+from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published, resolve
-from minadv.distances.base import per_sample
 from minadv.guard import Model
 from minadv.oracle import Oracle
 from minadv.result import Result
 
-# Noise at the start of all explorations but the first, relative to the first step.
-NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
 # So many of the likeliest classes are looked at: at the originals, and at the best answers of the first round.
 FIRST_LOOK, SECOND_LOOK = 5, 9
-# Steps of what follows a round's explorations are shorter than theirs by this factor, but not than this share of
-# the typical entry of a perturbation that is still large, and fall and turn less.
-SHORTER, SHARE, SETTLING = 8.0, 0.3, Exploration(decay=4.0, change=3.0)
 # After several rounds, the best answer is refined on, with so much of the way to the nearest point at first.
 GENTLY = 0.3
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
@@ -107,6 +102,7 @@ class Auto(Attack):
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(rounds) > 1 or budget < family.lagrangian
         entries = units(x0, oracle.surrogate) if family.scaled and explores else None
+        explorer = Explorer(oracle, family, self.explorations, self.confidence, entries)
         aims = Aims.of(oracle, self.aimed)
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
         q = min(dual(family.members[0].p), 2)
@@ -130,7 +126,7 @@ class Auto(Attack):
                 self._lagrangian(oracle, steps.tried)
                 end, before = Refined.at(oracle.best.clone(), oracle), 0
             else:
-                end, scale, aims = self._tries(oracle, steps, family, refine, scale, aims, live, entries)
+                end, scale, aims = self._tries(explorer, steps, refine, scale, aims, live)
                 before = steps.tries[0].refining
             rest = steps.refining - forwards
             end = refine(end, rest, blind=blind, schedule=(before, before + rest))
@@ -163,71 +159,22 @@ class Auto(Attack):
 
     def _tries(
         self,
-        oracle: Oracle,
+        explorer: Explorer,
         steps: Round,
-        family: Family,
         refine: Callable[..., Refined],
         scale: Tensor | None,
         aims: Aims,
         live: Tensor | None,
-        entries: Tensor | None,
     ) -> tuple[Refined, Tensor, Aims]:
-        """Explore from several starts and refine their ends a little: return the nearest, scale and aims."""
+        """Explore from several starts and refine their ends a little: return the closest, scale and aims."""
         best = None
         for i, one in enumerate(steps.tries):
-            found, scale, aims = self._explore(oracle, steps.number, i, one, family, scale, aims, live, entries)
+            found, scale, aims = explorer(steps.number, i, one, scale, aims, live)
             end = refine(Refined.after(found), one.refining, schedule=(0, one.refining + steps.refining))
             del found
-            best = end if best is None else nearer(best, end)
+            best = end if best is None else closer(best, end)
             del end  # before the next one takes memory
         return cast("Refined", best), cast("Tensor", scale), aims
-
-    def _explore(
-        self,
-        oracle: Oracle,
-        number: int,
-        i: int,
-        steps: Try,
-        family: Family,
-        scale: Tensor | None,
-        aims: Aims,
-        live: Tensor | None,
-        entries: Tensor | None,
-    ) -> tuple[Explored, Tensor, Aims]:
-        """Explore from start `i` of a round, and on in short steps: return the end, scale and aims."""
-        member = family.members[number % len(family.members)]
-        remember = member.by == "count"
-        aim = aims.at((number, i), family.aimed)
-        constrain = aims.constrain(oracle, number, aim, self.confidence)
-        start = self._start(oracle, number * self.explorations + i, scale, aim, entries)
-        advantage = member.advantage[i % len(member.advantage)]
-        found = Exploration(change=family.change)(
-            oracle, start, scale, steps.exploring, advantage, constrain, member.pull, live, entries, remember
-        )
-        scale, aims = found.scale, aims.after(found.classes)
-        if steps.settling:
-            large = typical(found.point - oracle.originals).flatten()
-            short = torch.maximum(scale / SHORTER, SHARE * large)
-            constrain = aims.constrain(oracle, number, None, self.confidence)
-            found = SETTLING(
-                oracle, found.point, short, steps.settling, 0.0, constrain, member.pull, live, entries, remember
-            )
-        return found, scale, aims
-
-    def _start(
-        self, oracle: Oracle, index: int, scale: Tensor | None, chances: Tensor | None, entries: Tensor | None
-    ) -> Tensor:
-        """Originals, for all but the first exploration and new classes with noise of a new amount and sign."""
-        x0 = oracle.originals
-        if not index:
-            return x0
-        amount = NOISE[(index - 1) % len(NOISE)]
-        reach = torch.full_like(oracle.best_distance, LARGEST_STEP) if scale is None else scale
-        if chances is not None:
-            reach = reach * (chances == -torch.inf).all(dim=1)
-        noise = random.normal(oracle.keys, x0, stream=index).sign()
-        noise = noise if entries is None else noise.mul_(entries)
-        return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)
 
     def _refine(
         self,

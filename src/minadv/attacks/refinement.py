@@ -6,18 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minadv import random
 from minadv.attacks.directions import TINY, inner, nonzero, norm
 from minadv.attacks.exploration import Constrain, Explored
 from minadv.attacks.nearest import Nearest
 from minadv.distances.base import per_sample
-from minadv.masks import overwrite, possibly_any
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
-from minadv.projections import l0_ball
-
-# Streams of random numbers that no start of an exploration takes (as many as there are explorations).
-CHANCE = -1
 
 
 class Refined(NamedTuple):
@@ -53,7 +48,7 @@ class Refined(NamedTuple):
         return cls(found.point, found.distance, found.classes, unknown, None, found.normal)
 
 
-def nearer(one: Refined, other: Refined) -> Refined:
+def closer(one: Refined, other: Refined) -> Refined:
     """Return each sample's refinement that came nearer to the original, in the memory of `one`."""
     rows = other.reached < one.reached
     for mine, its in ((one.point, other.point), (one.average, other.average), (one.afar, other.afar)):
@@ -123,7 +118,7 @@ class Refinement:
 
         `schedule` is how many steps were before, and how many there are in all; None is 0 and `steps`.
         """
-        x, x0, seen, remembered = start.point, oracle.originals, _seen(start), None
+        x, x0, seen, remembered = start.point, oracle.originals, seen_before(start), None
         done, total = schedule or (0, steps)
         pull = torch.ones_like(oracle.best_distance)
         overshoot, longest = self.overshoot * pull, self.longest * pull
@@ -132,7 +127,7 @@ class Refinement:
             sighted = i < max(steps - blind, 1)
             probe = oracle.probe(oracle.snap(x), live, distance_gradient=True, differentiate=sighted)
             classes = probe.logits.detach().argmax(dim=1)
-            seen = boundary(oracle, probe, constrain, seen, _memory(self.memory, done + i, total), sighted)
+            seen = boundary(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
             average, way = seen.normal, seen.way
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
@@ -161,86 +156,7 @@ class Refinement:
         return Refined(x, reached, classes, residual, None if seen is None else seen.normal, start.afar)
 
 
-@dataclass(frozen=True, eq=False)
-class SparseRefinement:
-    """Move as few entries as the average linearisation needs to the box's faces, fewer while that succeeds (ℓ0).
-
-    Soon one entry less than the best answer has is all that is left to try, and there the average hardly changes:
-    the same entries again would tell nothing. So every other try then goes by what the exploration has seen from
-    farther off, which is more to be trusted where gradients are masked, and entries that come again are drawn by
-    their gains instead.
-
-    Attributes:
-        change: smallest and largest relative change of the number of entries per step; it doubles where a step
-            ends as the one before did, and is halved where not.
-        memory: first and last weight of the past in the average normal.
-        loyalty: how much more an entry counts that is moved already.
-        farther: weight of the exploration's normal in every other try of one entry less.
-        heat: gains are multiplied by uniform numbers to a power: the first one, its growth whenever the entries
-            are the same again, and its bound.
-    """
-
-    change: tuple[float, float] = (0.05, 1.0)
-    memory: tuple[float, float] = (0.7, 0.9)
-    loyalty: float = 1.0
-    farther: float = 0.7
-    heat: tuple[float, float, float] = (0.3, 1.5, 2.0)
-
-    def __call__(
-        self,
-        oracle: Oracle,
-        start: Refined,
-        steps: int,
-        constrain: Constrain,
-        live: Tensor | None = None,
-        blind: int = 0,
-        schedule: tuple[int, int] | None = None,
-    ) -> Refined:
-        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal."""
-        x, x0, seen, chance = start.point, oracle.originals, _seen(start), None
-        reached, classes, normal = start.reached, start.classes, start.afar
-        done, total = schedule or (0, steps)
-        count = torch.full_like(reached, torch.inf)
-        change, before, heat = torch.ones_like(reached), oracle.best_distance.isfinite(), torch.zeros_like(reached)
-        for i in oracle.steps(steps):
-            sighted = i < max(steps - blind, 1)
-            probe = oracle.probe(oracle.snap(x), live, differentiate=sighted)
-            classes = probe.logits.detach().argmax(dim=1)
-            seen = boundary(oracle, probe, constrain, seen, _memory(self.memory, done + i, total), sighted)
-            average, way = seen.normal, seen.way
-            reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
-
-            if normal is not None and i % 2:
-                last = ~probe.adversarial & (count >= oracle.best_distance - 1)
-                average = average.lerp(normal, per_sample(self.farther * last.to(x.dtype), x))
-            room = torch.where(average > 0, x0, 1 - x0)
-            gain = (average.abs() * room).flatten(1)
-            if i == 0:
-                count = enough(gain, way - inner(average, x - x0))
-            else:
-                change = torch.where(probe.adversarial == before, 2 * change, change / 2)
-                change = change.clamp(*self.change)
-                fewer = torch.minimum((count / (1 + change)).floor(), count - 1)
-                more = torch.maximum((count * (1 + change)).ceil(), count + 1)
-                count = torch.where(probe.adversarial, fewer, more)
-            before = probe.adversarial
-            count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
-            moved = ((x - x0) * average < 0).flatten(1)
-            gain.mul_(1 + self.loyalty * moved)
-            if possibly_any(heat > 0):
-                if chance is None:
-                    chance = random.uniform(oracle.keys, gain.shape[1], stream=CHANCE).log_().to(gain.dtype)
-                gain *= chance.roll(i, dims=1).mul_(heat[:, None]).exp_()  # rolled, they are as good as new
-            kept = l0_ball(gain, count).sign_()
-            following = x0 - average.sign() * room * kept.reshape(x0.shape)
-            again = (following == x).flatten(1).all(dim=1)
-            first, growth, most = self.heat
-            heat = torch.where(again, (growth * heat).clamp(first, most), heat)
-            x = following
-        return Refined(x, reached, classes, start.residual, None if seen is None else seen.normal, normal)
-
-
-def _seen(start: Refined) -> Boundary | None:
+def seen_before(start: Refined) -> Boundary | None:
     """Return what is known of the boundary where a refinement goes on: its normal, until the next gradient."""
     unknown = torch.zeros_like(start.reached)
     return None if start.average is None else Boundary(start.average, unknown, unknown)
@@ -263,17 +179,12 @@ def boundary(
     return Boundary(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
 
 
-def enough(gain: Tensor, need: Tensor) -> Tensor:
-    """Return how many of the largest gains, (batch, entries), it takes to reach `need`."""
-    sums = gain.sort(dim=1, descending=True).values.cumsum(dim=1)
-    return (sums < need[:, None]).sum(dim=1).to(need.dtype) + 1
-
-
 def _between(ends: tuple[float, float], step: int, steps: int) -> float:
     first, last = ends
     return first * (last / first) ** (step / max(steps - 1, 1))
 
 
-def _memory(ends: tuple[float, float], step: int, steps: int) -> float:
+def weight_of_past(ends: tuple[float, float], step: int, steps: int) -> float:
+    """Weight of earlier normals in the average: what is left to 1 falls geometrically from first to last."""
     first, last = ends
     return 1 - _between((1 - first, 1 - last), step, steps)

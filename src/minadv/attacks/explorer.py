@@ -1,0 +1,76 @@
+"""Where Auto explores from, and how: from a new start each time, and on from its end in short steps."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.attacks.aiming import Aims
+from minadv.attacks.directions import typical
+from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored
+from minadv.attacks.families import Family
+from minadv.attacks.rounds import Try
+from minadv.distances.base import per_sample
+from minadv.oracle import Oracle
+
+# Noise at the start of all explorations but the first, relative to the first step.
+NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
+# Steps that settle are shorter than those that explore by this factor, but not than this share of the typical
+# entry of a perturbation that is still large, and fall and turn less.
+SHORTER, SHARE, SETTLING = 8.0, 0.3, Exploration(decay=4.0, change=3.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Explorer:
+    """The explorations of one run.
+
+    Attributes:
+        oracle: the samples.
+        family: of the distance.
+        explorations: most of a round.
+        confidence: of the constraint.
+        units: (batch, ...) what a step of 1 is in each entry; None is 1.
+    """
+
+    oracle: Oracle
+    family: Family
+    explorations: int
+    confidence: float
+    units: Tensor | None
+
+    def __call__(
+        self, number: int, i: int, steps: Try, scale: Tensor | None, aims: Aims, live: Tensor | None
+    ) -> tuple[Explored, Tensor, Aims]:
+        """Explore from start `i` of round `number`, and on in short steps: return the end, scale and aims."""
+        oracle, member = self.oracle, self.family.members[number % len(self.family.members)]
+        remember = member.by == "count"
+        aim = aims.at((number, i), self.family.aimed)
+        constrain = aims.constrain(oracle, number, aim, self.confidence)
+        start = self._start(number * self.explorations + i, scale, aim)
+        advantage = member.advantage[i % len(member.advantage)]
+        found = Exploration(change=self.family.change)(
+            oracle, start, scale, steps.exploring, advantage, constrain, member.pull, live, self.units, remember
+        )
+        scale, aims = found.scale, aims.after(found.classes)
+        if steps.settling:
+            large = typical(found.point - oracle.originals).flatten()
+            short = torch.maximum(scale / SHORTER, SHARE * large)
+            constrain = aims.constrain(oracle, number, None, self.confidence)
+            found = SETTLING(
+                oracle, found.point, short, steps.settling, 0.0, constrain, member.pull, live, self.units, remember
+            )
+        return found, scale, aims
+
+    def _start(self, index: int, scale: Tensor | None, chances: Tensor | None) -> Tensor:
+        """Originals, for all but the first exploration and new classes with noise of a new amount and sign."""
+        x0 = self.oracle.originals
+        if not index:
+            return x0
+        amount = NOISE[(index - 1) % len(NOISE)]
+        reach = torch.full_like(self.oracle.best_distance, LARGEST_STEP) if scale is None else scale
+        if chances is not None:
+            reach = reach * (chances == -torch.inf).all(dim=1)
+        noise = random.normal(self.oracle.keys, x0, stream=index).sign()
+        noise = noise if self.units is None else noise.mul_(self.units)
+        return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)

@@ -1,0 +1,103 @@
+"""Refinement at ℓ0: as few entries as possible, each moved to a face of the box."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.attacks.directions import inner
+from minadv.attacks.exploration import Constrain
+from minadv.attacks.refinement import Refined, boundary, seen_before, weight_of_past
+from minadv.distances.base import per_sample
+from minadv.masks import possibly_any
+from minadv.oracle import Oracle
+from minadv.projections import l0_ball
+
+# Stream of random numbers that no start of an exploration takes.
+CHANCE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRefinement:
+    """Move as few entries as the average linearisation needs to the box's faces, fewer while that succeeds (ℓ0).
+
+    Soon one entry less than the best answer has is all that is left to try, and there the average hardly changes:
+    the same entries again would tell nothing. So every other try then goes by what the exploration has seen from
+    farther off, which is more to be trusted where gradients are masked, and entries that come again are drawn by
+    their gains instead.
+
+    Attributes:
+        change: smallest and largest relative change of the number of entries per step; it doubles where a step
+            ends as the one before did, and is halved where not.
+        memory: first and last weight of the past in the average normal.
+        loyalty: how much more an entry counts that is moved already.
+        farther: weight of the exploration's normal in every other try of one entry less.
+        heat: gains are multiplied by uniform numbers to a power: the first one, its growth whenever the entries
+            are the same again, and its bound.
+    """
+
+    change: tuple[float, float] = (0.05, 1.0)
+    memory: tuple[float, float] = (0.7, 0.9)
+    loyalty: float = 1.0
+    farther: float = 0.7
+    heat: tuple[float, float, float] = (0.3, 1.5, 2.0)
+
+    def __call__(
+        self,
+        oracle: Oracle,
+        start: Refined,
+        steps: int,
+        constrain: Constrain,
+        live: Tensor | None = None,
+        blind: int = 0,
+        schedule: tuple[int, int] | None = None,
+    ) -> Refined:
+        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal."""
+        x, x0, seen, chance = start.point, oracle.originals, seen_before(start), None
+        reached, classes, normal = start.reached, start.classes, start.afar
+        done, total = schedule or (0, steps)
+        count = torch.full_like(reached, torch.inf)
+        change, before, heat = torch.ones_like(reached), oracle.best_distance.isfinite(), torch.zeros_like(reached)
+        for i in oracle.steps(steps):
+            sighted = i < max(steps - blind, 1)
+            probe = oracle.probe(oracle.snap(x), live, differentiate=sighted)
+            classes = probe.logits.detach().argmax(dim=1)
+            seen = boundary(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
+            average, way = seen.normal, seen.way
+            reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
+
+            if normal is not None and i % 2:
+                last = ~probe.adversarial & (count >= oracle.best_distance - 1)
+                average = average.lerp(normal, per_sample(self.farther * last.to(x.dtype), x))
+            room = torch.where(average > 0, x0, 1 - x0)
+            gain = (average.abs() * room).flatten(1)
+            if i == 0:
+                count = enough(gain, way - inner(average, x - x0))
+            else:
+                change = torch.where(probe.adversarial == before, 2 * change, change / 2)
+                change = change.clamp(*self.change)
+                fewer = torch.minimum((count / (1 + change)).floor(), count - 1)
+                more = torch.maximum((count * (1 + change)).ceil(), count + 1)
+                count = torch.where(probe.adversarial, fewer, more)
+            before = probe.adversarial
+            count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
+            moved = ((x - x0) * average < 0).flatten(1)
+            gain.mul_(1 + self.loyalty * moved)
+            if possibly_any(heat > 0):
+                if chance is None:
+                    chance = random.uniform(oracle.keys, gain.shape[1], stream=CHANCE).log_().to(gain.dtype)
+                gain *= chance.roll(i, dims=1).mul_(heat[:, None]).exp_()  # rolled, they are as good as new
+            kept = l0_ball(gain, count).sign_()
+            following = x0 - average.sign() * room * kept.reshape(x0.shape)
+            again = (following == x).flatten(1).all(dim=1)
+            first, growth, most = self.heat
+            heat = torch.where(again, (growth * heat).clamp(first, most), heat)
+            x = following
+        return Refined(x, reached, classes, start.residual, None if seen is None else seen.normal, normal)
+
+
+def enough(gain: Tensor, need: Tensor) -> Tensor:
+    """Return how many of the largest gains, (batch, entries), it takes to reach `need`."""
+    sums = gain.sort(dim=1, descending=True).values.cumsum(dim=1)
+    return (sums < need[:, None]).sum(dim=1).to(need.dtype) + 1
