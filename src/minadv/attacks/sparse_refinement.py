@@ -70,8 +70,8 @@ class SparseRefinement:
             if normal is not None and i % 2:
                 last = ~probe.adversarial & (count >= oracle.best_distance - 1)
                 average = average.lerp(normal, per_sample(self.farther * last.to(x.dtype), x))
-            room = torch.where(average > 0, x0, 1 - x0)
-            gain = (average.abs() * room).flatten(1)
+            away = (average < 0).to(x.dtype).sub_(x0)  # to the face that lowers the constraint
+            gain = (average * away).neg_().flatten(1)
             if i == 0:
                 count = enough(gain, way - inner(average, x - x0))
             else:
@@ -89,7 +89,7 @@ class SparseRefinement:
                     chance = random.uniform(oracle.keys, gain.shape[1], stream=CHANCE).log_().to(gain.dtype)
                 gain *= chance.roll(i, dims=1).mul_(heat[:, None]).exp_()  # rolled, they are as good as new
             kept = l0_ball(gain, count).sign_()
-            following = x0 - average.sign() * room * kept.reshape(x0.shape)
+            following = away.mul_(kept.reshape(x0.shape)).add_(x0)
             again = (following == x).flatten(1).all(dim=1)
             first, growth, most = self.heat
             heat = torch.where(again, (growth * heat).clamp(first, most), heat)
