@@ -23,7 +23,7 @@ NEWTON_STEPS = 64
 # The bracket's width falls to that of rounding, in float32 after 24 and in float64 after 53 of them.
 HALVINGS = {torch.float32: 26, torch.float64: 55}
 # ℓ1 steps rarely move more entries than this: so many are ordered first, on a CPU
-FEW = 64
+FEW = 24
 # Hyperplanes are crossed for so many entries at a time, on a CPU.
 ENTRIES = 2**17
 # torch's grain size: the least work that a thread is given

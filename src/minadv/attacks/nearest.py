@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
 from minadv.attacks.curvature import Blocks, blocks, pixels
 from minadv.attacks.directions import TINY, inner, typical
@@ -49,15 +50,10 @@ class ByNorm:
         if self.p == 2:  # in plain steps, which are exact away from the box's faces
             return along(self.x0, normal, normal, need), None
         down = per_sample(need.sign(), normal) * normal  # what must fall, by |need|
-        room = torch.where(down > 0, self.x0, self._ceiling)
-        gain = down.abs()
-        gain *= gain > IMMOBILE
+        room = (down < 0).to(normal.dtype).sub_(self.x0).abs_()  # to the face where it falls
+        gain = threshold(down.abs(), IMMOBILE, 0.0, inplace=True)
         moves = cheapest(gain.flatten(1), room.flatten(1), need.abs()[:, None], self.p).reshape(normal.shape)
         return (self.x0 - moves.copysign_(down)).clamp_(0, 1), None
-
-    @cached_property
-    def _ceiling(self) -> Tensor:
-        return 1 - self.x0
 
 
 @dataclass(frozen=True, eq=False)
