@@ -1,7 +1,7 @@
 """Auto and its parts: budgets, starts, early stopping, own distances; nearest points against ground truth."""
 
 import math
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import pytest
 import torch
@@ -11,11 +11,12 @@ import minadv
 from minadv import ALMA, Auto, losses
 from minadv.attacks import aiming, families
 from minadv.attacks.boundary import outlook
-from minadv.attacks.curvature import Blocks, factored, quadratic, units, upper
+from minadv.attacks.coordinates import PerEntry, PerPixel
+from minadv.attacks.curvature import Blocks, factored, pixels, quadratic, units, upper
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
-from minadv.attacks.refinement import Refined, Refinement, boundary, closer
+from minadv.attacks.refinement import Refined, Refinement, boundary, closer, concentrated
 from minadv.attacks.rounds import divide, portions
 from minadv.attacks.sparse_refinement import SparseRefinement, enough
 from minadv.distances import resolve
@@ -269,6 +270,46 @@ def test_the_closer_of_two_refinements_row_by_row() -> None:
         assert torch.equal(found, expected)
 
 
+def test_concentrated_perturbations_keep_their_norm_in_the_fewest_entries() -> None:
+    x0 = torch.full((3, 1, 2, 2), 0.3)
+    delta = torch.tensor([[0.3, -0.2, 0.1, 0.0], [0.1, 0.1, -0.1, 0.1], [0.0, 0.0, 0.0, 0.0]]).reshape(x0.shape)
+    nothing = torch.zeros(3)
+    end = Refined(x0 + delta, nothing, nothing.long(), nothing)
+    moves = concentrated(end, x0, 0.7).point - x0
+    # squares of 9, 4 and 1 of 14: the first holds 0.64 of them, two hold 0.93; of four alike, three hold 0.75
+    assert (moves != 0).flatten(1).sum(dim=1).tolist() == [2, 3, 0]
+    torch.testing.assert_close(moves.flatten(1).norm(dim=1), delta.flatten(1).norm(dim=1))
+    assert (moves * delta >= 0).all()
+    alone = concentrated(Refined(end.point[1:2], *(part[1:2] for part in end[1:4])), x0[1:2], 0.7)
+    assert torch.equal(alone.point - x0[1:2], moves[1:2])
+
+
+def test_entries_that_count_beyond_a_threshold_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Σ w_j·max(δ_j − t, 0) ≥ C as masked gradients have it: the best k entries are known for each k."""
+    count, t, need = 64, 0.2, 0.8
+    weights = 0.5 + torch.rand(8, count, generator=generator(5))
+    largest = weights.sort(dim=1, descending=True).values
+    smallest = ((need + t * largest.cumsum(1)) / largest.square().cumsum(1).sqrt()).amin(dim=1)
+
+    def model_of(weight: Tensor) -> object:
+        def model(x: Tensor) -> Tensor:
+            score = ((x.flatten(1) - t).relu() * weight).sum(dim=1)
+            return torch.stack((torch.full_like(score, need), score), dim=1)
+
+        return model
+
+    x, labels = torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64)
+
+    def excess() -> Tensor:
+        found = [minadv.minimise(model_of(weight), x, labels, "l2", 100).distances[0] for weight in weights]  # type: ignore[arg-type]
+        return torch.stack(found) / smallest
+
+    few = excess()
+    assert (few < 1.5).all()
+    monkeypatch.setitem(families._KNOWN, "l2", replace(families.of("l2"), kept=1.0))
+    assert (few < 0.95 * excess()).all()
+
+
 def test_a_sparse_refinement_does_not_try_the_same_entries_again_and_again() -> None:
     model, x = convolutional(), images(16)
     labels = predictions(model, x)
@@ -507,6 +548,38 @@ def test_units_are_how_far_entries_move_at_equal_distance() -> None:
         assert torch.equal(quadratic(x0, distance, 0.01), torch.full((2,), form is square))
         torch.testing.assert_close(units(x0, distance, ridge=0), expected, rtol=1e-6, atol=0)
     assert quadratic(images(2), resolve("ssim").anchored(images(2)), 0.01).all()
+
+
+@pytest.mark.parametrize("per", ["entry", "pixel"])
+def test_steps_in_coordinates_change_the_distance_alike(per: str) -> None:
+    """In them, a quadratic form is a multiple of Σu²; slopes are those of the adjoint."""
+    root = torch.randn(2, 3, 3, 16, generator=generator(6)).double() + 2 * torch.eye(3).double()[None, :, :, None]
+    if per == "entry":
+        root *= torch.eye(3)[None, :, :, None]
+    matrices = torch.einsum("zabp,zcbp->zacp", root, root)
+    mean = torch.tensor([2.0, 0.5]).double()
+    x0 = images(2, side=4).double()
+    if per == "entry":
+        free = matrices.diagonal(dim1=1, dim2=2).transpose(1, 2).reshape(x0.shape).rsqrt()
+        coordinates: PerEntry | PerPixel = PerEntry(free)
+    else:
+        coordinates = PerPixel.of_blocks(Blocks(mean, upper(factored(matrices, mean, 0.0))), x0)
+    u, h = (torch.randn(x0.shape, generator=generator(seed)).double() for seed in (1, 2))
+    delta = coordinates.step(u.clone())
+    torch.testing.assert_close(coordinates.of(delta.clone()), u)
+    along, across = (h * delta).flatten(1).sum(1), (coordinates.slope(h.clone()) * u).flatten(1).sum(1)
+    torch.testing.assert_close(along, across)
+    moved = pixels(delta)
+    form = torch.einsum("zap,zacp,zcp->z", moved, matrices, moved) / u.square().flatten(1).sum(1)
+    other = pixels(coordinates.step(h.clone()))
+    again = torch.einsum("zap,zacp,zcp->z", other, matrices, other) / h.square().flatten(1).sum(1)
+    torch.testing.assert_close(form, again)
+    if per == "pixel":  # unit vectors move entries by 1, root mean square
+        columns = [
+            coordinates.step(row.reshape(1, 3, 4, 4).expand_as(x0).clone()) for row in torch.eye(48).double()
+        ]
+        squares = torch.stack(columns).square().sum(dim=0).flatten(1).mean(dim=1)
+        torch.testing.assert_close(squares, torch.ones(2).double())
 
 
 def test_nearest_by_weights_settles_on_a_weighted_norm() -> None:

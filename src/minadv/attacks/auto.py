@@ -14,13 +14,14 @@ from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import outlook
+from minadv.attacks.coordinates import PerEntry, PerPixel
 from minadv.attacks.curvature import units
 from minadv.attacks.directions import dual
 from minadv.attacks.exploration import Constrain
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import By, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.refinement import Refined, Refinement, closer
+from minadv.attacks.refinement import Refined, Refinement, closer, concentrated
 from minadv.attacks.rounds import Round, divide
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published, resolve
@@ -94,22 +95,27 @@ class Auto(Attack):
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
+        metric = ByMetric(x0, oracle.surrogate, probes=family.probes)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
-            "metric": ByMetric(x0, oracle.surrogate, probes=family.probes),  # computed at its first use, and once
+            "metric": metric,
             "norm": ByNorm(x0, family.members[0].p),
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(rounds) > 1 or budget < family.lagrangian
-        entries = units(x0, oracle.surrogate) if family.scaled and explores else None
-        explorer = Explorer(oracle, family, self.explorations, self.confidence, entries)
+        coordinates = None
+        if family.scaled == "entry" and explores:
+            coordinates = PerEntry(units(x0, oracle.surrogate))
+        elif family.scaled == "pixel" and explores:
+            coordinates = PerPixel.of_blocks(metric.hessian, x0)
+        explorer = Explorer(oracle, family, self.explorations, self.confidence, coordinates)
         aims = Aims.of(oracle, self.aimed)
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
         q = min(dual(family.members[0].p), 2)
         live, scale, forwards = None, None, 0
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
-            aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, entries))
+            aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, coordinates))
         for number in oracle.rounds(len(rounds)):
             member, steps = family.members[number % len(family.members)], rounds[number]
             aim = aims.at((number, 0), family.aimed)
@@ -128,6 +134,8 @@ class Auto(Attack):
             else:
                 end, scale, aims = self._tries(explorer, steps, refine, scale, aims, live)
                 before = steps.tries[0].refining
+                if before and family.kept < 1:
+                    end = concentrated(end, x0, family.kept)
             rest = steps.refining - forwards
             end = refine(end, rest, blind=blind, schedule=(before, before + rest))
             reached, classes, residual = end.reached, end.classes, end.residual
@@ -136,7 +144,7 @@ class Auto(Attack):
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
                 if count:
-                    ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, entries).ways
+                    ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, coordinates).ways
                     # an exploration's end that was not carried on is no reason to leave a class out
                     left = aiming.reached(aiming.chances(oracle), classes)
                     aims, forwards, blind = replace(aims, chances=aiming.nearer(left, ways)), 1, count - 1

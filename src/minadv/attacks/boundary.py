@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minadv.attacks.coordinates import Coordinates
 from minadv.attacks.directions import TINY, inner, norm
 from minadv.goals import Untargeted
 from minadv.masks import overwrite
@@ -123,12 +124,12 @@ def outlook(
     q: float,
     confidence: float,
     most: int,
-    units: Tensor | None = None,
+    coordinates: Coordinates | None = None,
 ) -> Outlook:
     """Linearise the boundaries of the `most` likeliest classes at a point: a forward, and a backward for each.
 
-    `units`, (batch, ...), are what entries are measured in; None is 1. At the originals the pass stays remembered,
-    so that a search which starts there does not pay for it again.
+    `coordinates` are what slopes are measured in; None are the entries. At the originals the pass stays
+    remembered, so that a search which starts there does not pay for it again.
     """
     probe, again = oracle.probe(at), at is oracle.originals
     likeliest = others_by_logit(probe.logits, labels_of(oracle))[:, :most]
@@ -136,7 +137,8 @@ def outlook(
     slopes = torch.zeros_like(ways)
     for boundary in boundaries(oracle, probe, likeliest, confidence, differences=True, again=again):
         value = boundary.value + inner(boundary.slope, oracle.originals - at)
-        slope = norm(boundary.slope if units is None else boundary.slope * units, q).clamp_min(TINY)
+        measured = boundary.slope if coordinates is None else coordinates.slope(boundary.slope.clone())
+        slope = norm(measured, q).clamp_min(TINY)
         ways.scatter_(1, boundary.classes[:, None], (-value / slope)[:, None])
         slopes.scatter_(1, boundary.classes[:, None], slope[:, None])
     largest = slopes.amax(dim=1, keepdim=True)

@@ -57,26 +57,43 @@ class Blocks(NamedTuple):
 
     def square(self, vectors: Tensor) -> Tensor:
         """(batch, 1, pixels) vᵀMv of (batch, n, pixels) vectors."""
-        n, total = vectors.shape[1], torch.zeros_like(vectors[:, :1])
-        for row in range(n):
-            part = self._entry(row, row) * vectors[:, row]
-            for column in range(row + 1, n):
-                part.addcmul_(self._entry(row, column), vectors[:, column])
+        total = torch.zeros_like(vectors[:, :1])
+        for row in range(vectors.shape[1]):
+            part = self._row(row, vectors)
             total[:, 0].addcmul_(part, part)
         return total.mul_(self.mean[:, None, None])
 
+    def multiply(self, vectors: Tensor) -> Tensor:
+        """Lᵀv of (batch, n, pixels) vectors."""
+        return torch.stack([self._row(row, vectors) for row in range(vectors.shape[1])], dim=1)
+
     def solve(self, vectors: Tensor) -> Tensor:
         """`mean`·M⁻¹v of (batch, n, pixels) vectors: forward through L, backward through Lᵀ."""
-        n, found = vectors.shape[1], vectors.clone()
-        for row in range(n):
+        return self.backward_(self.forward(vectors))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """L⁻¹v of (batch, n, pixels) vectors."""
+        found = vectors.clone()
+        for row in range(found.shape[1]):
             for column in range(row):
                 found[:, row].addcmul_(self._entry(column, row), found[:, column], value=-1)
             found[:, row].div_(self._entry(row, row))
+        return found
+
+    def backward_(self, vectors: Tensor) -> Tensor:
+        """(Lᵀ)⁻¹v of (batch, n, pixels) vectors, in their memory."""
+        n = vectors.shape[1]
         for row in reversed(range(n)):
             for column in range(row + 1, n):
-                found[:, row].addcmul_(self._entry(row, column), found[:, column], value=-1)
-            found[:, row].div_(self._entry(row, row))
-        return found
+                vectors[:, row].addcmul_(self._entry(row, column), vectors[:, column], value=-1)
+            vectors[:, row].div_(self._entry(row, row))
+        return vectors
+
+    def _row(self, row: int, vectors: Tensor) -> Tensor:
+        part = self._entry(row, row) * vectors[:, row]
+        for column in range(row + 1, vectors.shape[1]):
+            part.addcmul_(self._entry(row, column), vectors[:, column])
+        return part
 
     def _entry(self, row: int, column: int) -> Tensor:
         n = int((2 * self.factors.shape[1]) ** 0.5)  # n² < n(n + 1) < (n + 1)²

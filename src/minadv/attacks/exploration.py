@@ -11,10 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minadv.attacks.coordinates import Coordinates
 from minadv.attacks.directions import TINY, nonzero, norm
 from minadv.distances.base import per_sample
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
+from minadv.probe import Probe
 from minadv.rounding import steady
 
 Constrain = Callable[[Tensor], Tensor]
@@ -82,7 +84,7 @@ class Exploration:
         constrain: Constrain,
         pull: Pull | None,
         live: Tensor | None = None,
-        units: Tensor | None = None,
+        coordinates: Coordinates | None = None,
         remember: bool = False,
     ) -> Explored:
         """Explore from `start`, in its memory if these are not the originals.
@@ -97,7 +99,7 @@ class Exploration:
             constrain: logits to the constraint, (batch,).
             pull: direction back to the original; None is the distance's gradient.
             live: (batch,) samples that are still searched; None is all.
-            units: (batch, ...) what a step of 1 is in each entry; None is 1.
+            coordinates: in which steps are taken and perturbations pulled back; None are the entries.
             remember: whether to return the constraint's average normal.
         """
         x, squares, before, normal = start, torch.zeros_like(start), None, None
@@ -113,8 +115,8 @@ class Exploration:
             )
             constraint = constrain(probe.logits)
             h = nonzero(oracle.gradient(probe, constraint), oracle)
-            if units is not None:
-                h *= units
+            if coordinates is not None:
+                h = coordinates.slope(h)
             if scale is None:
                 scale = self.scale(constraint.detach(), h)
             # towards one class, an adversarial of another is on the way
@@ -129,17 +131,18 @@ class Exploration:
                 normal = unit.clone() if normal is None else normal.lerp_(unit, 1 - self.memory)
             h, before = self._ahead(unit, before), unit
             h *= per_sample(weight / norm(h, 2), h)
-            back = probe.distance_gradient if pull is None else pull(x - oracle.originals)
+            back = _back(oracle, probe, x, pull, coordinates)
             if back is not None:
-                back = back if units is None else back * units
                 h.addcmul_(back, per_sample((1 - weight) / norm(back, 2).clamp_min(TINY), h))
             squares.mul_(keep).addcmul_(h, h, value=1 - keep)
             length = scale * self.decay ** (-i / max(steps - 1, 1)) * (1 - keep ** (i + 1)) ** 0.5
             h *= per_sample(length, h)
-            if units is not None:
-                h *= units
-            x = torch.addcdiv(x, h, squares.sqrt().add_(TINY), value=-1).clamp_(0, 1)
-            del probe, constraint, h, back  # free before the next pass
+            root = squares.sqrt().add_(TINY)
+            if coordinates is None:
+                x = torch.addcdiv(x, h, root, value=-1).clamp_(0, 1)
+            else:
+                x = x.sub(coordinates.step(h.div_(root))).clamp_(0, 1)
+            del probe, constraint, h, back, root  # free before the next pass
             logit = (logit + torch.where(met, -change, change)).clamp(-self.bound, self.bound)
         scale = torch.full_like(logit, LARGEST_STEP) if scale is None else scale
         return Explored(last, distance, classes, scale, normal)
@@ -149,3 +152,14 @@ class Exploration:
         if before is None:
             return unit.clone()
         return before.mul_(-self.optimism).add_(unit, alpha=1 + self.optimism)
+
+
+def _back(
+    oracle: Oracle, probe: Probe, x: Tensor, pull: Pull | None, coordinates: Coordinates | None
+) -> Tensor | None:
+    """Where the distance rises; None at an original, if the distance itself is to tell."""
+    if pull is None:
+        slope = probe.distance_gradient
+        return slope if slope is None or coordinates is None else coordinates.slope(slope.clone())
+    delta = x - oracle.originals
+    return pull(delta if coordinates is None else coordinates.of(delta))

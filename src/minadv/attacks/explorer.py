@@ -7,6 +7,7 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks.aiming import Aims
+from minadv.attacks.coordinates import Coordinates
 from minadv.attacks.directions import typical
 from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored
 from minadv.attacks.families import Family
@@ -30,14 +31,14 @@ class Explorer:
         family: of the distance.
         explorations: most of a round.
         confidence: of the constraint.
-        units: (batch, ...) what a step of 1 is in each entry; None is 1.
+        coordinates: of the steps; None are the entries.
     """
 
     oracle: Oracle
     family: Family
     explorations: int
     confidence: float
-    units: Tensor | None
+    coordinates: Coordinates | None
 
     def __call__(
         self, number: int, i: int, steps: Try, scale: Tensor | None, aims: Aims, live: Tensor | None
@@ -49,8 +50,17 @@ class Explorer:
         constrain = aims.constrain(oracle, number, aim, self.confidence)
         start = self._start(number * self.explorations + i, scale, aim)
         advantage = member.advantage[i % len(member.advantage)]
-        found = Exploration(change=self.family.change)(
-            oracle, start, scale, steps.exploring, advantage, constrain, member.pull, live, self.units, remember
+        found = Exploration()(
+            oracle,
+            start,
+            scale,
+            steps.exploring,
+            advantage,
+            constrain,
+            member.pull,
+            live,
+            self.coordinates,
+            remember,
         )
         scale, aims = found.scale, aims.after(found.classes)
         if steps.settling:
@@ -58,7 +68,16 @@ class Explorer:
             short = torch.maximum(scale / SHORTER, SHARE * large)
             constrain = aims.constrain(oracle, number, None, self.confidence)
             found = SETTLING(
-                oracle, found.point, short, steps.settling, 0.0, constrain, member.pull, live, self.units, remember
+                oracle,
+                found.point,
+                short,
+                steps.settling,
+                0.0,
+                constrain,
+                member.pull,
+                live,
+                self.coordinates,
+                remember,
             )
         return found, scale, aims
 
@@ -72,5 +91,5 @@ class Explorer:
         if chances is not None:
             reach = reach * (chances == -torch.inf).all(dim=1)
         noise = random.normal(self.oracle.keys, x0, stream=index).sign()
-        noise = noise if self.units is None else noise.mul_(self.units)
+        noise = noise if self.coordinates is None else self.coordinates.step(noise)
         return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)

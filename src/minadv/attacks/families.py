@@ -7,10 +7,11 @@ from typing import Literal
 from torch import Tensor
 
 from minadv.attacks.directions import TINY, norm
-from minadv.attacks.exploration import Exploration, Pull
+from minadv.attacks.exploration import Pull
 from minadv.distances.base import per_sample
 
 By = Literal["norm", "weights", "metric", "count"]
+Per = Literal["entry", "pixel"]
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,16 @@ class Family:
         lagrangian: smallest budget at which an augmented Lagrangian (ALMA) explores in the first round.
         share: of the budget that this round then takes, once the budget is more than a few rounds.
         explored: shares of a round's steps for explorations of other classes and from other starts.
-        change: of the logit of the constraint's weight in an exploration.
         alone: share of every other round's only exploration, where there are several otherwise.
         settled: share of its steps that explores on from the end of each of several, or of the only one, in short
             steps.
         tried: share of its steps that then refines each of several: the nearest is refined on.
+        kept: share of the nearest one's squares whose fewest entries take over the rest, before it is refined on.
         homeward: first share of the way to the nearest point that the refinement takes.
         aimed: explorations that aim at a class that none has reached, by round and number in it; rounds with a
             single one do so to their end.
-        scaled: explorations step in units of each entry, how far it moves at equal distance.
+        scaled: explorations step in coordinates of equal distance, by the Hessian's diagonal per entry or by its
+            blocks per pixel; None is in the entries.
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
 
@@ -55,13 +57,13 @@ class Family:
     lagrangian: float = math.inf
     share: float = 0.5
     explored: tuple[float, ...] = (0.7,)
-    change: float = Exploration.change
     alone: float = 0.7
     settled: float = 0.0
     tried: float = 0.0
+    kept: float = 1.0
     homeward: float = 0.5
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
-    scaled: bool = False
+    scaled: Per | None = None
     probes: int = 4
 
 
@@ -98,7 +100,7 @@ ANY = Family(
     lagrangian=1,
     explored=(0.4,),
     settled=0.3,
-    scaled=True,
+    scaled="entry",
 )
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer
@@ -118,6 +120,7 @@ _KNOWN = {
         explored=(0.2, 0.2),
         settled=0.15,
         tried=0.075,
+        kept=0.7,
     ),
     "linf": Family(
         (Member("norm", flat, (1.0, 2.0), math.inf),),
@@ -126,13 +129,13 @@ _KNOWN = {
         alone=0.6,
         homeward=0.8,
     ),
-    "ssim": Family((Member("weights", None, (1.0,)),), explored=(0.4,), settled=0.3, scaled=True),
+    "ssim": Family((Member("weights", None, (1.0,)),), explored=(0.4,), settled=0.3, scaled="entry"),
     "ciede2000": Family(
         (Member("metric", straight, (1.0,)),),
         lagrangian=300,
-        explored=(0.3, 0.3),
+        explored=(0.25, 0.25),
         tried=0.1,
-        change=7.0,
+        scaled="pixel",
         probes=1,
     ),
 }

@@ -129,6 +129,11 @@ class ByMetric:
         found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
         return found, Remembered(centre, factors)
 
+    @property
+    def hessian(self) -> Blocks:
+        """At the original, per pixel."""
+        return self._blocks[1]
+
     @cached_property
     def _blocks(self) -> tuple[Tensor, Blocks]:
         return blocks(self.x0, self.distance, self.probes, self.length, self.ridge)

@@ -61,6 +61,22 @@ def closer(one: Refined, other: Refined) -> Refined:
     )
 
 
+def concentrated(end: Refined, x0: Tensor, kept: float) -> Refined:
+    """Leave a perturbation the fewest entries that hold the share `kept` of its squares, and its ℓ2 norm.
+
+    Where an entry counts only beyond a threshold t, as where gradients are masked, min Σδ² has entries of 2t, but
+    more of them that are smaller are stationary as well: refinement slides along a face and leaves none out.
+    """
+    squares = (end.point - x0).flatten(1).square_()
+    largest, order = squares.sort(dim=1, descending=True)
+    whole = largest.sum(dim=1, keepdim=True).clamp_min(TINY)
+    before = largest.cumsum(dim=1).sub_(largest)
+    few = torch.zeros_like(squares).scatter_(1, order, (before < kept * whole).to(squares.dtype))
+    factor = (whole / (few * squares).sum(dim=1, keepdim=True).clamp_min(TINY)).sqrt()
+    moves = (end.point - x0).mul_(few.mul_(factor).reshape(x0.shape))
+    return end._replace(point=moves.add_(x0).clamp_(0, 1))
+
+
 class Boundary(NamedTuple):
     """The boundary near a point.
 

@@ -1,0 +1,72 @@
+"""Coordinates in which equal steps change a distance alike, near the original: x − x0 = A·u."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minadv.attacks.curvature import Blocks, pixels
+
+
+@dataclass(frozen=True, eq=False)
+class PerEntry:
+    """A is diagonal.
+
+    Attributes:
+        units: (batch, ...) how far entries move at equal distance.
+    """
+
+    units: Tensor
+
+    def slope(self, gradient: Tensor) -> Tensor:
+        """Aᵀ·gradient, the gradient in u; in its memory or not."""
+        return gradient.mul_(self.units)
+
+    def step(self, u: Tensor) -> Tensor:
+        """A·u; in its memory or not."""
+        return u.mul_(self.units)
+
+    def of(self, delta: Tensor) -> Tensor:
+        """Return u of a perturbation; in its memory or not."""
+        return delta.div_(self.units)
+
+
+@dataclass(frozen=True, eq=False)
+class PerPixel:
+    """A = L⁻ᵀ/size for each pixel, where L·Lᵀ is the distance's Hessian there.
+
+    Attributes:
+        blocks: the Hessian.
+        size: (batch,) root mean square of the entries that unit vectors move, so that a step of 1 is one of 1.
+    """
+
+    blocks: Blocks
+    size: Tensor
+
+    @classmethod
+    def of_blocks(cls, blocks: Blocks, like: Tensor) -> "PerPixel":
+        """Return those of the blocks of (batch, ...) originals `like`."""
+        squares, vectors = torch.zeros_like(blocks.mean), pixels(like)
+        for channel in range(vectors.shape[1]):
+            unit = torch.zeros_like(vectors)
+            unit[:, channel] = 1
+            squares += blocks.backward_(unit).square_().flatten(1).sum(dim=1)
+        return cls(blocks, (squares / like[0].numel()).sqrt())
+
+    def slope(self, gradient: Tensor) -> Tensor:
+        """Aᵀ·gradient, the gradient in u; in its memory or not."""
+        return self._scaled(self.blocks.forward(pixels(gradient)), 1 / self.size, gradient)
+
+    def step(self, u: Tensor) -> Tensor:
+        """A·u; in its memory or not."""
+        return self._scaled(self.blocks.backward_(pixels(u)), 1 / self.size, u)
+
+    def of(self, delta: Tensor) -> Tensor:
+        """Return u of a perturbation; in its memory or not."""
+        return self._scaled(self.blocks.multiply(pixels(delta)), self.size, delta)
+
+    def _scaled(self, vectors: Tensor, factor: Tensor, like: Tensor) -> Tensor:
+        return vectors.mul_(factor[:, None, None]).reshape(like.shape)
+
+
+Coordinates = PerEntry | PerPixel
