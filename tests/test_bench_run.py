@@ -214,10 +214,7 @@ def test_shard_sizes_do_not_change_distances(place: Path, rows: pl.DataFrame, tm
     assert len(benches.shards(tmp_path / "out")) == 12
     assert other["cell"].to_list() == rows["cell"].to_list()
     for name in ("distance", *MEASURED[:4]):
-        one, two = other[name].to_numpy(), rows[name].to_numpy()
-        # networks of another size of batch round differently on some CPUs, which few searches amplify
-        assert np.isclose(one, two, rtol=1e-3, atol=0, equal_nan=True).mean() > 0.98, name
-        np.testing.assert_allclose(one, two, rtol=0.05, err_msg=name)
+        np.testing.assert_allclose(other[name].to_numpy(), rows[name].to_numpy(), rtol=1e-3, err_msg=name)
     for name in ("status", "forwards", "backwards", "clean_prediction"):
         assert other[name].to_list() == rows[name].to_list(), name
 

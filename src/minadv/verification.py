@@ -8,10 +8,12 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from minadv.distances import Distance
 from minadv.goals import Goal
@@ -25,6 +27,9 @@ ROUNDING_SLACK = 5e-5
 # last bit on every image network that we tried (one of ten features did not), so batches are filled up with copies
 # of their last sample.
 CPU_BATCH_MULTIPLE = 4
+# On some CPUs (Intel's, with AVX-512), matrix products of less than 16 rows are rounded differently besides:
+# what holds here is measured, with layers like a network's last.
+LAYERS = ((256, 2), (512, 10))
 # Copies of large images (entries per sample) would cost more than equal rounding is worth.
 LARGEST_FILLED = 2**15
 # Distances are recomputed in float64, a few images at a time: colours take many intermediates.
@@ -63,8 +68,22 @@ class Settings:
     def fill(self, rows: Tensor, inputs: Tensor) -> Tensor:
         """Repeat the last of the given row numbers up to a batch size whose rounding is that of large batches."""
         wanted = self.fill_up and inputs.device.type == "cpu" and inputs[0].numel() <= LARGEST_FILLED
-        missing = -len(rows) % CPU_BATCH_MULTIPLE if wanted else 0
+        missing = max(-len(rows) % CPU_BATCH_MULTIPLE, fewest_rows() - len(rows)) if wanted else 0
         return torch.cat((rows, rows[-1:].expand(missing))) if missing and len(rows) else rows
+
+
+@cache
+def fewest_rows() -> int:
+    """From how many rows on this CPU rounds products of a matrix like those of large batches; measured once."""
+    largest = 8 * CPU_BATCH_MULTIPLE
+    sizes, differ = range(CPU_BATCH_MULTIPLE, largest, CPU_BATCH_MULTIPLE), set[int]()
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        for inner, outer in LAYERS:
+            x, weight = torch.linspace(-1, 1, largest * inner).sin_(), torch.linspace(-2, 2, outer * inner).sin_()
+            x, weight = x.reshape(largest, inner), weight.reshape(outer, inner)
+            whole = linear(x, weight, weight[:, 0])
+            differ |= {n for n in sizes if not torch.equal(linear(x[:n], weight, weight[:, 0]), whole[:n])}
+    return max(differ, default=0) + CPU_BATCH_MULTIPLE
 
 
 @dataclass(frozen=True, eq=False)
