@@ -21,7 +21,7 @@ from minadv.attacks.exploration import Constrain
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import By, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.refinement import Refined, Refinement, closer, concentrated
+from minadv.attacks.refinement import Refined, Refinement, closer, leave_out
 from minadv.attacks.rounds import Round, divide
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published, resolve
@@ -134,10 +134,9 @@ class Auto(Attack):
             else:
                 end, scale, aims = self._tries(explorer, steps, refine, scale, aims, live)
                 before = steps.tries[0].refining
-                if before and family.kept < 1:
-                    end = concentrated(end, x0, family.kept)
             rest = steps.refining - forwards
-            end = refine(end, rest, blind=blind, schedule=(before, before + rest))
+            kept = family.kept if before else 1.0
+            end = refine(end, rest, kept=kept, blind=blind, schedule=(before, before + rest))
             reached, classes, residual = end.reached, end.classes, end.residual
             del end  # before the next round takes memory
             aims, forwards, blind = aims.after(classes), 0, 0
@@ -194,9 +193,15 @@ class Auto(Attack):
         constrain: Constrain,
         nearest: Nearest | None,
         live: Tensor | None,
+        kept: float = 1.0,
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
     ) -> Refined:
+        if kept < 1 and steps > 1:
+            start = leave_out(oracle, start, kept, live)
+            done, total = schedule or (0, steps)
+            # without a backward: one of those that the looks at the boundaries are paid with
+            steps, blind, schedule = steps - 1, max(blind - 1, 0), (done + 1, total)
         if nearest is None:
             return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule)
         first, _ = Refinement.memory
