@@ -111,6 +111,7 @@ _KNOWN = {
         explored=(0.2, 0.2),
         tried=0.18,
         alone=0.6,
+        kept=0.9,
         homeward=0.3,
     ),
     "l2": Family(
