@@ -130,7 +130,7 @@ _KNOWN = {
         alone=0.6,
         homeward=0.8,
     ),
-    "ssim": Family((Member("weights", None, (1.0,)),), explored=(0.4,), settled=0.3, scaled="entry"),
+    "ssim": Family((Member("weights", None, (1.0,)),), explored=(0.4,), settled=0.3, homeward=0.3, scaled="entry"),
     "ciede2000": Family(
         (Member("metric", straight, (1.0,)),),
         lagrangian=300,
