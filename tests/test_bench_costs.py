@@ -82,10 +82,12 @@ def test_every_attack_is_here():
     assert {name for name, _ in CASES} | {"auto"} == set(REGISTRY)
 
 
-def test_auto_takes_its_budget_of_each():
-    attack, result = run("auto", {}, "l2", 23)
+# a look at fewer entries (ℓ2) takes no backward
+@pytest.mark.parametrize(("distance", "spent"), [("l0", (23, 23)), ("linf", (23, 23)), ("l2", (23, 22))])
+def test_auto_takes_its_budget_of_each(distance: str, spent: tuple[int, int]):
+    attack, result = run("auto", {}, distance, 23)
     assert at_most("auto", attack, CLASSES) == (23, 23)
-    assert (int(result.forwards.max()), int(result.backwards.max())) == (23, 23)
+    assert (int(result.forwards.max()), int(result.backwards.max())) == spent
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
