@@ -65,7 +65,7 @@ def closer(one: Refined, other: Refined) -> Refined:
 
 
 def concentrated(x: Tensor, x0: Tensor, kept: float, farther: float = 1.0) -> Tensor:
-    """Leave a perturbation the fewest entries that hold the share `kept` of its squares, at `farther` its norm.
+    """Leave a perturbation the fewest entries that hold the share `kept` of its squares, at `farther` of its norm.
 
     Where an entry counts only beyond a threshold t, as where gradients are masked, min Σδ² has entries of 2t, but
     more of them that are smaller are stationary as well: refinement slides along a face and leaves none out.
@@ -82,7 +82,7 @@ def concentrated(x: Tensor, x0: Tensor, kept: float, farther: float = 1.0) -> Te
 def leave_out(oracle: Oracle, end: Refined, kept: float, live: Tensor | None = None) -> Refined:
     """Go on from fewer entries, a little farther out, where that is adversarial: a forward, in `end`'s memory.
 
-    Where they are not, the face that the search hovers around needs what they left out.
+    Where it is not, the face that the search hovers around needs what was left out.
     """
     for _ in oracle.steps(1):
         few = oracle.snap(concentrated(end.point, oracle.originals, kept, OUTWARD))
