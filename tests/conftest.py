@@ -19,14 +19,10 @@ settings.load_profile("minadv")
 torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def as_given(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of four and eight are what tests count, and look into: no CPU fills them up further.
-
-    Only tests of `whole_batches` have what this CPU needs to round alone as in a batch.
-    """
-    if request.node.get_closest_marker("whole_batches") is None:  # pyright: ignore[reportUnknownMemberType]
-        monkeypatch.setattr("minadv.verification.fewest_rows", lambda: 1)
+@pytest.fixture
+def as_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of four and eight, whose rows are counted or looked into: no CPU fills them up further."""
+    monkeypatch.setattr("minadv.verification.fewest_rows", lambda: 1)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from minadv import ALMA, distances, penalties
 from minadv.attacks.pace import Pace
 from tests.networks import convolutional, images, predictions
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 
 def by_the_book(
     model: nn.Module, x: Tensor, label: int, target: int | None, distance: Callable[[Tensor, Tensor], Tensor],

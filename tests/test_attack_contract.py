@@ -13,6 +13,8 @@ from minadv.oracle import Oracle
 from minadv.verification import Settings
 from tests.networks import convolutional, generator, images, linear, predictions
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 ATTACKS: list[Attack] = [
     ALMA(distance="l2", steps=40),
     ALMA.paper("l2", 40),

@@ -29,6 +29,8 @@ from minadv.verification import Settings
 from tests.networks import Linear, convolutional, generator, images, linear, predictions
 from tests.test_conformance import exact
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 
 def weighted(x: Tensor, x0: Tensor) -> Tensor:
     """ℓ2 whose entries count differently."""

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from minadv import ALMA, Attack, Status, attacks
 from tests.networks import convolutional, images, predictions
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 ATTACK = ALMA(distance="l2", steps=5)
 MODEL = convolutional()
 X = images(4)

@@ -14,8 +14,6 @@ from minadv.bench.store import Store
 from tests import benches
 
 MOUNT, UMOUNT = shutil.which("mount"), shutil.which("umount")
-pytestmark = pytest.mark.whole_batches
-
 TWO = ({"attack": "alma", "distances": ["l2"], "steps": [6]}, {"attack": "ddn", "steps": [6]})
 
 

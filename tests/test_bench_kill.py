@@ -11,8 +11,6 @@ import pytest
 from minadv.bench.store import Store
 from tests import benches
 
-pytestmark = pytest.mark.whole_batches
-
 KILLS = 4
 EACH = 0.012  # seconds of a forward pass: some 0.1 s per shard
 

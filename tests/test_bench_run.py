@@ -20,8 +20,6 @@ from minadv.bench.running import Run, View
 from minadv.bench.store import Store
 from tests import benches
 
-pytestmark = pytest.mark.whole_batches
-
 # the kinds of public/mnist and public/cifar10, at few steps
 KINDS: tuple[dict[str, Any], ...] = (
     {"attack": "alma", "distances": ["l1", "l2"], "steps": [12]},

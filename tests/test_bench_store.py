@@ -26,8 +26,6 @@ from tests import benches
 from tests.networks import convolutional, images
 from tests.shared import ROOT
 
-pytestmark = pytest.mark.whole_batches
-
 FILES = ("rows.parquet", "adversarials.safetensors", "shard.json")
 
 

@@ -16,6 +16,8 @@ from minadv.attacks.registry import REGISTRY
 from minadv.projections import hyperplane_box
 from tests.networks import Linear, convolutional, generator, images, linear, predictions
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 CLASSES = 5
 
 

@@ -9,8 +9,6 @@ from minadv import ALMA, Result, evaluate
 from minadv.attacks.base import Attack
 from tests.networks import convolutional, images, predictions
 
-pytestmark = pytest.mark.whole_batches
-
 MODEL = convolutional()
 X = images(10)
 Y = predictions(MODEL, X)

@@ -11,6 +11,8 @@ from minadv.oracle import Oracle
 from minadv.verification import Settings
 from tests.networks import convolutional, images, predictions
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 LPIPS = "lpips:trunk=demo"
 
 

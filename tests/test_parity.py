@@ -8,6 +8,8 @@ from benchmarks.peers import Counting, Peer, adv_lib
 from minadv import ALMA
 from tests.networks import convolutional, images, predictions
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 
 def test_counts_are_the_oracles() -> None:
     """Multiples of four samples: our attacks fill other batches up with copies, which they don't count."""

@@ -11,6 +11,8 @@ from minadv.oracle import Oracle
 from minadv.verification import Settings
 from tests.networks import convolutional, images, predictions
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 ATTACK = PQP(steps=80, pixels=40, delta=6 / 255)
 
 

@@ -20,6 +20,8 @@ from minadv.verification import Precision, Settings
 from tests.networks import Linear, convolutional, generator, images, linear, predictions
 from tests.shared import SHARED, needs_shared
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 MODEL = convolutional()
 X = images(8)
 Y = predictions(MODEL, X)

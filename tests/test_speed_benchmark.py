@@ -24,6 +24,8 @@ from minadv import ALMA, DDN
 from minadv.attacks.registry import REGISTRY
 from tests.networks import convolutional, images, predictions
 
+pytestmark = pytest.mark.usefixtures("as_given")
+
 T = TypeVar("T")
 
 

@@ -9,7 +9,7 @@ import minadv
 from minadv import ALMA
 from tests.shared import SHARED, needs_shared
 
-pytestmark = [needs_shared, pytest.mark.whole_batches]
+pytestmark = needs_shared
 
 DATA = {"cifar_resnet4b": "cifar10_test_1000", "mnist_lenet5_linf_at": "mnist_test", "mnist_kw": "mnist_test"}
 
