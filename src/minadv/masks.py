@@ -4,6 +4,8 @@ On a CPU the host has a mask's values as soon as they exist, and asking saves wh
 asking would wait for everything queued before, where a pass costs little.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,11 @@ def possibly_any(mask: Tensor) -> bool:
 def broken(values: Tensor) -> Tensor:
     """Which values are NaN or infinite (`isfinite` takes twice as many operations)."""
     return (values - values) != 0
+
+
+def possibly_broken(values: Tensor) -> bool:
+    """Whether a value is NaN or infinite; always, where the answer is not to be had for free."""
+    return values.device.type != "cpu" or not math.isfinite(values.sum().item())
 
 
 def clear(whole: Tensor, rows: Tensor) -> Tensor:

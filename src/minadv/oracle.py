@@ -18,7 +18,7 @@ from minadv.distances import Distance, anchor
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.ledger import BudgetSpentError, Ledger
-from minadv.masks import broken, clear, overwrite, possibly_any
+from minadv.masks import broken, clear, overwrite, possibly_any, possibly_broken
 from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
@@ -220,10 +220,11 @@ class Oracle:
         elif len(part.rows):
             logits = part.scatter(self._look(leaf, part, differentiate), logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
-        self._non_finite |= broken(margin)
-        # one bad answer of the model must not poison a search for good
-        logits = _or_else(logits, self._clean_logits)
-        adversarial = (margin < 0) & self._counts(x)
+        if possibly_broken(margin):
+            self._non_finite |= broken(margin)
+            # one bad answer of the model must not poison a search for good
+            logits = _or_else(logits, self._clean_logits)
+        adversarial = self._counts(x, margin < 0)
         if answers:
             self._keep_best(x, distance, adversarial)
         self._record()
@@ -271,11 +272,15 @@ class Oracle:
                 "model; look for .detach(), .data, .numpy(), argmax or torch.no_grad() in its forward"
             )
         gradient = probe.from_leaf(found).contiguous()
-        dropped = broken(gradient.flatten(1).sum(dim=1))
-        self._non_finite |= dropped
+        totals = gradient.flatten(1).sum(dim=1)
+        if possibly_broken(totals):
+            unusable = broken(totals)
+            self._non_finite |= unusable
+            gradient = clear(gradient, unusable)
         if payers is not rows and payers is not None:
-            dropped = dropped | torch.ones_like(dropped).index_fill(0, payers.to(dropped.device), False)
-        return clear(gradient, dropped)
+            unpaid = torch.ones_like(self._copies).index_fill(0, payers.to(self._copies.device), False)
+            gradient = clear(gradient, unpaid)
+        return gradient
 
     def result(self) -> Result:
         """Verify the best answers by a separate forward pass and return them."""
@@ -332,13 +337,14 @@ class Oracle:
         whole[self._rows] = attacked
         return whole
 
-    def _counts(self, x: Tensor) -> Tensor:
-        """Whether each image is one that `project` returns: an attack may probe others, to differentiate there."""
+    def _counts(self, x: Tensor, beyond: Tensor) -> Tensor:
+        """Which of the images beyond the boundary `project` could return: an attack may look at others, too."""
         projected, version = self._projected
         if projected() is x and x._version == version:
-            return torch.ones_like(self._copies)
+            return beyond
         rows = x.flatten(1)
-        inside = (rows.amin(dim=1) >= 0) & (rows.amax(dim=1) <= 1)  # aminmax takes ten times as long on a CPU
+        # aminmax takes ten times as long on a CPU
+        inside = beyond & (rows.amin(dim=1) >= 0) & (rows.amax(dim=1) <= 1)
         if self._settings.levels is None:
             return inside
         return inside & (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)

@@ -66,9 +66,10 @@ class _P2:
         return mu * y / (1 - rho * y.clamp_max(0)) + mu * rho * over**2 + rho**2 * over**3 / 6
 
     def derivative(self, y: Values, rho: Weight, mu: Weight) -> Values:
-        over, under = y.clamp_min(0), y.clamp_max(0)
-        gentle = torch.add(mu / (1 - rho * under) ** 2, mu * rho * over, alpha=2)
-        return torch.add(gentle, rho**2 * over**2, alpha=0.5)
+        scaled = rho * y
+        over, under = scaled.clamp_min(0), scaled.clamp_max(0)
+        gentle = mu / (1 - under) ** 2
+        return torch.addcmul(torch.add(gentle, mu * over, alpha=2), over, over, value=0.5)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from minadv.distances.base import Batch, PerSample, per_sample
 from minadv.masks import possibly_any
 from minadv.rounding import steady
+from minadv.shapes import clip
 
 # Entries of a hyperplane's normal below this never move (FAB): their moves could not be told from rounding.
 IMMOBILE = 1e-8
@@ -63,7 +64,7 @@ def l1_ball(delta: Batch, radius: PerSample) -> Batch:
     size = delta.abs()
     bound = per_sample(soft_threshold(size.flatten(1), radius), size)
     # what is cut off is subtracted: faster than to give a shrunk size its sign
-    return torch.sub(delta, torch.clamp(delta, -bound, bound, out=size), out=size)
+    return torch.sub(delta, clip(delta, bound, out=size), out=size)
 
 
 def soft_threshold(size: Batch, radius: PerSample) -> PerSample:
@@ -74,24 +75,37 @@ def soft_threshold(size: Batch, radius: PerSample) -> PerSample:
     than all of its own steps, however long the others need. The first step starts at the root for exponentially
     distributed sizes: from the right of the root it leads to its left.
     """
-    excess, mass = torch.empty_like(size), total(size)
+    mass = total(size)
     outside = mass > radius
     guess = mass / size.shape[1] * steady(torch.log, mass / radius)
     tau = torch.where(outside & (guess < torch.inf), guess, 0.0)
-    last = torch.full_like(radius, size.shape[1] + 1.0)
-    for step in range(NEWTON_STEPS):
-        torch.sub(size, tau[:, None], out=excess).clamp_min_(0)
-        surplus = total(excess) - radius
-        count = total(excess.sign_())
-        ahead = tau + surplus / count.clamp_min(1)
-        if step == 0:
-            tau = torch.where(outside & (count > 0), ahead.clamp_min(0), 0.0)
-            continue
-        climbing = (count < last) & (surplus > 0)
-        if not possibly_any(climbing):
+    beyond, count = _beyond(size, tau, torch.empty_like(size))
+    first = (tau + (beyond - radius) / count.clamp_min(1)).clamp_min(0)
+    tau = torch.where(outside & (count > 0), first, 0.0)
+    return _climb(size, radius, tau, torch.full_like(radius, size.shape[1] + 1.0))
+
+
+def _climb(size: Tensor, radius: Tensor, tau: Tensor, last: Tensor) -> Tensor:
+    """Newton's method from the left of the root; `last` is how many entries were above the last τ."""
+    scratch = torch.empty_like(size)
+    for _ in range(NEWTON_STEPS):
+        mass, count = _beyond(size, tau, scratch)
+        climbing = count < last
+        left = int(torch.count_nonzero(climbing)) if size.device.type == "cpu" else len(size)
+        if not left:
             break
+        ahead = torch.maximum(tau, tau + (mass - radius) / count.clamp_min(1))
         tau, last = torch.where(climbing, ahead, tau), count
+        if left < len(size) / 2:  # the others are there
+            rows = torch.nonzero(climbing).flatten()
+            return tau.index_copy(0, rows, _climb(size[rows], radius[rows], tau[rows], last[rows]))
     return tau
+
+
+def _beyond(size: Tensor, tau: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_j max(size_j − τ, 0), and how many of the entries are above τ."""
+    torch.sub(size, tau[:, None], out=scratch).clamp_min_(0)
+    return total(scratch), total(scratch.sign_())
 
 
 def l2_ball(delta: Batch, radius: PerSample) -> Batch:
@@ -104,8 +118,7 @@ def l2_ball(delta: Batch, radius: PerSample) -> Batch:
 
 def linf_ball(delta: Batch, radius: PerSample) -> Batch:
     """Clip each entry to ±radius."""
-    bound = per_sample(radius, delta)
-    return delta.clamp(-bound, bound)
+    return clip(delta, per_sample(radius, delta))
 
 
 def l1_ball_box(delta: Batch, radius: PerSample, x0: Batch) -> Batch:

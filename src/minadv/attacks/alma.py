@@ -154,7 +154,7 @@ class ALMA(Attack):
             if i > 0:
                 mu = torch.lerp(penalty.derivative(g, rho, mu), mu, pace.alpha).clamp(*MU_RANGE)
             unseen = first == N
-            first = torch.where(probe.adversarial & unseen, i, first)
+            first = first.masked_fill(probe.adversarial & unseen, i)
             unseen = unseen & ~probe.adversarial
             eta = torch.where(unseen, torch.minimum(pace.rho_growth * eta, longest), eta)
 

@@ -52,7 +52,7 @@ class DDN(Attack):
         for i in oracle.steps(N):
             probe = oracle.probe(x)
             h = unit(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
-            radius = torch.where(probe.adversarial, 1 - self.gamma, 1 + self.gamma) * radius
+            radius = torch.where(probe.adversarial, (1 - self.gamma) * radius, (1 + self.gamma) * radius)
             radius = torch.minimum(radius, largest)
             delta = (x - x0).add_(h, alpha=cosine(i, N, self.step, self.final_step))
             scale = per_sample(radius / norm(delta, 2).clamp_min(TINY), delta)

@@ -38,16 +38,19 @@ def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     """h/‖h‖₂ in the memory of `h`; a random direction (from the sample's own key) where the gradient vanishes."""
     length = norm(h, 2)
     flat = length <= below
-    return _or_random(h, flat, oracle).div_(per_sample(torch.where(flat, 1.0, length.clamp_min(TINY)), h))
+    if possibly_any(flat):
+        h, length = _or_random(h, flat, oracle), torch.where(flat, 1.0, length.clamp_min(TINY))
+    return h.div_(per_sample(length, h))
 
 
 def nonzero(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     """Replace vanishing gradients by a random direction of unit ℓ2 norm, so that the search goes on."""
-    return _or_random(h, norm(h, 2) <= below, oracle)
+    flat = norm(h, 2) <= below
+    return _or_random(h, flat, oracle) if possibly_any(flat) else h
 
 
 def _or_random(h: Tensor, flat: Tensor, oracle: Oracle) -> Tensor:
-    return torch.where(per_sample(flat, h), oracle.directions, h) if possibly_any(flat) else h
+    return torch.where(per_sample(flat, h), oracle.directions, h)
 
 
 def farthest(x: Tensor, p: float) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from minadv.distances.base import Batch, PerSample, check_pair, per_sample, safe_sqrt
 from minadv.masks import possibly_any
+from minadv.shapes import clip
 
 # (x, by, spare) to the proximal step from x: see `AnchoredLp.shrink`
 Shrink = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -53,7 +54,9 @@ class AnchoredLp:
     def __call__(self, x: Batch) -> PerSample:
         """‖x − x0‖_p for each row."""
         delta = (x - self.x0).flatten(1)
-        return norm(delta, self.p) if self.p != 2 or delta.requires_grad else euclidean(delta)
+        if delta.requires_grad or self.p not in (1, 2):
+            return norm(delta, self.p)
+        return delta.abs_().sum(dim=1) if self.p == 1 else euclidean(delta)
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the norms and their gradients in closed form."""
@@ -64,8 +67,8 @@ class AnchoredLp:
         value = norm(delta.flatten(1), self.p)
         if self.p == 0:
             return value, delta.zero_()
-        scale = per_sample(value, delta)
-        direction = delta.div_(torch.where(scale > 0, scale, 1.0))
+        # where the norm is 0, so is every entry: any divisor but 0 will do
+        direction = delta.div_(per_sample(value.clamp_min(torch.finfo(value.dtype).tiny), delta))
         if self.p == 2:
             return value, direction
         largest = direction.trunc_()  # the sign of the largest, 0 elsewhere: only equals have the quotient 1
@@ -91,8 +94,9 @@ class AnchoredLp:
         return {1: self._soft_threshold, math.inf: self._clip}.get(self.p)
 
     def _soft_threshold(self, x: Tensor, by: Tensor, spare: Tensor) -> Tensor:
-        delta, bound = x.sub_(self.x0), torch.neg(by, out=spare)
-        return delta.sub_(torch.clamp(delta, bound, by, out=bound)).add_(self.x0)  # exactly x0 below the threshold
+        delta = x.sub_(self.x0)
+        cut_off = torch.maximum(delta, torch.neg(by, out=spare), out=spare)
+        return delta.sub_(torch.minimum(cut_off, by, out=spare)).add_(self.x0)  # exactly x0 below the threshold
 
     def _clip(self, x: Tensor, by: Tensor, spare: Tensor) -> Tensor:
         """Clip x − x0 at ±θ with Σ_j max(|x − x0|_j − θ, 0)/by_j = 1 (θ = 0 where the sum stays below)."""
@@ -110,7 +114,7 @@ class AnchoredLp:
                 break
             theta = torch.maximum(theta, ahead)
         bound = per_sample(theta, x)
-        return delta.clamp_(-bound, bound).add_(self.x0)
+        return clip(delta, bound, out=delta).add_(self.x0)
 
 
 def euclidean(rows: Tensor) -> Tensor:
