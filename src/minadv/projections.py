@@ -220,18 +220,20 @@ def _spend_together(gain: Tensor, room: Tensor, need: Tensor, speed: Tensor) -> 
     as soon as a step brings no further entry to its room.
     """
     theta, last = torch.zeros_like(need), torch.full_like(need, gain.shape[1] + 1.0)
-    rate, move = gain * speed, torch.zeros_like(room)
+    rate, move, scratch = gain * speed, torch.zeros_like(room), torch.empty_like(room)
     for _ in range(NEWTON_STEPS):
-        free = (room - move).sign_()
-        left, count = need - total(gain * move)[:, None], total(free)[:, None]
+        left = need - total(torch.mul(gain, move, out=scratch))[:, None]
+        free = torch.sub(room, move, out=scratch).sign_()
+        count = total(free)[:, None]
         climbing = (count < last) & (left > 0)
         if not possibly_any(climbing):
             break
         slope = total(free.mul_(rate))[:, None]
         theta = torch.where(climbing & (slope > 0), theta + left / torch.where(slope > 0, slope, 1.0), theta)
-        move, last = torch.minimum(theta * speed, room), count
-    enough = total(gain * room)[:, None] > need
-    return torch.where(enough, move, room)
+        torch.minimum(torch.mul(theta, speed, out=move), room, out=move)
+        last = count
+    short = total(torch.mul(gain, room, out=scratch))[:, None] <= need
+    return torch.where(short, room, move) if possibly_any(short) else move
 
 
 def _before(rows: Tensor) -> Tensor:

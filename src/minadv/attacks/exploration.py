@@ -139,9 +139,9 @@ class Exploration:
             h *= per_sample(length, h)
             root = squares.sqrt().add_(TINY)
             if coordinates is None:
-                x = torch.addcdiv(x, h, root, value=-1).clamp_(0, 1)
+                x = oracle.clip_(torch.addcdiv(x, h, root, value=-1))
             else:
-                x = x.sub(coordinates.step(h.div_(root))).clamp_(0, 1)
+                x = oracle.clip_(x.sub(coordinates.step(h.div_(root))))
             del probe, constraint, h, back, root  # free before the next pass
             logit = (logit + torch.where(met, -change, change)).clamp(-self.bound, self.bound)
         scale = torch.full_like(logit, LARGEST_STEP) if scale is None else scale

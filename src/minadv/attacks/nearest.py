@@ -1,9 +1,8 @@
 """The point of a hyperplane in the box that is nearest to the original: exact in norms, by a model otherwise."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -32,8 +31,17 @@ class Remembered(NamedTuple):
     weights: Tensor
 
 
-# (normal, need, probe, memory) to the nearest point in the box with ⟨normal, x0 − x⟩ = need, and what to remember
-Nearest = Callable[[Tensor, Tensor, Probe, Remembered | None], tuple[Tensor, Remembered | None]]
+@runtime_checkable
+class Nearest(Protocol):
+    """What finds the nearest point in the box with ⟨normal, x0 − x⟩ = need."""
+
+    by_gradient: ClassVar[bool]  # whether it asks the probe for the distance's gradient
+
+    def __call__(
+        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None, /
+    ) -> tuple[Tensor, Remembered | None]:
+        """Return it, and what to remember for the next call."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +51,8 @@ class ByNorm:
     x0: Tensor
     p: float
 
+    by_gradient: ClassVar[bool] = False
+
     def __call__(
         self, normal: Tensor, need: Tensor, _probe: Probe, _remembered: Remembered | None
     ) -> tuple[Tensor, Remembered | None]:
@@ -50,10 +60,10 @@ class ByNorm:
         if self.p == 2:  # in plain steps, which are exact away from the box's faces
             return along(self.x0, normal, normal, need), None
         down = per_sample(need.sign(), normal) * normal  # what must fall, by |need|
-        room = (down < 0).to(normal.dtype).sub_(self.x0).abs_()  # to the face where it falls
+        room = down.sign().neg_().clamp_min_(0).sub_(self.x0).abs_()  # to the face where it falls
         gain = threshold(down.abs(), IMMOBILE, 0.0, inplace=True)
         moves = cheapest(gain.flatten(1), room.flatten(1), need.abs()[:, None], self.p).reshape(normal.shape)
-        return (self.x0 - moves.copysign_(down)).clamp_(0, 1), None
+        return torch.sub(self.x0, moves.copysign_(down), out=moves).clamp_(0, 1), None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +77,8 @@ class ByWeights:
     x0: Tensor
     floor: float = 0.01
     memory: float = 0.8
+
+    by_gradient: ClassVar[bool] = True
 
     def __call__(
         self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None
@@ -107,6 +119,8 @@ class ByMetric:
     memory: float = 0.8
     probes: int = 4
     length: float = 0.01
+
+    by_gradient: ClassVar[bool] = True
 
     def __call__(
         self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None

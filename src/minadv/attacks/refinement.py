@@ -157,7 +157,7 @@ class Refinement:
         reached, residual, classes = start.reached, start.residual, start.classes
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
-            probe = oracle.probe(oracle.snap(x), live, distance_gradient=True, differentiate=sighted)
+            probe = oracle.probe(oracle.snap(x), live, nearest.by_gradient, differentiate=sighted)
             classes = probe.logits.detach().argmax(dim=1)
             seen = boundary(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
             average, way = seen.normal, seen.way
@@ -183,7 +183,8 @@ class Refinement:
             pull = pull.clamp(0.05, self.strongest)
             share = (pull * _between(self.pull, done + i, total)).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
-            x.addcmul_(normal, per_sample(step, x), value=-1).lerp_(home, per_sample(share, x)).clamp_(0, 1)
+            x.addcmul_(normal, per_sample(step, x), value=-1).lerp_(home, per_sample(share, x))
+            oracle.clip_(x)
             del average, normal, home
         return Refined(x, reached, classes, residual, None if seen is None else seen.normal, start.afar)
 
