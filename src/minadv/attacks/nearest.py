@@ -170,18 +170,23 @@ def _centre(
 
 def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:
     """Return x0 − θ·direction, clipped to the box, with ⟨normal, x0 − x⟩ = need up to a few corrections of θ."""
-    theta = need / inner(normal, direction).clamp_min(TINY)
-    x = _moved(x0, theta, direction)
+    x, scratch = torch.empty_like(x0), torch.empty_like(x0)
+    theta = need / _total(torch.mul(normal, direction, out=scratch)).clamp_min(TINY)
+    _move(x0, theta, direction, x)
     for _ in range(rounds):
-        reached = inner(normal, x0 - x)
+        reached = _total(torch.sub(x0, x, out=scratch).mul_(normal))
         off = (reached - need).abs() > CLOSE * need.abs()
         if not possibly_any(off):
             break
         correction = torch.where(reached.abs() > TINY, need / reached, 1.0).clamp(0.5, 2)
         theta = torch.where(off, theta * correction, theta)
-        x = _moved(x0, theta, direction)
+        _move(x0, theta, direction, x)
     return x
 
 
-def _moved(x0: Tensor, theta: Tensor, direction: Tensor) -> Tensor:
-    return torch.addcmul(x0, per_sample(theta, x0), direction, value=-1).clamp_(0, 1)
+def _move(x0: Tensor, theta: Tensor, direction: Tensor, x: Tensor) -> None:
+    torch.addcmul(x0, per_sample(theta, x0), direction, value=-1, out=x).clamp_(0, 1)
+
+
+def _total(x: Tensor) -> Tensor:
+    return x.flatten(1).sum(dim=1)

@@ -70,7 +70,7 @@ class SparseRefinement:
             if normal is not None and i % 2:
                 last = ~probe.adversarial & (count >= oracle.best_distance - 1)
                 average = average.lerp(normal, per_sample(self.farther * last.to(x.dtype), x))
-            away = (average < 0).to(x.dtype).sub_(x0)  # to the face that lowers the constraint
+            away = average.sign().neg_().clamp_min_(0).sub_(x0)  # to the face that lowers the constraint
             gain = (average * away).neg_().flatten(1)
             if i == 0:
                 count = enough(gain, way - inner(average, x - x0))
@@ -82,8 +82,9 @@ class SparseRefinement:
                 count = torch.where(probe.adversarial, fewer, more)
             before = probe.adversarial
             count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
-            moved = ((x - x0) * average < 0).flatten(1)
-            gain.mul_(1 + self.loyalty * moved)
+            moved = (x - x0).mul_(average).sign_().neg_().clamp_min_(0).flatten(1)
+            gain.addcmul_(gain, moved, value=self.loyalty)
+            del moved
             if possibly_any(heat > 0):
                 if chance is None:
                     chance = random.uniform(oracle.keys, gain.shape[1], stream=CHANCE).log_().to(gain.dtype)

@@ -54,9 +54,12 @@ class AnchoredLp:
     def __call__(self, x: Batch) -> PerSample:
         """‖x − x0‖_p for each row."""
         delta = (x - self.x0).flatten(1)
-        if delta.requires_grad or self.p not in (1, 2):
+        if delta.requires_grad or self.p == math.inf:
             return norm(delta, self.p)
-        return delta.abs_().sum(dim=1) if self.p == 1 else euclidean(delta)
+        if self.p == 2:
+            return euclidean(delta)
+        size = delta.abs_()
+        return (size if self.p == 1 else size.sign_()).sum(dim=1)
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the norms and their gradients in closed form."""
