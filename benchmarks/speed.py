@@ -6,6 +6,7 @@ Every table is printed, and the file written again, as soon as it is finished. N
 attack's step over the model's own passes, our seconds over a peer's. ✗ is above what is asked for. Parts:
 
     overhead    seconds per step over a bare forward and backward pass of the same model and batch
+    auto        seconds per propagation of Auto over those of ALMA
     memory      peak memory beyond the bare pass
     wallclock   same attacks and settings beside other packages (`make parity` installs them)
     linear      cost of a step against the number of steps and the batch
@@ -20,11 +21,11 @@ import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import cases, footprint, linear, overhead, starting, wallclock
+from benchmarks import automatic, cases, footprint, linear, overhead, starting, wallclock
 from benchmarks.tables import Table, written
 from benchmarks.tracking import Track, tracked
 
-PARTS = ("overhead", "memory", "wallclock", "linear", "starting")
+PARTS = ("overhead", "auto", "memory", "wallclock", "linear", "starting")
 
 
 def parts(given: argparse.Namespace, track: Track) -> dict[str, Callable[[], Iterator[Table]]]:
@@ -32,6 +33,7 @@ def parts(given: argparse.Namespace, track: Track) -> dict[str, Callable[[], Ite
     models = [name for name in cases.BATCHES if given.model.lower() in name.lower()]
     measured: tuple[Callable[[], Iterator[Table]], ...] = (
         lambda: overhead.tables(models, given.attack, given.rounds, track),
+        lambda: automatic.tables(models, given.attack, given.rounds, track),
         lambda: footprint.tables(given.attack, track),
         lambda: wallclock.tables(given.attack, given.samples, given.rounds, track),
         lambda: linear.tables(given.rounds, track),
@@ -43,8 +45,8 @@ def parts(given: argparse.Namespace, track: Track) -> dict[str, Callable[[], Ite
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="parts")
-    parser.add_argument("--model", default="", help="part of a model's name, for the overhead")
-    parser.add_argument("--attack", default="", help="part of an attack's name, for the first three parts")
+    parser.add_argument("--model", default="", help="part of a model's name, for the first two parts")
+    parser.add_argument("--attack", default="", help="part of an attack's name, for the first four parts")
     parser.add_argument("--samples", type=int, default=64, help="images of the wallclock part")
     parser.add_argument("--rounds", type=int, default=3, help="of each measurement: the median counts")
     parser.add_argument("--threads", type=int, default=2)

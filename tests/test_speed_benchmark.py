@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
-from benchmarks import cases, footprint, linear, overhead, paired, speed, starting, wallclock
+from benchmarks import automatic, cases, footprint, linear, overhead, paired, speed, starting, wallclock
 from benchmarks.cases import Case
 from benchmarks.linear import Cost
 from benchmarks.paired import Paired
@@ -294,6 +294,39 @@ def test_without_the_shared_files_it_says_so(tmp_path: Path) -> None:
     assert "random weights and noise" in found.note
     assert found.inputs.shape == (4, 3, 32, 32)
     assert (found.labels == predictions(found.model, found.inputs)).all()
+
+
+class Ticking(nn.Module):
+    """A model of which a forward takes a unit of a clock, and nothing else any time."""
+
+    def __init__(self, model: nn.Module, machine: Machine) -> None:
+        super().__init__()
+        self.model, self.machine = model, machine
+        self.train(model.training)
+
+    def forward(self, x: Tensor) -> Any:
+        self.machine.work(1)
+        return self.model(x)
+
+
+def test_autos_cost_is_by_what_was_spent() -> None:
+    machine = Machine()
+    batch = replace(case(), model=Ticking(case().model, machine))
+    short, long = (automatic.per_propagation(ALMA(steps=steps), batch, machine) for steps in (20, 60))
+    # a forward in two propagations, and the one that verifies
+    assert (short, long) == (pytest.approx(21 / 40), pytest.approx(61 / 120))
+    assert automatic.relative(batch, "l2", 2, machine) == pytest.approx(1, rel=0.05)
+
+
+def test_autos_cost_is_shown_for_the_two_small_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automatic, "load", lambda name: replace(case(), name=name))
+    monkeypatch.setattr(automatic, "relative", lambda batch, distance, rounds: {"l1": 1.2}.get(distance, 1.0))
+    found = list(automatic.tables(list(cases.BATCHES), "auto", 1, silent))
+    assert [table.columns[1:] for table in found] == [tuple(automatic.DISTANCES.values())] * 2
+    assert found[0].rows[0] == ("Auto / ALMA", "1.00", f"1.20 {MISSED}", "1.00", "1.00", "1.00", "1.00")
+    (one,) = automatic.tables([cases.CIFAR], "ssim", 1, silent)
+    assert one.columns == ("seconds per propagation", "SSIM")
+    assert not list(automatic.tables([cases.CIFAR], "no such distance", 1, silent))
 
 
 def test_every_part_has_its_tables() -> None:
