@@ -78,25 +78,32 @@ def lab_and_slopes(rgb: Pixels, space: LabSpace, differentiate: bool) -> tuple[P
     a* = 500 (f(x) − f(y)) and b* = 200 (f(y) − f(z)).
     """
     bright = step(rgb - KNEE)
-    base = (rgb * (1 / 1.055)).add_(0.055 / 1.055)
-    power = _power_(base.clone(), 2.4)
+    base = line(0.055 / 1.055, rgb, 1 / 1.055)
+    power = _power(base, 2.4)
     linear = (rgb * LINEAR).lerp_(power, bright)
     by_rgb, by_t = rgb[:, :0], rgb[:, :0]
     if differentiate:  # slopes of the powers where they are in force, of the lines elsewhere
-        by_rgb = torch.div(power, base, out=base).mul_(2.4 / 1.055).sub_(LINEAR).mul_(bright).add_(LINEAR)
+        by_rgb = torch.div(power, base, out=base).mul_(2.4 / 1.055)
+        torch.lerp(rgb.new_full((), LINEAR), by_rgb, bright, out=by_rgb)
     del base, power, bright  # what is freed early need not be taken anew
     t = _mix(_matrix(rgb, space), linear)
     large = step(t - space.threshold)
-    root = _power_(t.clamp_min(space.threshold), 1 / 3)
-    x, y, z = t.mul_(space.slope).add_(16 / 116).lerp_(root, large).unbind(1)
+    root = _power(t.clamp_min(space.threshold), 1 / 3)
+    x, y, z = line(16 / 116, t, space.slope, out=t).lerp_(root, large).unbind(1)
     if differentiate:  # (∛t)′ = 1/(3∛t²)
-        by_t = root.square_().reciprocal_().mul_(1 / 3).sub_(space.slope).mul_(large).add_(space.slope)
+        by_t = root.square_().mul_(3).reciprocal_()
+        torch.lerp(rgb.new_full((), space.slope), by_t, large, out=by_t)
     colours = linear
     L, a, b = colours.unbind(1)
-    torch.mul(y, 116, out=L).sub_(16)
+    line(-16, y, 116, out=L)
     torch.sub(x, y, out=a).mul_(500)
     torch.sub(y, z, out=b).mul_(200)
     return colours, by_rgb, by_t
+
+
+def line(offset: float, x: Tensor, slope: float, out: Tensor | None = None) -> Tensor:
+    """Offset + slope·x in one pass."""
+    return torch.add(x.new_full((), offset), x, alpha=slope, out=out)
 
 
 def step(x: Tensor) -> Tensor:
@@ -104,9 +111,9 @@ def step(x: Tensor) -> Tensor:
     return x.sign_().clamp_min_(0)
 
 
-def _power_(x: Tensor, exponent: float) -> Tensor:
-    """x^exponent of numbers that are not far from 1, in place: a third of the time of `pow`."""
-    return x.log2_().mul_(exponent).exp2_()
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """x^exponent of numbers that are not far from 1: a third of the time of `pow`."""
+    return x.log2().mul_(exponent).exp2_()
 
 
 def _matrix(rgb: Pixels, space: LabSpace) -> Tensor:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.colour import Map, Pixels
+from minadv.distances.colour import Map, Pixels, line
 
 # chromas below are grey
 SMALLEST = 1e-15
@@ -52,14 +52,14 @@ def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) 
 
     # a* is stretched at low mean chroma
     chroma2 = _length(a2, b2)
-    mean_chroma = (reference.chroma + chroma2).mul_(0.5)
-    saturation = _seventh(mean_chroma)
-    stretch = (saturation * -0.5).add_(1.5)
+    both_chromas = reference.chroma + chroma2
+    saturation = _seventh(both_chromas)
+    stretch = line(1.5, saturation, -0.5)
     a1, a2 = reference.a * stretch, a2 * stretch
     C1, per_C1 = _length_and_reciprocal(a1, b1)
     C2, per_C2 = _length_and_reciprocal(a2, b2)
     cos1, sin1, cos2, sin2 = a1 * per_C1, b1 * per_C1, a2 * per_C2, b2 * per_C2
-    mean_C = (C1 + C2).mul_(0.5)
+    both_C = C1 + C2
     colour = C2 - C1
 
     # near colours: the cross product keeps the digits that a difference of angles loses in float32
@@ -73,12 +73,13 @@ def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) 
     del a1, a2, C1, C2, cross, dot, side, far  # what is freed early need not be taken anew
 
     T, T_slope = _hue_weight(c, s)
-    per_S_C = torch.add(one, mean_C, alpha=0.045).reciprocal_()
-    per_S_H = mean_C * T
-    torch.add(one, per_S_H, alpha=0.015, out=per_S_H).reciprocal_()
+    per_S_C = line(1, both_C, 0.045 / 2).reciprocal_()
+    per_S_H = both_C * T
+    line(1, per_S_H, 0.015 / 2, out=per_S_H).reciprocal_()
     colour, tone = colour.mul_(per_S_C), (P * per_S_H).mul_(2)
-    sharp = _seventh(mean_C)
-    away = torch.atan2(s, c).mul_(math.degrees(1) / 25).sub_(95 / 25)  # (h − 275°)/25° for h in [0, 360°)
+    sharp = _seventh(both_C)
+    away = torch.atan2(s, c)
+    line(-95 / 25, away, math.degrees(1) / 25, out=away)  # (h − 275°)/25° for h in [0, 360°)
     turn = torch.addcmul(one, away, away, value=-1 / math.log(2)).exp2_().mul_(math.radians(30))  # 2Δθ
     rotation = torch.sin(turn).mul_(sharp)  # −2 times that is the formula's
     product = colour * tone
@@ -97,10 +98,10 @@ def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) 
     by_tone = torch.addcmul(tone, rotation, colour, value=-1).mul_(per_S_H)
     # by the mean chroma, half of each colour's, and by the mean hue
     shift = by_tone * tone
-    by_mean = _seventh_slope(mean_C, sharp).mul_(rotation).mul_(product).mul_(-1.75)
+    by_mean = _seventh_slope(both_C, sharp).mul_(rotation).mul_(product).mul_(-3.5)
     by_mean.addcmul_(by_colour, colour, value=-0.0225).addcmul_(shift, T, value=-0.0075)
     bend = torch.cos(turn).mul_(turn).mul_(away).mul_(sharp).mul_(product)  # of sin(2Δθ)
-    bend = bend.mul_(math.degrees(1) / 25).addcmul_(shift.mul_(mean_C), T_slope, value=-0.0075)
+    bend = bend.mul_(math.degrees(1) / 25).addcmul_(shift.mul_(both_C), T_slope, value=-0.00375)
     # by C₁, h₁, C₂, h₂, and from there by a and b (where a colour is grey, ΔH is 0 and the mean hue has no effect)
     slide, twist = P.mul_(by_tone), Q.mul_(by_tone)
     by_C1 = torch.mul(slide, per_C1).add_(by_mean).sub_(by_colour)
@@ -112,7 +113,7 @@ def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) 
     del Q, bend, by_h1, by_h2, by_mean, shift, turn, twist
     # the stretch moves with the second chroma
     by_chroma = by_a1.mul_(reference.a).addcmul_(by_a2, lab[:, 1]).mul_(saturation)
-    by_chroma.mul_(_seventh_slope(mean_chroma, saturation)).div_(chroma2.clamp_min_(SMALLEST)).mul_(-0.875)
+    by_chroma.mul_(_seventh_slope(both_chromas, saturation)).div_(chroma2.clamp_min_(SMALLEST)).mul_(-1.75)
     torch.mul(by_a2, stretch, out=by_a).addcmul_(by_chroma, lab[:, 1])
     by_b.addcmul_(by_chroma, b2)
     return total, result
@@ -120,13 +121,13 @@ def squared_ciede2000(reference: Reference, lab: Pixels, gradient: bool = True) 
 
 def _lightness(L1: Map, L2: Map) -> tuple[Map, Map]:
     """ΔL/S_L, and half the gradient of its square by L2, with half of which S_L moves."""
-    one, offset = L1.new_ones(()), (L1 + L2).sub_(100)  # twice that of the mean
+    offset = (L1 + L2).sub_(100)  # twice that of the mean
     square = offset.square()
     root = (square + 80).rsqrt_()
-    per_S_L = torch.add(one, square.mul_(root), alpha=0.0075, out=square).reciprocal_()
+    per_S_L = line(1, square.mul_(root), 0.0075, out=square).reciprocal_()
     lightness = (L2 - L1).mul_(per_S_L)
-    share = torch.add(one, root.square(), alpha=80).mul_(root).mul_(offset).mul_(lightness)
-    return lightness, torch.add(one, share, alpha=-0.0075, out=share).mul_(lightness).mul_(per_S_L)
+    share = line(1, root.square(), 80).mul_(root).mul_(offset).mul_(lightness)
+    return lightness, line(1, share, -0.0075, out=share).mul_(lightness).mul_(per_S_L)
 
 
 def _length(a: Map, b: Map) -> Map:
@@ -141,16 +142,17 @@ def _length_and_reciprocal(a: Map, b: Map) -> tuple[Map, Map]:
     return square.mul_(reciprocal), reciprocal
 
 
-def _seventh(chroma: Map) -> Map:
-    """√(C⁷/(C⁷ + 25⁷))."""
-    square = chroma.square().mul_(1 / 625)
-    power = square.square().mul_(square).mul_(chroma).mul_(1 / 25)
+def _seventh(both: Map) -> Map:
+    """√(C⁷/(C⁷ + 25⁷)) of the mean chroma C, half of `both`."""
+    share = both * (0.5 / 25)
+    square = share.square()
+    power = share.mul_(square).mul_(square.square_())
     return power.reciprocal_().add_(1).rsqrt_()
 
 
-def _seventh_slope(chroma: Map, seventh: Map) -> Map:
-    """(1 − s²)/C: the relative derivative of `_seventh` is 3.5 times that."""
-    return torch.addcmul(chroma.new_ones(()), seventh, seventh, value=-1).div_(chroma.clamp_min(SMALLEST))
+def _seventh_slope(both: Map, seventh: Map) -> Map:
+    """(1 − s²)/(2C): the relative derivative of `_seventh` is 7 times that."""
+    return torch.addcmul(both.new_ones(()), seventh, seventh, value=-1).div_(both.clamp_min(SMALLEST))
 
 
 def _half_products(cross: Map, dot: Map, product: Map, side: Map, far: Map) -> tuple[Map, Map]:
