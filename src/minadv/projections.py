@@ -110,10 +110,10 @@ def _beyond(size: Tensor, tau: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]
 
 def l2_ball(delta: Batch, radius: PerSample) -> Batch:
     """Scale each row down to the ℓ2 ball, unchanged inside."""
-    norm = total(delta.flatten(1).square()).sqrt()
-    outside = norm > radius
-    scale = torch.where(outside, radius, 1.0) / torch.where(outside, norm, 1.0)
-    return (delta * per_sample(scale, delta)).to(delta.dtype)
+    squares = delta.flatten(1).square()
+    norm = total(squares).sqrt_()
+    scale = torch.where(norm > radius, radius / norm, 1.0)
+    return torch.mul(delta, per_sample(scale, delta), out=squares.reshape(delta.shape))
 
 
 def linf_ball(delta: Batch, radius: PerSample) -> Batch:

@@ -36,11 +36,16 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     """h/‖h‖₂ in the memory of `h`; a random direction (from the sample's own key) where the gradient vanishes."""
+    return unit_and_length(h, oracle, below)[0]
+
+
+def unit_and_length(h: Tensor, oracle: Oracle, below: float = TINY) -> tuple[Tensor, Tensor]:
+    """Return `unit`, and ‖h‖₂, (batch,): 1 where the direction is random."""
     length = norm(h, 2)
     flat = length <= below
     if possibly_any(flat):
         h, length = _or_random(h, flat, oracle), torch.where(flat, 1.0, length.clamp_min(TINY))
-    return h.div_(per_sample(length, h))
+    return h.div_(per_sample(length, h)), length
 
 
 def nonzero(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:

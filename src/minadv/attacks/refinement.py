@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minadv.attacks.directions import TINY, inner, nonzero, norm
+from minadv.attacks.directions import TINY, inner, norm, unit_and_length
 from minadv.attacks.exploration import Constrain, Explored
 from minadv.attacks.nearest import Nearest
 from minadv.distances.base import per_sample
@@ -205,9 +205,7 @@ def boundary(
     constraint = constrain(probe.logits)
     if seen is not None and not sighted:
         return seen._replace(way=constraint.detach() / seen.steepness)
-    h = nonzero(oracle.gradient(probe, constraint), oracle)
-    steepness = norm(h, 2)
-    h /= per_sample(steepness, h)
+    h, steepness = unit_and_length(oracle.gradient(probe, constraint), oracle)
     way = constraint.detach() / steepness
     return Boundary(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
 
