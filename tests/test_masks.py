@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minadv import masks
-from minadv.shapes import per_sample
+from minadv.shapes import clip, per_sample
 
 
 @pytest.mark.parametrize("chosen", [[], [0], [1, 3], [0, 1, 2, 3]])
@@ -24,3 +24,22 @@ def test_what_is_not_finite_stays_out() -> None:
     assert masks.clear(torch.full((3, 2), torch.nan), torch.ones(3, dtype=torch.bool)).eq(0).all()
     masks.overwrite(whole, rows, others)
     assert whole.tolist() == [[2, 2], [1, 1], [3, 3]]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_noticed(value: float) -> None:
+    values = torch.randn(5)
+    assert not masks.possibly_broken(values)
+    values[3] = value
+    assert masks.possibly_broken(values)
+    assert masks.possibly_broken(torch.tensor([torch.inf, -torch.inf]))
+
+
+@pytest.mark.parametrize("bound", [torch.rand(4, 1, 1, 1), torch.rand(4, 3, 2, 2), torch.zeros(4, 1, 1, 1)])
+def test_clip_is_clamp(bound: torch.Tensor) -> None:
+    x = torch.randn(4, 3, 2, 2)
+    x[0, 0] = torch.nan
+    expected = x.clamp(-bound, bound)
+    assert torch.equal(clip(x, bound).nan_to_num(7), expected.nan_to_num(7))
+    assert clip(x, bound, out=x) is x
+    assert torch.equal(x.nan_to_num(7), expected.nan_to_num(7))
