@@ -20,8 +20,8 @@ NOTE = (
 def tables(names: Sequence[str], only: str, rounds: int, track: Track) -> Iterator[Table]:
     """Yield a table for each of the two models for CIFAR-10, of the distances whose label contains the text."""
     chosen = [name for name, label in DISTANCES.items() if only.lower() in f"auto {label.lower()}"]
-    for name in (CIFAR, CNN) if chosen else ():
-        if name not in names:
+    for name in (CIFAR, CNN):
+        if not chosen or name not in names:
             continue
         case = load(name)
         ratios = [relative(case, distance, rounds) for distance in track(f"{case}, Auto over ALMA", chosen)]

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from minadv import masks
-from minadv.shapes import clip, per_sample
+from minadv.elementwise import clip, step
+from minadv.shapes import per_sample
 
 
 @pytest.mark.parametrize("chosen", [[], [0], [1, 3], [0, 1, 2, 3]])
@@ -43,3 +44,8 @@ def test_clip_is_clamp(bound: torch.Tensor) -> None:
     assert torch.equal(clip(x, bound).nan_to_num(7), expected.nan_to_num(7))
     assert clip(x, bound, out=x) is x
     assert torch.equal(x.nan_to_num(7), expected.nan_to_num(7))
+
+
+def test_step_is_a_comparison() -> None:
+    x = torch.tensor([-2.0, -0.0, 0.0, 1e-45, 3.0, torch.inf, -torch.inf])
+    assert step(x.clone()).tolist() == (x > 0).float().tolist()

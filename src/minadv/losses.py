@@ -27,14 +27,14 @@ def margin(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSample
     """z_y − max_{k≠y} z_k + tolerance: negative when misclassified. Any number of classes ≥ 2."""
     _need_classes("margin", logits, 2, remedy="a classifier has at least two logits")
     true, other = split(logits, labels)
-    return _beyond(true - other, tolerance)
+    return true - other + tolerance
 
 
 def targeted_margin(logits: Logits, targets: Classes, tolerance: float = 0.0) -> PerSample:
     """max_{k≠t} z_k − z_t + tolerance: negative when classified as the target. Any number of classes ≥ 2."""
     _need_classes("targeted_margin", logits, 2, remedy="a classifier has at least two logits")
     target, other = split(logits, targets)
-    return _beyond(other - target, tolerance)
+    return other - target + tolerance
 
 
 def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSample:
@@ -50,7 +50,7 @@ def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSamp
     rival = torch.where(first == labels, second, first)
     # one gather has one backward
     true, other, largest, least = logits.gather(1, torch.stack((labels, rival, first, third), dim=1)).unbind(1)
-    return _beyond(true - other, tolerance) / (largest - least + _DENOMINATOR_GUARD)
+    return (true - other + tolerance) / (largest - least + _DENOMINATOR_GUARD)
 
 
 def dlr_towards(logits: Logits, labels: Classes, targets: Classes, tolerance: float = 0.0) -> PerSample:
@@ -64,7 +64,7 @@ def dlr_towards(logits: Logits, labels: Classes, targets: Classes, tolerance: fl
     _need_classes("dlr_towards", logits, 3, remedy="use margin")
     first, _, third = logits.detach().topk(3, dim=1).indices.unbind(1)
     label, target, largest, least = logits.gather(1, torch.stack((labels, targets, first, third), dim=1)).unbind(1)
-    return _beyond(label - target, tolerance) / (largest - least + _DENOMINATOR_GUARD)
+    return (label - target + tolerance) / (largest - least + _DENOMINATOR_GUARD)
 
 
 def scaled_margin(logits: Logits, labels: Classes, slopes: Logits, tolerance: float = 0.0) -> PerSample:
@@ -108,11 +108,6 @@ def targeted_dlr(logits: Logits, labels: Classes, targets: Classes) -> PerSample
 def cross_entropy(logits: Logits, labels: Classes) -> PerSample:
     """−log softmax(z)_y, one value per sample."""
     return functional.cross_entropy(logits, labels, reduction="none")
-
-
-def _beyond(gap: PerSample, tolerance: float) -> PerSample:
-    """Add the tolerance, which most often is 0: then a small operation and its backward are saved."""
-    return gap + tolerance if tolerance else gap
 
 
 def _targeted_spread(loss: str, logits: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from minadv.distances.base import Batch, PerSample, per_sample
+from minadv.elementwise import clip
 from minadv.masks import possibly_any
 from minadv.rounding import steady
-from minadv.shapes import clip
 
 # Entries of a hyperplane's normal below this never move (FAB): their moves could not be told from rounding.
 IMMOBILE = 1e-8
@@ -79,8 +79,8 @@ def soft_threshold(size: Batch, radius: PerSample) -> PerSample:
     outside = mass > radius
     guess = mass / size.shape[1] * steady(torch.log, mass / radius)
     tau = torch.where(outside & (guess < torch.inf), guess, 0.0)
-    beyond, count = _beyond(size, tau, torch.empty_like(size))
-    first = (tau + (beyond - radius) / count.clamp_min(1)).clamp_min(0)
+    mass, count = _above(size, tau, torch.empty_like(size))
+    first = (tau + (mass - radius) / count.clamp_min(1)).clamp_min(0)
     tau = torch.where(outside & (count > 0), first, 0.0)
     return _climb(size, radius, tau, torch.full_like(radius, size.shape[1] + 1.0))
 
@@ -89,7 +89,7 @@ def _climb(size: Tensor, radius: Tensor, tau: Tensor, last: Tensor) -> Tensor:
     """Newton's method from the left of the root; `last` is how many entries were above the last τ."""
     scratch = torch.empty_like(size)
     for _ in range(NEWTON_STEPS):
-        mass, count = _beyond(size, tau, scratch)
+        mass, count = _above(size, tau, scratch)
         climbing = count < last
         left = int(torch.count_nonzero(climbing)) if size.device.type == "cpu" else len(size)
         if not left:
@@ -102,7 +102,7 @@ def _climb(size: Tensor, radius: Tensor, tau: Tensor, last: Tensor) -> Tensor:
     return tau
 
 
-def _beyond(size: Tensor, tau: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
+def _above(size: Tensor, tau: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
     """Σ_j max(size_j − τ, 0), and how many of the entries are above τ."""
     torch.sub(size, tau[:, None], out=scratch).clamp_min_(0)
     return total(scratch), total(scratch.sign_())

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from minadv.distances.base import Batch, PerSample, per_sample
+from minadv.elementwise import clip
 from minadv.projections import l1_ball, total, wide
 from minadv.rounding import steady
 
@@ -45,8 +46,7 @@ def l0_pixels(v: Batch, weight: PerSample) -> Batch:
 
 def l1(v: Batch, weight: PerSample) -> Batch:
     """Move every entry towards 0 by the weight (soft threshold)."""
-    bound = per_sample(weight, v)
-    return v - v.clamp(-bound, bound)
+    return v - clip(v, per_sample(weight, v))
 
 
 def l2(v: Batch, weight: PerSample) -> Batch:

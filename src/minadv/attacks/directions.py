@@ -29,9 +29,9 @@ def dual(p: float) -> float:
     return {1: math.inf, 2: 2, math.inf: 1}[p]
 
 
-def inner(a: Tensor, b: Tensor) -> Tensor:
-    """(batch,) inner product of each pair of samples."""
-    return (a * b).flatten(1).sum(dim=1)
+def inner(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """(batch,) inner product of each pair of samples; the products are put into `out`."""
+    return torch.mul(a, b, out=out).flatten(1).sum(dim=1)
 
 
 def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:

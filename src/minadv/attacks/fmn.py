@@ -18,7 +18,7 @@ from minadv.attacks.directions import TINY, dual, farthest, norm, unit
 from minadv.attacks.schedules import cosine
 from minadv.oracle import Oracle
 
-# of gradients, where there is any room at all
+# an entry's room times this bounds its gradient: not at all, or to 0 where there is none
 HUGE = 1e30
 
 

@@ -11,6 +11,7 @@ from torch.nn.functional import threshold
 from minadv.attacks.curvature import Blocks, blocks, pixels
 from minadv.attacks.directions import TINY, inner, typical
 from minadv.distances.base import Selectable, per_sample
+from minadv.elementwise import step
 from minadv.masks import possibly_any
 from minadv.probe import Probe
 from minadv.projections import IMMOBILE, cheapest
@@ -60,7 +61,7 @@ class ByNorm:
         if self.p == 2:  # in plain steps, which are exact away from the box's faces
             return along(self.x0, normal, normal, need), None
         down = per_sample(need.sign(), normal) * normal  # what must fall, by |need|
-        room = down.sign().neg_().clamp_min_(0).sub_(self.x0).abs_()  # to the face where it falls
+        room = step(-down).sub_(self.x0).abs_()  # to the face where it falls
         gain = threshold(down.abs(), IMMOBILE, 0.0, inplace=True)
         moves = cheapest(gain.flatten(1), room.flatten(1), need.abs()[:, None], self.p).reshape(normal.shape)
         return torch.sub(self.x0, moves.copysign_(down), out=moves).clamp_(0, 1), None
@@ -171,10 +172,10 @@ def _centre(
 def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:
     """Return x0 − θ·direction, clipped to the box, with ⟨normal, x0 − x⟩ = need up to a few corrections of θ."""
     x, scratch = torch.empty_like(x0), torch.empty_like(x0)
-    theta = need / _total(torch.mul(normal, direction, out=scratch)).clamp_min(TINY)
+    theta = need / inner(normal, direction, out=scratch).clamp_min(TINY)
     _move(x0, theta, direction, x)
     for _ in range(rounds):
-        reached = _total(torch.sub(x0, x, out=scratch).mul_(normal))
+        reached = inner(normal, torch.sub(x0, x, out=scratch), out=scratch)
         off = (reached - need).abs() > CLOSE * need.abs()
         if not possibly_any(off):
             break
@@ -186,7 +187,3 @@ def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: i
 
 def _move(x0: Tensor, theta: Tensor, direction: Tensor, x: Tensor) -> None:
     torch.addcmul(x0, per_sample(theta, x0), direction, value=-1, out=x).clamp_(0, 1)
-
-
-def _total(x: Tensor) -> Tensor:
-    return x.flatten(1).sum(dim=1)

@@ -10,6 +10,7 @@ from minadv.attacks.directions import inner
 from minadv.attacks.exploration import Constrain
 from minadv.attacks.refinement import Refined, boundary, seen_before, weight_of_past
 from minadv.distances.base import per_sample
+from minadv.elementwise import step
 from minadv.masks import possibly_any
 from minadv.oracle import Oracle
 from minadv.projections import l0_ball
@@ -70,7 +71,7 @@ class SparseRefinement:
             if normal is not None and i % 2:
                 last = ~probe.adversarial & (count >= oracle.best_distance - 1)
                 average = average.lerp(normal, per_sample(self.farther * last.to(x.dtype), x))
-            away = average.sign().neg_().clamp_min_(0).sub_(x0)  # to the face that lowers the constraint
+            away = step(-average).sub_(x0)  # to the face that lowers the constraint
             gain = (average * away).neg_().flatten(1)
             if i == 0:
                 count = enough(gain, way - inner(average, x - x0))
@@ -82,7 +83,7 @@ class SparseRefinement:
                 count = torch.where(probe.adversarial, fewer, more)
             before = probe.adversarial
             count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
-            moved = (x - x0).mul_(average).sign_().neg_().clamp_min_(0).flatten(1)
+            moved = step((x0 - x).mul_(average)).flatten(1)
             gain.addcmul_(gain, moved, value=self.loyalty)
             del moved
             if possibly_any(heat > 0):

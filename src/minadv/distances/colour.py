@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from minadv.elementwise import line, step
+
 Pixels = Float[Tensor, "batch 3 height width"]
 Map = Float[Tensor, "batch height width"]
 
@@ -99,16 +101,6 @@ def lab_and_slopes(rgb: Pixels, space: LabSpace, differentiate: bool) -> tuple[P
     torch.sub(x, y, out=a).mul_(500)
     torch.sub(y, z, out=b).mul_(200)
     return colours, by_rgb, by_t
-
-
-def line(offset: float, x: Tensor, slope: float, out: Tensor | None = None) -> Tensor:
-    """Offset + slope·x in one pass."""
-    return torch.add(x.new_full((), offset), x, alpha=slope, out=out)
-
-
-def step(x: Tensor) -> Tensor:
-    """1.0 where x > 0, else 0.0, in the memory of x."""
-    return x.sign_().clamp_min_(0)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.colour import Map, Pixels, line
+from minadv.distances.colour import Map, Pixels
+from minadv.elementwise import line
 
 # chromas below are grey
 SMALLEST = 1e-15

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from minadv.distances.base import Batch, PerSample, check_pair, per_sample, safe_sqrt
+from minadv.elementwise import clip
 from minadv.masks import possibly_any
-from minadv.shapes import clip
 
 # (x, by, spare) to the proximal step from x: see `AnchoredLp.shrink`
 Shrink = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -54,12 +54,7 @@ class AnchoredLp:
     def __call__(self, x: Batch) -> PerSample:
         """‖x − x0‖_p for each row."""
         delta = (x - self.x0).flatten(1)
-        if delta.requires_grad or self.p == math.inf:
-            return norm(delta, self.p)
-        if self.p == 2:
-            return euclidean(delta)
-        size = delta.abs_()  # of which ℓ0 counts the signs: comparisons are slow
-        return (size.sign_() if self.p == 0 else size).sum(dim=1)
+        return norm(delta, self.p) if delta.requires_grad else norm_(delta, self.p)
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the norms and their gradients in closed form."""
@@ -98,6 +93,7 @@ class AnchoredLp:
 
     def _soft_threshold(self, x: Tensor, by: Tensor, spare: Tensor) -> Tensor:
         delta = x.sub_(self.x0)
+        # `clip`, without memory for the lower bound
         cut_off = torch.maximum(delta, torch.neg(by, out=spare), out=spare)
         return delta.sub_(torch.minimum(cut_off, by, out=spare)).add_(self.x0)  # exactly x0 below the threshold
 
@@ -123,6 +119,16 @@ class AnchoredLp:
 def euclidean(rows: Tensor) -> Tensor:
     """ℓ2 norm of each row of (batch, entries) in one pass, for values that are not differentiated."""
     return cast("Tensor", torch.linalg.vector_norm(rows, dim=1))
+
+
+def norm_(rows: Tensor, p: float) -> Tensor:
+    """`norm` of rows that are neither differentiated nor needed any more, whose memory is overwritten."""
+    if p == 2:
+        return euclidean(rows)
+    if p in (0, 1):
+        size = rows.abs_()
+        return (size.sign_() if p == 0 else size).sum(dim=1)
+    return norm(rows, p)
 
 
 def norm(rows: Tensor, p: float) -> Tensor:
