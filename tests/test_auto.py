@@ -12,7 +12,7 @@ from minadv import ALMA, Auto, losses
 from minadv.attacks import aiming, families
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import PerEntry, PerPixel
-from minadv.attacks.curvature import Blocks, factored, pixels, quadratic, units, upper
+from minadv.attacks.curvature import Blocks, factored, pixels, quadratic, sampled, units, upper
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
@@ -573,7 +573,7 @@ def test_units_are_how_far_entries_move_at_equal_distance() -> None:
     for form in (root, square):
         distance = resolve(form).anchored(x0)
         assert torch.equal(quadratic(x0, distance, 0.01), torch.full((2,), form is square))
-        torch.testing.assert_close(units(x0, distance, ridge=0), expected, rtol=1e-6, atol=0)
+        torch.testing.assert_close(units(sampled(x0, distance), ridge=0), expected, rtol=1e-6, atol=0)
     assert quadratic(images(2), resolve("ssim").anchored(images(2)), 0.01).all()
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from minadv import distances
 from minadv.distances import ssim
+from minadv.distances.base import Curved
 from tests.networks import images
 from tests.shared import SHARED, needs_shared
 
@@ -54,6 +55,20 @@ def test_tiny_distances_keep_their_digits_in_float32() -> None:
         x = (x0 * 0.8 + 0.1) + size * noise
         exact = distance(x.double(), (x0 * 0.8 + 0.1).double())
         torch.testing.assert_close(distance(x, x0 * 0.8 + 0.1).double(), exact, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("band", [ssim.LARGEST_BAND, 8])
+def test_its_curvature_is_the_diagonal_of_autograds_hessian(monkeypatch: pytest.MonkeyPatch, band: int) -> None:
+    """In windows of all kinds, the last of them flat."""
+    monkeypatch.setattr(ssim, "LARGEST_BAND", band)
+    x0 = torch.rand(1, 2, 13, 14, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    x0[:, :, :, 2:] = 0.3
+    anchored = distances.get("ssim").anchored(x0)
+    hessian = torch.autograd.functional.hessian(lambda x: anchored(x).sum(), x0)
+    assert isinstance(anchored, Curved)
+    size = x0.numel()
+    diagonal = torch.as_tensor(hessian).reshape(size, size).diagonal().reshape(x0.shape)
+    torch.testing.assert_close(anchored.curvature(), diagonal, rtol=1e-8, atol=1e-15)
 
 
 def test_images_smaller_than_the_window_are_an_error() -> None:

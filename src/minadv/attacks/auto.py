@@ -14,8 +14,7 @@ from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
 from minadv.attacks.base import Attack, counts, require
 from minadv.attacks.boundary import outlook
-from minadv.attacks.coordinates import PerEntry, PerPixel
-from minadv.attacks.curvature import units
+from minadv.attacks.coordinates import coordinates
 from minadv.attacks.directions import dual
 from minadv.attacks.exploration import Constrain
 from minadv.attacks.explorer import Explorer
@@ -103,19 +102,15 @@ class Auto(Attack):
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(rounds) > 1 or budget < family.lagrangian
-        coordinates = None
-        if family.scaled == "entry" and explores:
-            coordinates = PerEntry(units(x0, oracle.surrogate))
-        elif family.scaled == "pixel" and explores:
-            coordinates = PerPixel.of_blocks(metric.hessian, x0)
-        explorer = Explorer(oracle, family, self.explorations, self.confidence, coordinates)
+        scaled = coordinates(family.scaled if explores else (), x0, oracle.surrogate, metric)
+        explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled)
         aims = Aims.of(oracle, self.aimed)
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
         q = min(dual(family.members[0].p), 2)
         live, scale, forwards = None, None, 0
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
-            aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, coordinates))
+            aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, explorer.coordinates(0)))
         for number in oracle.rounds(len(rounds)):
             member, steps = family.members[number % len(family.members)], rounds[number]
             aim = aims.at((number, 0), family.aimed)
@@ -143,7 +138,9 @@ class Auto(Attack):
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
                 if count:
-                    ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, coordinates).ways
+                    ways = outlook(
+                        oracle, oracle.best.clone(), q, self.confidence, count, explorer.coordinates(0)
+                    ).ways
                     # an exploration's end that was not carried on is no reason to leave a class out
                     left = aiming.reached(aiming.chances(oracle), classes)
                     aims, forwards, blind = replace(aims, chances=aiming.nearer(left, ways)), 1, count - 1

@@ -1,11 +1,20 @@
 """Coordinates in which equal steps change a distance alike, near the original: x − x0 = A·u."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from minadv.attacks.curvature import Blocks, pixels
+from minadv.attacks.curvature import Blocks, pixels, sampled, units
+from minadv.attacks.nearest import ByMetric
+from minadv.distances.base import Curved, Selectable
+
+Per = Literal["sampled", "entry", "pixel"]
+
+# Bounds on how far entries move, see `units`: sampled diagonals are not to be trusted where they are small.
+SAMPLED, EXACT = 3e-3, 3e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +79,18 @@ class PerPixel:
 
 
 Coordinates = PerEntry | PerPixel
+
+
+def coordinates(kinds: Sequence[Per], x0: Tensor, distance: Selectable, metric: ByMetric) -> list[Coordinates]:
+    """Return these kinds for `distance` from originals `x0`, whose `metric` knows the Hessian's blocks."""
+    return [_coordinates(kind, x0, distance, metric) for kind in kinds]
+
+
+def _coordinates(kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric) -> Coordinates:
+    match kind:
+        case "pixel":
+            return PerPixel.of_blocks(metric.hessian, x0)
+        case "entry":
+            return PerEntry(units(cast("Curved", distance).curvature(), EXACT))
+        case "sampled":
+            return PerEntry(units(sampled(x0, distance), SAMPLED))

@@ -20,26 +20,34 @@ from minadv.projections import ENTRIES, wide
 PARTS = 16
 
 
-def units(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0.01, ridge: float = 3e-3) -> Tensor:
-    """(batch, ...) how far entries move at equal distance, by the Hessian's diagonal at the original; RMS 1.
+def units(diagonal: Tensor, ridge: float) -> Tensor:
+    """(batch, ...) how far entries move at equal distance, by the diagonal of its Hessian, in its memory; RMS 1.
 
-    It takes 2·`probes` distances. `ridge`, relative to the diagonal's mean, bounds the largest.
+    `ridge`, relative to the diagonal's mean, bounds the largest.
+    """
+    diagonal = diagonal.clamp_(min=0)
+    mean = per_sample(diagonal.flatten(1).mean(dim=1) + TINY, diagonal)
+    free = diagonal.add_(ridge * mean).rsqrt_()
+    return free.div_(typical(free))
+
+
+def sampled(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0.01) -> Tensor:
+    """(batch, ...) of which the expectation is the Hessian's diagonal at the original, up to a factor.
+
+    It takes 2·`probes` distances.
     """
     found = torch.empty_like(x0)
     for rows in _portions(x0):
-        found[rows] = _units(x0[rows], distance.select(rows), probes, length, ridge)
+        found[rows] = _sampled(x0[rows], distance.select(rows), probes, length)
     return found
 
 
-def _units(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float) -> Tensor:
+def _sampled(x0: Tensor, distance: Anchored, probes: int, length: float) -> Tensor:
     squared = quadratic(x0, distance, length)
     diagonal = torch.zeros_like(pixels(x0))
     for signs, slope in _looks(x0, distance, squared, slice(None), probes, length):
         diagonal.addcmul_(signs, slope)
-    diagonal = diagonal.clamp_(min=0).reshape(x0.shape)
-    mean = per_sample(diagonal.flatten(1).mean(dim=1) + TINY, x0)
-    free = diagonal.add_(ridge * mean).rsqrt_()
-    return free.div_(typical(free))
+    return diagonal.reshape(x0.shape)
 
 
 class Blocks(NamedTuple):

@@ -1,5 +1,6 @@
 """Where Auto explores from, and how: from a new start each time, and on from its end in short steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,14 +32,18 @@ class Explorer:
         family: of the distance.
         explorations: most of a round.
         confidence: of the constraint.
-        coordinates: of the steps; None are the entries.
+        scaled: coordinates of the steps, for a round's explorations in turn; none are the entries.
     """
 
     oracle: Oracle
     family: Family
     explorations: int
     confidence: float
-    coordinates: Coordinates | None
+    scaled: Sequence[Coordinates]
+
+    def coordinates(self, i: int) -> Coordinates | None:
+        """Return those of exploration `i` of a round."""
+        return self.scaled[i % len(self.scaled)] if self.scaled else None
 
     def __call__(
         self, number: int, i: int, steps: Try, scale: Tensor | None, aims: Aims, live: Tensor | None
@@ -48,7 +53,8 @@ class Explorer:
         remember = member.by == "count"
         aim = aims.at((number, i), self.family.aimed)
         constrain = aims.constrain(oracle, number, aim, self.confidence)
-        start = self._start(number * self.explorations + i, scale, aim)
+        coordinates = self.coordinates(i)
+        start = self._start(number * self.explorations + i, scale, aim, coordinates)
         advantage = member.advantage[i % len(member.advantage)]
         found = Exploration()(
             oracle,
@@ -59,7 +65,7 @@ class Explorer:
             constrain,
             member.pull,
             live,
-            self.coordinates,
+            coordinates,
             remember,
         )
         scale, aims = found.scale, aims.after(found.classes)
@@ -76,12 +82,14 @@ class Explorer:
                 constrain,
                 member.pull,
                 live,
-                self.coordinates,
+                coordinates,
                 remember,
             )
         return found, scale, aims
 
-    def _start(self, index: int, scale: Tensor | None, chances: Tensor | None) -> Tensor:
+    def _start(
+        self, index: int, scale: Tensor | None, chances: Tensor | None, coordinates: Coordinates | None
+    ) -> Tensor:
         """Originals, for all but the first exploration and new classes with noise of a new amount and sign."""
         x0 = self.oracle.originals
         if not index:
@@ -91,5 +99,5 @@ class Explorer:
         if chances is not None:
             reach = reach * (chances == -torch.inf).all(dim=1)
         noise = random.normal(self.oracle.keys, x0, stream=index).sign()
-        noise = noise if self.coordinates is None else self.coordinates.step(noise)
+        noise = noise if coordinates is None else coordinates.step(noise)
         return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)

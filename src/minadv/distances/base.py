@@ -39,6 +39,15 @@ class Selectable(Anchored, Protocol):
 
 
 @runtime_checkable
+class Curved(Anchored, Protocol):
+    """Anchored distance that knows how steeply it rises from its originals in each entry."""
+
+    def curvature(self) -> Batch:
+        """Diagonal of the Hessian at the originals."""
+        ...
+
+
+@runtime_checkable
 class Distance(Protocol):
     """A distance between images (batch, ...) in [0, 1]; `name` labels it in every output."""
 

@@ -95,6 +95,11 @@ class Blur:
             return rows.mT @ image @ columns
         return self(pad(image, [WINDOW - 1] * 4))  # the window is symmetric
 
+    def squared(self) -> "Blur":
+        """Return the filter whose weights are the squares of this one's."""
+        bands = None if self.bands is None else (self.bands[0].square(), self.bands[1].square())
+        return Blur(tuple(weight**2 for weight in self.window), bands)
+
     def _shifted(self, image: Tensor, axis: int) -> Tensor:
         valid = image.shape[axis] - WINDOW + 1
         blurred = image.narrow(axis, 0, valid) * self.window[0]
@@ -137,6 +142,12 @@ class AnchoredSSIM:
         gradient.addcmul_(d, self.blur.adjoint(q.mul_(by_contrast)))
         gradient.addcmul_(self.x0, self.blur.adjoint(V.mul_(by_contrast)), value=-1)
         return value, gradient
+
+    def curvature(self) -> Batch:
+        """Diagonal of the Hessian at the originals, where 1 − SSIM is V/q + e²/p, or (g∗d² − e²)/q + e²/p."""
+        scale = 2 / math.prod(self.a.shape[1:])
+        by_square, squared = self.q0.reciprocal(), self.blur.squared()
+        return (self.blur.adjoint(by_square) + squared.adjoint(self.p0.reciprocal() - by_square)).mul_(scale)
 
     def select(self, rows: Tensor) -> "AnchoredSSIM":
         """Return the distance to the originals of the given rows."""
