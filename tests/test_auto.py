@@ -694,9 +694,28 @@ def test_portions_of_a_round_take_all_of_its_steps_and_explore_first() -> None:
     assert portions((0.25, 0.25, 0.2), 100) == [25, 25, 20]
     for length in range(1, 12):
         steps = portions((0.15, 0.15, 0.2), length)
-        assert steps[0] >= 1
+        assert steps[0] >= min(length, 2)
         assert min(steps) >= 0
         assert sum(steps) <= length
+
+
+@pytest.mark.parametrize("distance", ["l0", "l1", "l2", "linf", "ssim", "ciede2000"])
+def test_short_rounds_explore_once_and_the_shortest_do_not_settle(distance: str) -> None:
+    family = families.of(distance)
+    for budget, tries in ((60, 2), (59, 1), (30, 1), (29, 1), (2, 1)):
+        (only,), _ = divide(budget, family, 100, 2, None)
+        assert len(only.tries) == tries
+        settling = family.settled > 0 and budget >= 30
+        assert all((one.settling > 0) == settling for one in only.tries)
+
+
+@pytest.mark.parametrize("distance", ["l0", "l1", "l2", "linf", "ssim", "ciede2000"])
+def test_a_budget_of_two_finds_adversarials(distance: str) -> None:
+    """A look at the original, and one at where its gradient leads."""
+    model, x = linear(3 * 12 * 12), 0.3 + 0.4 * images(16, side=12)
+    result = Auto(distance=distance, budget=2)(model, x, predictions(model, x))
+    assert result.success.float().mean() > 0.5
+    assert result.forwards.max() == 2
 
 
 def test_indefinite_blocks_become_definite_and_others_stay() -> None:

@@ -8,6 +8,8 @@ from minadv.attacks.families import Family
 
 # After several rounds, the best answer is refined on with this share of the budget, at most half a round.
 SEVERAL, POLISH = 3, 0.05
+# Rounds of fewer steps explore once, and those of less than half of them do not settle.
+SHORT = 60
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def divide(
     lengths[-1] -= last
     rounds = list[Round]()
     for number, steps in enumerate(lengths):
-        shares = _shares(family, number, explorations, explored)
+        shares = _shares(family, number, steps, explorations, explored)
         parts = portions([share for one in shares for share in one], steps)
         tries = [Try(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
         round_ = Round(number, tuple(one for one in tries if one.exploring), 0)
@@ -66,8 +68,8 @@ def divide(
 
 
 def portions(shares: Sequence[float], length: int) -> list[int]:
-    """Return these shares of a round's steps, of which the first is at least one."""
-    ends = [min(max(round(sum(shares[: i + 1]) * length), 1), length) for i in range(len(shares))]
+    """Return these shares of a round's steps, of which the first is at least two: a look, and where it leads."""
+    ends = [min(max(round(sum(shares[: i + 1]) * length), 2), length) for i in range(len(shares))]
     return [end - start for start, end in pairwise([0, *ends])]
 
 
@@ -80,18 +82,20 @@ def _lengths(budget: int, family: Family, length: int) -> list[int]:
 
 
 def _shares(
-    family: Family, number: int, explorations: int, explored: float | None
+    family: Family, number: int, steps: int, explorations: int, explored: float | None
 ) -> list[tuple[float, float, float]]:
     """Shares of a round for each of its tries: explored, settled and refined.
 
-    Every other round has one long exploration instead: neither way finds all that the other does.
+    Every other round has one long exploration instead: neither way finds all that the other does. So have short
+    rounds, which two tries would leave too little of, and the shortest don't settle.
     """
     planned = len(family.explored)
-    several = family.explored[:explorations]
+    several = family.explored[: 1 if steps < SHORT else explorations]
     if number % 2 and len(several) > 1:
         shares = [(family.alone, 0.0, 0.0)]
     else:
         longer, settled = sum(family.explored) / sum(several), family.settled * planned / len(several)
+        settled = settled if steps >= SHORT // 2 else 0.0
         tried = family.tried if len(several) > 1 else 0.0
         shares = [(longer * share, settled, tried) for share in several]
     if explored is None:
