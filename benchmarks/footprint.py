@@ -10,6 +10,7 @@ from benchmarks.tables import Table, judged
 from benchmarks.tracking import Track
 from minadv import Attack, attacks
 from minadv.attacks.registry import REGISTRY
+from minadv.attacks.rounds import SHORT
 
 AT_MOST = 12
 DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "lpips:trunk=demo")
@@ -17,12 +18,12 @@ DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "lpips:trunk=demo")
 UNLIMITED = ("lpips:trunk=demo",)
 # two rounds of what is repeated, as one may still hold the other's tensors
 STEPS, ROUNDS = 3, 2
-# of Auto three, the third again with two tries, and long enough for each of their parts
-AUTO = {"round_length": 12, "budget": 3 * 12 + 1}
+# of Auto three, the third again with two tries: shorter rounds explore once
+AUTO = {"round_length": SHORT, "budget": 3 * SHORT + 1}
 REPEATED = ("searches", "outer", "bisections", "refine_rounds", "deepfool_steps", "refine_steps")
 NOTE = (
     f"At most {AT_MOST}, except for LPIPS, which keeps the features of the originals. {STEPS} steps (Auto: three "
-    "rounds of 12). Every attack follows one trajectory at a time; Auto keeps the end of another, and FAB, "
+    f"rounds of {SHORT}). Every attack follows one trajectory at a time; Auto keeps the end of another, and FAB, "
     "DeepFool and SuperDeepFool look at a gradient per class on the way."
 )
 

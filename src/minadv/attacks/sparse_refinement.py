@@ -82,6 +82,7 @@ class SparseRefinement:
                 more = torch.maximum((count * (1 + change)).ceil(), count + 1)
                 count = torch.where(probe.adversarial, fewer, more)
             before = probe.adversarial
+            del probe  # as below: free before the next pass
             count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
             moved = step((x0 - x).mul_(average)).flatten(1)
             gain.addcmul_(gain, moved, value=self.loyalty)
@@ -96,6 +97,7 @@ class SparseRefinement:
             first, growth, most = self.heat
             heat = torch.where(again, (growth * heat).clamp(first, most), heat)
             x = following
+            del average, away, gain, kept, following
         return Refined(x, reached, classes, start.residual, None if seen is None else seen.normal, normal)
 
 
