@@ -134,7 +134,7 @@ _KNOWN = {
     # windows that are cropped make the border's entries nearly free: found sooner when they count as that, but
     # masked gradients are escaped from by steps that move all entries
     "ssim": Family(
-        (Member("weights", None, (1.0,)),),
+        (Member("weights", None, (2.0, 1.0)),),
         explored=(0.2, 0.2),
         settled=0.07,
         tried=0.14,

@@ -76,8 +76,8 @@ class ByWeights:
     """
 
     x0: Tensor
-    floor: float = 0.01
-    memory: float = 0.8
+    floor: float = 0.02
+    memory: float = 0.7
 
     by_gradient: ClassVar[bool] = True
 
