@@ -709,6 +709,26 @@ def test_short_rounds_explore_once_and_the_shortest_do_not_settle(distance: str)
         assert all((one.settling > 0) == settling for one in only.tries)
 
 
+def test_short_explorations_go_less_far_and_end_with_larger_steps() -> None:
+    usual = Exploration()
+    assert vars(usual.within(20)) == vars(usual.within(70)) == vars(usual)
+    half, shortest = usual.within(10), usual.within(1)
+    assert half.reach == usual.reach / 2
+    assert usual.decay / 2 < half.decay < usual.decay
+    assert shortest.reach == usual.reach / 4
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2", "linf"])
+def test_ten_steps_reach_what_is_near(distance: str) -> None:
+    """Of a linear model, whose closest boundary is known."""
+    model, x = linear(3 * 12 * 12), 0.3 + 0.4 * images(16, side=12)
+    labels = predictions(model, x)
+    result = Auto(distance=distance, budget=10)(model, x, labels)
+    nearest = Auto(distance=distance, budget=300)(model, x, labels).distances
+    assert result.success.all()
+    assert (result.distances / nearest).median() < (8 if distance == "l1" else 1.5)
+
+
 @pytest.mark.parametrize("distance", ["l0", "l1", "l2", "linf", "ssim", "ciede2000"])
 def test_a_budget_of_two_finds_adversarials(distance: str) -> None:
     """A look at the original, and one at where its gradient leads."""

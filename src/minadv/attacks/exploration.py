@@ -5,7 +5,7 @@ its gradient, leave that region; the pull back to the original then finds its ow
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ Constrain = Callable[[Tensor], Tensor]
 Pull = Callable[[Tensor], Tensor]
 
 LARGEST_STEP = 0.4  # of the box's side
+SHORTEST = 0.25  # of the reach: the first step is about half of that, and should cross the boundary
 
 
 class Explored(NamedTuple):
@@ -60,6 +61,7 @@ class Exploration:
         bound: on the weight's logit.
         optimism: how much of the last change of the constraint's unit gradient is added to it.
         memory: weight of the past in the average of these gradients that is returned.
+        unhurried: steps that it takes to come back from the first one's reach, see `within`.
     """
 
     reach: float = 8.0
@@ -69,6 +71,12 @@ class Exploration:
     bound: float = 5.0
     optimism: float = 1.0
     memory: float = 0.9
+    unhurried: int = 20
+
+    def within(self, steps: int) -> "Exploration":
+        """Return what so few steps leave time for: from a first one that is less far, there is less to come back."""
+        share = min(max(steps / self.unhurried, SHORTEST), 1.0)
+        return replace(self, reach=share * self.reach, decay=share**0.5 * self.decay)
 
     def scale(self, value: Tensor, slope: Tensor) -> Tensor:
         """(batch,) size of the first step, from the constraint and its gradient at the original."""

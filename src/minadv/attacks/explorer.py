@@ -56,7 +56,7 @@ class Explorer:
         coordinates = self.coordinates(i)
         start = self._start(number * self.explorations + i, scale, aim, coordinates)
         advantage = member.advantage[i % len(member.advantage)]
-        found = Exploration()(
+        found = Exploration().within(steps.exploring)(
             oracle,
             start,
             scale,

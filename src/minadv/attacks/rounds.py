@@ -90,10 +90,11 @@ def _shares(
     rounds, which two tries would leave too little of, and the shortest don't settle.
     """
     planned = len(family.explored)
-    several = family.explored[: 1 if steps < SHORT else explorations]
+    several = family.explored[:explorations]
     if number % 2 and len(several) > 1:
         shares = [(family.alone, 0.0, 0.0)]
     else:
+        several = several[:1] if steps < SHORT else several
         longer, settled = sum(family.explored) / sum(several), family.settled * planned / len(several)
         settled = settled if steps >= SHORT // 2 else 0.0
         tried = family.tried if len(several) > 1 else 0.0
