@@ -74,7 +74,7 @@ class Exploration:
     unhurried: int = 20
 
     def within(self, steps: int) -> "Exploration":
-        """Return what so few steps leave time for: from a first one that is less far, there is less to come back."""
+        """Return what so few steps leave time for: from a first one that is less far, less is to come back."""
         share = min(max(steps / self.unhurried, SHORTEST), 1.0)
         return replace(self, reach=share * self.reach, decay=share**0.5 * self.decay)
 
