@@ -36,3 +36,10 @@ def test_directions_have_unit_norm_and_the_global_generator_is_untouched() -> No
     x = images(3)
     torch.testing.assert_close(random.unit(random.keys(x, 0), x).flatten(1).norm(dim=1), torch.ones(3))
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_signs_are_those_of_normal_numbers() -> None:
+    key = random.keys(torch.rand(7, 3, 20, 20, generator=torch.Generator().manual_seed(3)), 1)
+    like = torch.zeros(7, 3, 20, 20)
+    for stream in (0, 5):
+        assert torch.equal(random.signs(key, like, stream), random.normal(key, like, stream).sign())

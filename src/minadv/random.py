@@ -43,9 +43,9 @@ def keys(samples: Float[Tensor, "batch ..."], seed: int) -> Keys:
     return _mix(_mix(bits + places).sum(dim=1) + _signed(seed * _GOLDEN))
 
 
-def uniform(key: Keys, count: int, stream: int = 0) -> Float[Tensor, "batch {count}"]:
-    """`count` float32 numbers in (0, 1) per key; different streams are independent."""
-    counters = torch.arange(1, count + 1, device=key.device) * _GOLDEN
+def uniform(key: Keys, count: int, stream: int = 0, skip: int = 0) -> Float[Tensor, "batch {count}"]:
+    """`count` float32 numbers in (0, 1) per key, after `skip` others; different streams are independent."""
+    counters = torch.arange(skip + 1, skip + count + 1, device=key.device) * _GOLDEN
     bits = _mix(_mix(key + _signed(stream * _MIX_1))[:, None] + counters)
     return _shift(bits, 41).to(torch.float32).add_(0.5).div_(2**23)
 
@@ -56,6 +56,13 @@ def normal(key: Keys, like: Float[Tensor, "batch ..."], stream: int = 0) -> Floa
     first, second = uniform(key, 2 * count, stream).chunk(2, dim=1)
     noise = (-2 * first.log()).sqrt() * torch.cos(2 * math.pi * second)
     return noise.reshape(like.shape).to(like.dtype)
+
+
+def signs(key: Keys, like: Float[Tensor, "batch ..."], stream: int = 0) -> Float[Tensor, "batch ..."]:
+    """Signs of `normal`, which are those of its cosines, for a third of the time."""
+    count = like[0].numel()
+    turn = uniform(key, count, stream, skip=count)
+    return turn.sub_(0.5).abs_().sub_(0.25).sign_().reshape(like.shape).to(like.dtype)
 
 
 def unit(key: Keys, like: Float[Tensor, "batch ..."], stream: int = 0) -> Float[Tensor, "batch ..."]:

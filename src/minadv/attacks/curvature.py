@@ -152,7 +152,7 @@ def _blocks(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: f
 
 def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
     """(batch,) whether D grows like the square of a perturbation, as SSIM's does."""
-    signs = _signs(x0, x0, 0, length)
+    signs = _signs(random.keys(x0, 0), x0, 0, length)
     return distance(x0 + length * signs) > 2**1.5 * distance(x0 + length / 2 * signs)
 
 
@@ -163,18 +163,18 @@ def _looks(
 
     The slope is that of D²/2 or, where D grows like a square, of D.
     """
-    places = pixels(x0)[:, moved]
+    places, keys = pixels(x0)[:, moved], random.keys(x0, 0)
     for number in range(2 * probes):
-        signs = _signs(x0, places, number, length)
+        signs = _signs(keys, places, number, length)
         step = torch.zeros_like(pixels(x0))
         step[:, moved] = signs
         value, slope = distance.value_and_gradient(x0 + length * step.reshape(x0.shape))
         yield signs, pixels(slope * per_sample(torch.where(squared, 1.0, value), slope))
 
 
-def _signs(x0: Tensor, places: Tensor, number: int, length: float) -> Tensor:
+def _signs(keys: Tensor, places: Tensor, number: int, length: float) -> Tensor:
     """Random signs that stay in the box, in pairs of opposite ones: odd orders cancel."""
-    signs = random.normal(random.keys(x0, 0), places, stream=number // 2).sign() * (-1) ** number
+    signs = random.signs(keys, places, stream=number // 2) * (-1) ** number
     inside = ((places + length * signs) >= 0) & ((places + length * signs) <= 1)
     return torch.where(inside, signs, -signs)
 

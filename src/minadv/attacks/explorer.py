@@ -98,6 +98,6 @@ class Explorer:
         reach = torch.full_like(self.oracle.best_distance, LARGEST_STEP) if scale is None else scale
         if chances is not None:
             reach = reach * (chances == -torch.inf).all(dim=1)
-        noise = random.normal(self.oracle.keys, x0, stream=index).sign()
+        noise = random.signs(self.oracle.keys, x0, stream=index)
         noise = noise if coordinates is None else coordinates.step(noise)
         return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)
