@@ -18,12 +18,13 @@ DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "lpips:trunk=demo")
 UNLIMITED = ("lpips:trunk=demo",)
 # two rounds of what is repeated, as one may still hold the other's tensors
 STEPS, ROUNDS = 3, 2
-# of Auto three, the third again with two tries: shorter rounds explore once
-AUTO = {"round_length": SHORT, "budget": 3 * SHORT + 1}
+# of Auto three, the third again with two tries: no shorter than that, without the steps for its best answer
+LENGTH = SHORT + 10
+AUTO = {"round_length": LENGTH, "budget": 3 * LENGTH + 1}
 REPEATED = ("searches", "outer", "bisections", "refine_rounds", "deepfool_steps", "refine_steps")
 NOTE = (
     f"At most {AT_MOST}, except for LPIPS, which keeps the features of the originals. {STEPS} steps (Auto: three "
-    f"rounds of {SHORT}). Every attack follows one trajectory at a time; Auto keeps the end of another, and FAB, "
+    f"rounds of {LENGTH}). Every attack follows one trajectory at a time; Auto keeps the end of another, and FAB, "
     "DeepFool and SuperDeepFool look at a gradient per class on the way."
 )
 

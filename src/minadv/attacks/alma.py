@@ -248,8 +248,7 @@ class Momentum:
 
 def _look_up(table: dict[str, float], distance: str | Distance | Callable[..., Tensor]) -> float | None:
     """Return the table's value for a distance; squared LPIPS gets the square of the root form's."""
-    resolved = distances.resolve(distance)
-    family = resolved.name.partition("[")[0]
-    value = table.get(resolved.name, table.get(family))
+    resolved, family = distances.resolve(distance), distances.family(distance)
+    value = table.get(resolved.name, table.get(family)) if family else None
     squared = isinstance(resolved, distances.LPIPS) and not resolved.root
     return value**2 if value is not None and squared else value

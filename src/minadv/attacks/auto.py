@@ -23,7 +23,8 @@ from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.refinement import Refined, Refinement, closer, leave_out
 from minadv.attacks.rounds import Round, divide
 from minadv.attacks.sparse_refinement import SparseRefinement
-from minadv.distances import Distance, as_published, resolve
+from minadv.distances import Distance, as_published
+from minadv.distances import family as family_of
 from minadv.guard import Model
 from minadv.oracle import Oracle
 from minadv.result import Result
@@ -89,7 +90,7 @@ class Auto(Attack):
 
     def search(self, oracle: Oracle) -> None:
         """Run rounds, the first from the originals, and refine the best of their answers."""
-        x0, family = oracle.originals, of(resolve(self.distance).name)
+        x0, family = oracle.originals, of(family_of(self.distance))
         budget = max(cast("int", self.budget) - oracle.reserved, 1)
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
@@ -104,13 +105,13 @@ class Auto(Attack):
         explores = len(rounds) > 1 or budget < family.lagrangian
         scaled = coordinates(family.scaled if explores else (), x0, oracle.surrogate, metric)
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled)
-        aims = Aims.of(oracle, self.aimed)
+        aims, slopes_in = Aims.of(oracle, self.aimed), explorer.coordinates(0)
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
         q = min(dual(family.members[0].p), 2)
         live, scale, forwards = None, None, 0
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
-            aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, explorer.coordinates(0)))
+            aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, slopes_in))
         for number in oracle.rounds(len(rounds)):
             member, steps = family.members[number % len(family.members)], rounds[number]
             aim = aims.at((number, 0), family.aimed)
@@ -138,9 +139,7 @@ class Auto(Attack):
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
                 if count:
-                    ways = outlook(
-                        oracle, oracle.best.clone(), q, self.confidence, count, explorer.coordinates(0)
-                    ).ways
+                    ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, slopes_in).ways
                     # an exploration's end that was not carried on is no reason to leave a class out
                     left = aiming.reached(aiming.chances(oracle), classes)
                     aims, forwards, blind = replace(aims, chances=aiming.nearer(left, ways)), 1, count - 1

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from minadv.attacks.registry import REGISTRY, able
 from minadv.distances import Distance, Lp, as_published, resolve
+from minadv.distances import family as family_of
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, guarded
 from minadv.ledger import BudgetSpentError
@@ -133,12 +134,13 @@ class Attack(ABC):
         return cast("Lp", resolve(self.distance)).p
 
     def _check_distance(self) -> None:
-        family = resolve(self.distance).name.partition("[")[0]
+        family = family_of(self.distance)
         card = REGISTRY.get(getattr(self, "name", ""))
         if card is not None and not card.minimises(family):
+            given = family or f"a distance of your own ({resolve(self.distance).name})"
             raise ValueError(
-                f"{self.name} minimises {', '.join(card.distances or ())}, not {family}: attacks that minimise "
-                f"{family} are {able(lambda other: other.minimises(family))}"
+                f"{self.name} minimises {', '.join(card.distances or ())}, not {given}: attacks that minimise "
+                f"{family or 'any'} are {able(lambda other: other.minimises(family))}"
             )
 
     def check_targeted(self) -> None:

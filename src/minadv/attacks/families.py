@@ -68,9 +68,9 @@ class Family:
     probes: int = 4
 
 
-def of(distance: str) -> Family:
-    """Return the family of a distance by its label; what is not known is any differentiable function."""
-    return _KNOWN.get(distance.partition("[")[0], ANY)
+def of(family: str) -> Family:
+    """Return a family by its name (`distances.family`); what is not known is any differentiable function."""
+    return _KNOWN.get(family, ANY)
 
 
 def _share(delta: Tensor) -> Tensor:

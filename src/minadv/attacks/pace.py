@@ -29,7 +29,7 @@ class Pace:
     @classmethod
     def ours(cls, distance: str | Distance | Callable[..., Any], steps: int) -> "Pace":
         """Return our choice, from experiments (docs/alma.md)."""
-        name = distances.resolve(distance).name
+        name = distances.family(distance)
         if name not in ("l2", "linf", "ssim"):
             return cls.paper(steps)
         alpha, alpha_rms = _by_steps(steps, 0.8, 0.9), _by_steps(steps, 0.5, 0.9)

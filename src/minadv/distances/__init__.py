@@ -27,6 +27,7 @@ __all__ = [
     "Lp",
     "anchor",
     "as_published",
+    "family",
     "get",
     "names",
     "resolve",
@@ -93,6 +94,19 @@ def as_published(distance: Any) -> Any:
     if distance == "ciede2000":
         return get("ciede2000", scale="paper")
     return get("lpips", linear="none") if distance == "lpips" else distance
+
+
+def family(distance: object) -> str:
+    """Return the name that `get` knows a distance by, without its options; "" for your own, whatever it is called.
+
+    What is chosen or known by a distance's name holds for the distances of this library only.
+
+    Raises:
+        TypeError: for what is no distance.
+    """
+    resolved = resolve(distance)
+    ours = isinstance(resolved, Lp | SSIM | CIEDE2000 | LPIPS)
+    return resolved.name.partition("[")[0] if ours else ""
 
 
 def resolve(distance: object) -> Distance:
