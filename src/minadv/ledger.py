@@ -32,7 +32,7 @@ class Account:
         if rows is None:
             self.shared += 1
         else:
-            self.own[rows] += 1
+            self.own.index_add_(0, rows, torch.ones_like(rows))
 
 
 class Ledger:

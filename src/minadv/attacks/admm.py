@@ -104,7 +104,7 @@ class ADMM(Attack):
         smallest = torch.full_like(c, torch.inf)
         success = torch.zeros_like(c, dtype=torch.bool)
         for _ in oracle.steps(self.steps):
-            x = oracle.project(images.x) if images.moved else x0
+            x = oracle.project_(images.x) if images.moved else x0
             probe = oracle.probe(x)
             hinge = oracle.goal.margin(probe.logits, self.confidence)
             h = oracle.gradient(probe, hinge, c * (hinge.detach() > 0))
@@ -117,7 +117,7 @@ class ADMM(Attack):
             del x
             images.descend(h.add_(gap.mul_(self._rho)), rate)
             del gap, h
-            candidate = oracle.reaches(oracle.project(self._keep(images.x - x0).add_(x0)))
+            candidate = oracle.reaches(oracle.project_(self._keep(images.x.sub_(x0)).add_(x0)))
             success = success | candidate
         return z, success
 

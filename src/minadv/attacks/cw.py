@@ -17,9 +17,7 @@ from minadv.attacks.constant import Constant
 from minadv.attacks.runs import Runs
 from minadv.attacks.tanh import TanhSpace
 from minadv.distances.base import per_sample
-from minadv.masks import overwrite
 from minadv.oracle import Oracle
-from minadv.verification import quantise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +65,7 @@ class CW(Attack):
         everyone = torch.ones_like(oracle.best_distance, dtype=torch.bool)
         runs = Runs.of(everyone, c, progress, searches=S, steps=M, period=max(M // 10, 1), patience=patience)
         for i in oracle.steps(S * M):
-            x = quantise(images.x, self.levels) if i else x0
-            if i:  # a run starts at the original itself, not at its reconstruction
-                overwrite(x, runs.age == 0, x0)
+            x = oracle.project_(images.x) if i else x0
             probe = oracle.probe(x, runs.live if i else None, bool(i))
             runs.success = runs.success | probe.adversarial
             hinge = oracle.goal.margin(probe.logits, self.confidence)

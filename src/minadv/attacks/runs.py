@@ -62,7 +62,7 @@ class Runs:
     def check(self, loss: Tensor) -> Tensor:
         """Look at the losses of samples that are due; return who gives up its run now, (batch,)."""
         due = self.age % self.period == 0
-        if self.patience is None:
+        if self.patience is None or not possibly_any(due):
             return torch.zeros_like(self.live)
         self.progress = self.progress.after(loss, due)
         return self.live & due & self.progress.stalled(self.patience)

@@ -1,11 +1,12 @@
 """Images in tanh space, which cannot leave the box: the variables of C&W and of the ADMM attack."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from minadv.attacks.adam import Adam
+from minadv.elementwise import line
 from minadv.masks import overwrite, possibly_any
 
 # (2x − 1) is multiplied by this, so that black and white have a finite atanh
@@ -14,51 +15,65 @@ SATURATION = 1 - 1e-6
 
 @dataclass(eq=False)
 class TanhSpace:
-    """x = (tanh(v) + 1)/2, moved by Adam on v from v = a.
+    """x = (tanh(v) + 1)/2, moved by Adam on v from v = atanh(2x0 − 1).
 
     Attributes:
-        a: (batch, ...) atanh of the originals.
-        v: the variables.
+        v: (batch, ...) variables.
         t: tanh(v).
         x0: the originals.
+        image: what `x` returned last, and scratch.
         adam: moments of the gradients in v.
+        fresh: (batch,) rows at the originals themselves, not at their reconstruction, which rounds; None is none.
+        moved: whether not all are.
     """
 
-    a: Tensor
     v: Tensor
     t: Tensor
     x0: Tensor
+    image: Tensor
     adam: Adam
+    fresh: Tensor | None = None
     moved: bool = False
 
     @property
     def x(self) -> Tensor:
-        """The images; at first the originals themselves and not their reconstruction, which rounds."""
-        return (self.t + 1).mul_(0.5) if self.moved else self.x0
+        """The images, until the next call of anything here; at first the originals themselves."""
+        if not self.moved:
+            return self.x0
+        x = line(0.5, self.t, 0.5, out=self.image)
+        if self.fresh is not None:
+            overwrite(x, self.fresh, self.x0)
+        return x
 
     @classmethod
     def around(cls, x0: Tensor, steps: int = 0) -> "TanhSpace":
         """Start at the originals; `steps` is the largest age of samples that start again on their own."""
-        u = _scaled(x0)
-        a = (torch.log1p(u) - torch.log1p(-u)) / 2  # atanh, which rounds by an entry's place in the tensor
-        return cls(a, a.clone(), u, x0, Adam.like(x0, steps))
+        t = _scaled(x0)
+        return cls(_atanh(t), t, x0, torch.empty_like(x0), Adam.like(x0, steps))
 
     def descend(self, gradient: Tensor, rate: float, age: Tensor | None = None) -> None:
         """Take a step of Adam against a gradient with respect to x."""
-        slope = self.t.square().neg_().add_(1).mul_(gradient).mul_(0.5)
+        squares = torch.mul(self.t, self.t, out=self.image)
+        slope = line(0.5, squares, -0.5, out=squares).mul_(gradient)  # (1 − tanh²)/2
         self.v += self.adam.step(slope, rate, age)
         torch.tanh(self.v, out=self.t)
-        self.moved = True
+        self.fresh, self.moved = None, True
 
     def restart(self, rows: Tensor) -> None:
         """Go back to the originals in the masked rows; Adam starts again as their age does."""
         if possibly_any(rows):
-            overwrite(self.v, rows, self.a)
-            overwrite(self.t, rows, _scaled(self.x0))
+            t = _scaled(self.x0)
+            overwrite(self.t, rows, t)
+            overwrite(self.v, rows, _atanh(t))
+            self.fresh = rows
 
     def again(self) -> "TanhSpace":
         """Stay where we are, with new moments."""
-        return TanhSpace(self.a, self.v, self.t, self.x0, Adam.like(self.a), self.moved)
+        return replace(self, adam=Adam.like(self.v))
+
+
+def _atanh(t: Tensor) -> Tensor:
+    return (torch.log1p(t) - torch.log1p(-t)) / 2  # torch's own rounds by an entry's place in the tensor
 
 
 def _scaled(x0: Tensor) -> Tensor:
