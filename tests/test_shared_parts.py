@@ -11,6 +11,7 @@ from minadv.attacks.constant import Constant
 from minadv.attacks.runs import Runs
 from minadv.attacks.schedules import cosine, geometric, linear
 from minadv.attacks.tanh import TanhSpace
+from minadv.incumbents import Incumbents
 from minadv.rounding import steady
 from tests.networks import generator, images
 
@@ -168,3 +169,19 @@ def test_rounding_does_not_depend_on_the_place() -> None:
     torch.testing.assert_close(whole, torch.sigmoid(values))
     for start in (0, 5, 36):
         assert torch.equal(steady(torch.sigmoid, values[start:]), whole[start:])
+
+
+def test_incumbents_are_replaced_row_by_row_and_only_by_better_adversarials() -> None:
+    x0, closer, farther = torch.zeros(4, 2), torch.full((4, 2), 0.1), torch.full((4, 2), 0.5)
+    best = Incumbents.before(x0)
+    assert not best.found.any()
+    best.take(closer, torch.full((4,), 0.2), torch.tensor([True, True, False, False]))
+    best.take(farther, torch.full((4,), 1.0), torch.tensor([True, False, True, False]))
+    assert best.found.tolist() == [True, True, True, False]
+    torch.testing.assert_close(best.distance, torch.tensor([0.2, 0.2, 1.0, math.inf]))
+    assert torch.equal(best.x, torch.cat((closer[:2], farther[2:3], x0[3:])))
+
+    best.by = lambda x, distance: -distance
+    best.take(farther + 0.1, torch.full((4,), 1.5), torch.tensor([True, False, False, False]))
+    torch.testing.assert_close(best.distance, torch.tensor([1.5, 0.2, 1.0, math.inf]))
+    assert torch.equal(best.x[0], farther[0] + 0.1)

@@ -38,6 +38,28 @@ def cnn() -> nn.Sequential:
     )
 
 
+def pooled() -> nn.Sequential:
+    """Build four convolutions, two poolings and two linear layers for 28×28 grey images."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(4 * 4 * 32, 100), nn.ReLU(), nn.Linear(100, 10)),
+    )
+
+
+def strided() -> nn.Sequential:
+    """Build two convolutions and two linear layers for 28×28 grey images."""
+    return nn.Sequential(
+        *(
+            nn.Conv2d(1, 16, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 4, stride=2, padding=1),
+            nn.ReLU(),
+        ),
+        *(nn.Flatten(), nn.Linear(7 * 7 * 32, 100), nn.ReLU(), nn.Linear(100, 10)),
+    )
+
+
 def digits_mlp() -> nn.Module:
     return _trained("digits_mlp", mlp())
 
@@ -52,6 +74,18 @@ def digits_linf_at() -> nn.Module:
 
 def digits_ibp() -> nn.Module:
     return _trained("digits_ibp", cnn())
+
+
+def unseen_l2_at() -> nn.Module:
+    return _trained("unseen_l2_at", pooled())
+
+
+def unseen_linf_at() -> nn.Module:
+    return _trained("unseen_linf_at", pooled())
+
+
+def unseen_ibp() -> nn.Module:
+    return _trained("unseen_ibp", strided())
 
 
 def demo_linf_at() -> nn.Module:

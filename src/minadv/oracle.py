@@ -17,8 +17,9 @@ from minadv import random
 from minadv.distances import Distance, anchor
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
+from minadv.incumbents import Incumbents, Rank
 from minadv.ledger import BudgetSpentError, Ledger
-from minadv.masks import broken, clear, overwrite, possibly_any, possibly_broken
+from minadv.masks import broken, clear, possibly_any, possibly_broken
 from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
@@ -94,11 +95,9 @@ class Oracle:
         self._clean_logits = self._clean.logits.detach()
         self._ledger = Ledger(len(self._rows), search_budget(settings))
         self._round, self._shown = (0, 1), (0, 1)
-        self._best = self.originals.clone()
-        self._best_distance = self._best_rank = torch.full_like(self._clean.distance, torch.inf)
-        self._rank: Callable[[Tensor, Tensor], Tensor] | None = None
+        self._best = Incumbents.before(self.originals)
         self._non_finite = torch.zeros_like(self._clean.adversarial)
-        self._projected = ref(self._best), -1  # what `project` returned last, and its version then
+        self._projected = ref(self._best.x), -1  # what `project` returned last, and its version then
         self._trace: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
@@ -124,7 +123,7 @@ class Oracle:
     @property
     def best_distance(self) -> Tensor:
         """(batch,) distance of the best adversarial so far, inf where there is none."""
-        return self._best_distance
+        return self._best.distance
 
     @property
     def copies(self) -> Tensor:
@@ -134,11 +133,11 @@ class Oracle:
     @property
     def best(self) -> Tensor:
         """(batch, ...) best adversarial so far, the original where there is none."""
-        return self._best
+        return self._best.x
 
-    def rank_by(self, rank: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def rank_by(self, rank: Rank) -> None:
         """Keep the adversarial of smallest `rank(x, distance)`, (batch,), instead of smallest distance."""
-        self._rank = rank
+        self._best.by = rank
 
     def steps(self, count: int) -> Iterator[int]:
         """Count an attack's steps: 0, 1, … `count` − 1, fewer when the budget ends before."""
@@ -148,7 +147,7 @@ class Oracle:
                 # runs that are repeated within a round don't turn progress back
                 at = (done * count + index, rounds * count)
                 self._shown = max(at, self._shown, key=lambda pair: pair[0] / pair[1])
-                if self._on_step(Step(*self._shown, self._best_distance)) is True:
+                if self._on_step(Step(*self._shown, self._best.distance)) is True:
                     raise BudgetSpentError
             yield index
 
@@ -226,7 +225,7 @@ class Oracle:
             logits = _or_else(logits, self._clean_logits)
         adversarial = self._counts(x, margin < 0)
         if answers:
-            self._keep_best(x, distance, adversarial)
+            self._best.take(x, distance, adversarial)
         self._record()
         return Probe(x, logits, adversarial, distance, slope, leaf, part)
 
@@ -289,8 +288,8 @@ class Oracle:
             self._land()
         outcome = Outcome(
             inputs=self._inputs,
-            answers=self._scatter(self._inputs.clone(), self._best),
-            found=self._scatter(torch.zeros_like(self._already), self._best_distance < torch.inf),
+            answers=self._scatter(self._inputs.clone(), self._best.x),
+            found=self._scatter(torch.zeros_like(self._already), self._best.found),
             already=self._already,
             non_finite=self._scatter(torch.zeros_like(self._already), self._non_finite),
         )
@@ -321,13 +320,14 @@ class Oracle:
         return logits + (self._handicap if part is None else part.gather(self._handicap))
 
     def _land(self) -> None:
-        rows = torch.nonzero(self._best_distance < torch.inf).flatten()
+        best = self._best
+        rows = torch.nonzero(best.found).flatten()
         if not len(rows):
             return
         x0, goal = self.originals[rows], self.goal.select(rows)
-        self._best[rows] = land(self._model, x0, self._best[rows], goal, self._settings)
-        distance, _ = self._parts.measure(self._best, None, gradient=False, samples=len(self._best))
-        self._best_distance = torch.where(self._best_distance < torch.inf, distance, self._best_distance)
+        best.x[rows] = land(self._model, x0, best.x[rows], goal, self._settings)
+        distance, _ = self._parts.measure(best.x, None, gradient=False, samples=len(best.x))
+        best.distance = torch.where(best.found, distance, best.distance)
         for _ in range(LOOKS):
             self._ledger.forward(rows.cpu())
         self._record()
@@ -349,22 +349,10 @@ class Oracle:
             return inside
         return inside & (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)
 
-    def _keep_best(self, x: Tensor, distance: Tensor, adversarial: Tensor) -> None:
-        if not possibly_any(adversarial):
-            return
-        rank = distance if self._rank is None else self._rank(x, distance)
-        better = adversarial & (rank < self._best_rank)
-        if not possibly_any(better):
-            return
-        self._best_distance = torch.where(better, distance, self._best_distance)
-        same = self._rank is None
-        self._best_rank = self._best_distance if same else torch.where(better, rank, self._best_rank)
-        overwrite(self._best, better, x.detach())
-
     def _record(self) -> None:
         if self._settings.trace:
-            spent = self._ledger.spent.to(self._best_distance.device, copy=True)
-            self._trace.append((spent, self._best_distance.clone()))
+            spent = self._ledger.spent.to(self._best.distance.device, copy=True)
+            self._trace.append((spent, self._best.distance.clone()))
 
 
 def _or_else(logits: Tensor, others: Tensor | None) -> Tensor:
