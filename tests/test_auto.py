@@ -16,7 +16,7 @@ from minadv.attacks.curvature import Blocks, factored, pixels, quadratic, sample
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
-from minadv.attacks.refinement import Refined, Refinement, boundary, closer, concentrated, leave_out
+from minadv.attacks.refinement import Refined, Refinement, boundary, closer, concentrated, hurried, leave_out
 from minadv.attacks.rounds import divide, portions
 from minadv.attacks.sparse_refinement import SparseRefinement, enough
 from minadv.distances import get, resolve
@@ -86,12 +86,18 @@ def test_rounds_reach_other_classes_than_the_first() -> None:
     labels = predictions(model, x)
     best = exact(model, x, labels, "l2").amin(dim=1)
     far = best.argsort()[-96:]
-    likeliest = Auto(budget=100, aimed=False)(model, x[far], labels[far]).distances / best[far]
+    likeliest = Auto(budget=100, aimed=False, explorations=1)(model, x[far], labels[far]).distances / best[far]
     missed = (likeliest > 1.02).sum()
-    assert missed >= 3  # cases where the likeliest class is not the nearest
+    assert missed >= 2  # cases where the likeliest class is not the nearest
     once, often = (Auto(budget=budget)(model, x[far], labels[far]).distances / best[far] for budget in (100, 1000))
-    assert (once > 1.02).sum() <= 1
+    assert not (once > 1.02).any()
     assert (often < 1.01).all()
+
+
+@pytest.mark.parametrize(("steps", "share"), [(1, 0.8), (7, 0.8), (10, 0.6), (20, 0.3), (100, 0.3), (0, 0.8)])
+def test_few_steps_go_home_in_longer_ones(steps: int, share: float) -> None:
+    assert hurried(0.3, steps) == pytest.approx(share)
+    assert hurried(0.9, steps) == 0.9
 
 
 @pytest.mark.parametrize(("distance", "q"), [("l1", math.inf), ("l2", 2), ("linf", 1)])
@@ -475,6 +481,21 @@ def test_dlr_towards_is_dlr_plus_for_the_likeliest_rival() -> None:
     assert (value[worst != labels] > 0).all()
 
 
+def test_margin_towards_leads_on_where_dlr_does_not() -> None:
+    z = torch.tensor([[1.0, 9.0, 5.0, 0.0], [1.0, 2.0, 0.0, -1.0]], dtype=torch.float64, requires_grad=True)
+    labels, targets = torch.tensor([0, 0]), torch.tensor([1, 1])
+    value = losses.margin_towards(z, labels, targets, 0.5)
+    torch.testing.assert_close(value, torch.tensor([-7.5, -0.5], dtype=torch.float64))
+    (slope,) = torch.autograd.grad(value.sum(), z)
+    assert slope.tolist() == [[1, -1, 0, 0]] * 2
+    # the label is the third likeliest: DLR⁺ is at its end
+    far = torch.tensor([[1.0, 9.0, 1.0 + 1e-6, 0.0]], dtype=torch.float64, requires_grad=True)
+    ended = losses.dlr_plus(far, labels[:1])
+    torch.testing.assert_close(ended, -torch.ones_like(ended), atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="margin_towards"):
+        losses.margin_towards(torch.zeros(2, 1), labels, labels)
+
+
 @pytest.mark.parametrize(("pull", "power"), [(sparse, 1.5), (straight, 2.0), (flat, 8.0)])
 def test_pulls_are_gradients_of_powers(pull: object, power: float) -> None:
     delta = torch.randn(3, 2, 4, generator=generator(0), dtype=torch.float64, requires_grad=True)
@@ -719,14 +740,15 @@ def test_short_explorations_go_less_far_and_end_with_larger_steps() -> None:
 
 
 @pytest.mark.parametrize("distance", ["l1", "l2", "linf"])
-def test_ten_steps_reach_what_is_near(distance: str) -> None:
+def test_few_steps_reach_what_is_near(distance: str) -> None:
     """Of a linear model, whose closest boundary is known."""
     model, x = linear(3 * 12 * 12), 0.3 + 0.4 * images(16, side=12)
     labels = predictions(model, x)
-    result = Auto(distance=distance, budget=10)(model, x, labels)
     nearest = exact(model, x, labels, distance).amin(dim=1)
-    assert result.success.all()
-    assert (result.distances / nearest).median() < (8 if distance == "l1" else 1.5)
+    for budget, most in ((4, 3.0), (10, 1.5)):
+        result = Auto(distance=distance, budget=budget)(model, x, labels)
+        assert result.success.all()
+        assert (result.distances / nearest).median() < most
 
 
 @pytest.mark.parametrize("name", ["l0", "l1", "l2", "linf", "ssim", "ciede2000"])

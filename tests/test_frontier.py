@@ -16,6 +16,7 @@ from torch import nn
 import minadv
 from minadv import FMN, Auto
 from tests import benches
+from tests.shared import SHARED, needs_shared
 
 SPEC = "python:benchmarks.frontier.models:digits_mlp"
 RECIPE = replace(train.RECIPES[0], epochs=3)
@@ -91,6 +92,31 @@ def test_every_digits_recipe_learns_and_loads(
     still = model(moved).argmax(1) == labels
     assert still[kept].all()
     assert not still.all()
+
+
+def test_what_has_no_images_here_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(suites, "SHARED", tmp_path / "nowhere")
+    unseen = tuple(recipe for recipe in train.RECIPES if recipe.data == "mnist")
+    lines = list(train.made(tmp_path, unseen))
+    assert len(lines) == len(unseen) == 3
+    assert all("left out" in line and "nowhere" in line for line in lines)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@needs_shared
+def test_networks_learn_from_the_images_that_are_not_attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    recipe = next(recipe for recipe in train.RECIPES if recipe.name == "unseen_ibp")
+    monkeypatch.setattr(suites, "SHARED", SHARED)
+    (line,) = train.made(tmp_path, (replace(recipe, epochs=4),))
+    assert "proven" in line
+    monkeypatch.setenv(models.VARIABLE, str(tmp_path))
+    learned, (images, labels) = train.mnist()
+    model = minadv.models.load("python:benchmarks.frontier.models:unseen_ibp")
+    assert (model(images).argmax(1) == labels).float().mean() > 0.3
+    (target,) = (each for each in suites.targets() if each.name == "unseen")
+    attacked, _ = minadv.data.load(f"npz:{suites.SHARED / target.data.removeprefix('npz:')}").tensors(limit=1000)
+    assert torch.equal(attacked, images)
+    assert len(learned[0]) == 9000
 
 
 @pytest.mark.parametrize(("p", "order", "epsilon"), [("l2", 2.0, 0.5), ("linf", math.inf, 0.1)])

@@ -53,6 +53,13 @@ def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSamp
     return (true - other + tolerance) / (largest - least + _DENOMINATOR_GUARD)
 
 
+def margin_towards(logits: Logits, labels: Classes, targets: Classes, tolerance: float = 0.0) -> PerSample:
+    """z_y − z_t + tolerance: negative when the target is likelier than the label, which then has lost."""
+    _need_classes("margin_towards", logits, 2, remedy="a classifier has at least two logits")
+    label, target = logits.gather(1, torch.stack((labels, targets), dim=1)).unbind(1)
+    return label - target + tolerance
+
+
 def dlr_towards(logits: Logits, labels: Classes, targets: Classes, tolerance: float = 0.0) -> PerSample:
     """(z_y − z_t + tolerance) / (z_π1 − z_π3): DLR⁺ with a given rival t instead of the likeliest.
 

@@ -56,9 +56,14 @@ class Aims:
         return self.chances if place[0] or self.view is None else likely(self.chances, self.view.ways)
 
     def constrain(self, oracle: Oracle, number: int, aim: Tensor | None, confidence: float) -> Constrain:
-        """Every other round goes by logits alone: neither way finds all that the other does."""
-        slopes = None if self.view is None or number % 2 else self.view.slopes
-        return constrain(oracle, aim, confidence, slopes)
+        """Every other round goes by DLR⁺ and logits alone: neither way finds all that the other does.
+
+        The first goes by margins. DLR⁺ is bounded: far beyond the boundary, where the label is the third likeliest
+        class or less, its gradient does not lead on.
+        """
+        if number % 2:
+            return constrain(oracle, aim, confidence, constraint_for(oracle))
+        return constrain(oracle, aim, confidence, slopes=None if self.view is None else self.view.slopes)
 
 
 def chances(oracle: Oracle) -> Tensor:
@@ -89,14 +94,18 @@ def _near(chances: Tensor, ways: Tensor, longer: float) -> Tensor:
 
 
 def constrain(
-    oracle: Oracle, chances: Tensor | None, confidence: float, slopes: Tensor | None = None
+    oracle: Oracle,
+    chances: Tensor | None,
+    confidence: float,
+    kind: Constraint = "margin",
+    slopes: Tensor | None = None,
 ) -> Constrain:
     """Leave the label for any class or, with `chances`, for the class of the best one where there is any.
 
     Any class is that of the largest logit or, with (batch, classes) `slopes` of the logits, the nearest one by
     (z_y − z_k)/slope: where the slopes of classes differ, the likeliest is not the one whose boundary is near.
     """
-    goal, kind = oracle.goal, constraint_for(oracle)
+    goal = oracle.goal
     if not isinstance(goal, Untargeted):
         return lambda logits: goal.constraint(logits, kind, confidence)
 
@@ -108,10 +117,10 @@ def constrain(
     if chances is None:
         return anywhere
     best, targets = chances.max(dim=1)
-    some = best > -torch.inf
+    some, against = best > -torch.inf, losses.dlr_towards if kind == "dlr" else losses.margin_towards
 
     def towards(logits: Tensor) -> Tensor:
-        return torch.where(some, losses.dlr_towards(logits, goal.labels, targets, confidence), anywhere(logits))
+        return torch.where(some, against(logits, goal.labels, targets, confidence), anywhere(logits))
 
     return towards
 

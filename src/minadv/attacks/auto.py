@@ -20,7 +20,7 @@ from minadv.attacks.exploration import Constrain
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import By, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.refinement import Refined, Refinement, closer, leave_out
+from minadv.attacks.refinement import Refined, Refinement, closer, hurried, leave_out
 from minadv.attacks.rounds import Round, divide
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published
@@ -116,10 +116,11 @@ class Auto(Attack):
             member, steps = family.members[number % len(family.members)], rounds[number]
             aim = aims.at((number, 0), family.aimed)
             constrain = aims.constrain(oracle, number, aim, self.confidence)
+            homeward = hurried(family.homeward, steps.tries[0].refining + steps.refining)
             refine = partial(
                 self._refine,
                 oracle,
-                homeward=family.homeward,
+                homeward=homeward,
                 constrain=constrain,
                 nearest=nearest.get(member.by),
                 live=live,

@@ -16,6 +16,8 @@ from minadv.probe import Probe
 
 # Fewer entries are tried so much farther from the original: the next steps come back to the boundary.
 OUTWARD = 1.1
+# Few steps go home in longer ones: the first share of the way is at least HURRY / steps, but not above HASTIEST.
+HURRY, HASTIEST = 6.0, 0.8
 
 
 class Refined(NamedTuple):
@@ -91,6 +93,11 @@ def leave_out(oracle: Oracle, end: Refined, kept: float, live: Tensor | None = N
         nearer = torch.minimum(end.reached, probe.distance)
         end = end._replace(reached=torch.where(probe.adversarial, nearer, end.reached))
     return end
+
+
+def hurried(share: float, steps: int) -> float:
+    """Return the first share of the way home that so few steps need, where `share` is enough for many."""
+    return max(share, min(HURRY / max(steps, 1), HASTIEST))
 
 
 class Boundary(NamedTuple):
