@@ -14,6 +14,7 @@ from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import PerEntry, PerPixel
 from minadv.attacks.curvature import Blocks, factored, pixels, quadratic, sampled, units, upper
 from minadv.attacks.exploration import Exploration
+from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import Refined, Refinement, boundary, closer, concentrated, hurried, leave_out
@@ -92,6 +93,31 @@ def test_rounds_reach_other_classes_than_the_first() -> None:
     once, often = (Auto(budget=budget)(model, x[far], labels[far]).distances / best[far] for budget in (100, 1000))
     assert not (once > 1.02).any()
     assert (often < 1.01).all()
+
+
+def test_units_that_led_nowhere_are_left() -> None:
+    model, x = convolutional(), images(4)
+    seen = list[Tensor]()
+
+    class Looking(Auto):
+        def search(self, oracle: Oracle) -> None:
+            units = torch.full_like(oracle.originals, 0.5)
+            explorer = Explorer(oracle, families.of("ssim"), 2, self.confidence, [PerEntry(units)])
+            for number, i in ((0, 0), (0, 1), (1, 0)):
+                if number:
+                    oracle.probe(1 - oracle.originals)
+                chosen = explorer._coordinates(number, i)
+                assert isinstance(chosen, PerEntry)
+                seen.append(chosen.units.flatten(1)[:, 0])
+            found = oracle.best_distance < torch.inf
+            assert found.any()
+            seen.append(torch.where(found, 0.5, 1.0))
+
+    Looking()(model, x, predictions(model, x))
+    first, second, third, expected = seen
+    assert (first == 0.5).all()
+    assert (second == 1).all()
+    assert torch.equal(third, expected)
 
 
 @pytest.mark.parametrize(("steps", "share"), [(1, 0.8), (7, 0.8), (10, 0.6), (20, 0.3), (100, 0.3), (0, 0.8)])

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks.aiming import Aims
-from minadv.attacks.coordinates import Coordinates
+from minadv.attacks.coordinates import Coordinates, PerEntry
 from minadv.attacks.directions import typical
 from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored
 from minadv.attacks.families import Family
 from minadv.attacks.rounds import Try
 from minadv.distances.base import per_sample
+from minadv.masks import possibly_any
 from minadv.oracle import Oracle
 
 # Noise at the start of all explorations but the first, relative to the first step.
@@ -53,7 +54,7 @@ class Explorer:
         remember = member.by == "count"
         aim = aims.at((number, i), self.family.aimed)
         constrain = aims.constrain(oracle, number, aim, self.confidence)
-        coordinates = self.coordinates(i)
+        coordinates = self._coordinates(number, i)
         start = self._start(number * self.explorations + i, scale, aim, coordinates)
         advantage = member.advantage[i % len(member.advantage)]
         found = Exploration().within(steps.exploring)(
@@ -86,6 +87,13 @@ class Explorer:
                 remember,
             )
         return found, scale, aims
+
+    def _coordinates(self, number: int, i: int) -> Coordinates | None:
+        """Return those of this exploration: where none before crossed the boundary, units have led astray."""
+        usual, missed = self.coordinates(i), self.oracle.best_distance.isinf()
+        if not (number or i) or not isinstance(usual, PerEntry) or not possibly_any(missed):
+            return usual
+        return PerEntry(torch.where(per_sample(missed, usual.units), 1.0, usual.units))
 
     def _start(
         self, index: int, scale: Tensor | None, chances: Tensor | None, coordinates: Coordinates | None
