@@ -41,6 +41,8 @@ class Incumbents:
 
     def take(self, x: Tensor, distance: Tensor, adversarial: Tensor) -> None:
         """Keep those of the `adversarial` rows of `x` that are better."""
+        if self.by is not None and not possibly_any(adversarial):
+            return
         rank = distance if self.by is None else self.by(x, distance)
         better = adversarial & (rank < self.rank)
         if not possibly_any(better):

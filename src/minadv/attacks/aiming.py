@@ -58,8 +58,8 @@ class Aims:
     def constrain(self, oracle: Oracle, number: int, aim: Tensor | None, confidence: float) -> Constrain:
         """Every other round goes by DLR⁺ and logits alone: neither way finds all that the other does.
 
-        The first goes by margins. DLR⁺ is bounded: far beyond the boundary, where the label is the third likeliest
-        class or less, its gradient does not lead on.
+        The others, and so the first, go by margins. DLR⁺ is bounded: far beyond the boundary, where the label is
+        the third likeliest class or less, its gradient does not lead on.
         """
         if number % 2:
             return constrain(oracle, aim, confidence, constraint_for(oracle))
