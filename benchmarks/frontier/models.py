@@ -4,6 +4,8 @@ Weights are looked for in $MINADV_FRONTIER_MODELS, by default runs/frontier/mode
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -60,41 +62,21 @@ def strided() -> nn.Sequential:
     )
 
 
-def digits_mlp() -> nn.Module:
-    return _trained("digits_mlp", mlp())
-
-
-def digits_l2_at() -> nn.Module:
-    return _trained("digits_l2_at", cnn())
-
-
-def digits_linf_at() -> nn.Module:
-    return _trained("digits_linf_at", cnn())
-
-
-def digits_ibp() -> nn.Module:
-    return _trained("digits_ibp", cnn())
-
-
-def unseen_l2_at() -> nn.Module:
-    return _trained("unseen_l2_at", pooled())
-
-
-def unseen_linf_at() -> nn.Module:
-    return _trained("unseen_linf_at", pooled())
-
-
-def unseen_ibp() -> nn.Module:
-    return _trained("unseen_ibp", strided())
-
-
-def demo_linf_at() -> nn.Module:
-    return _trained("demo_linf_at", DemoNet())
-
-
-def _trained(name: str, network: nn.Module) -> nn.Module:
+def _trained(name: str, build: Callable[[], nn.Module]) -> nn.Module:
     path = folder() / f"{name}.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"there is no weight file {path}: python -m benchmarks.frontier train writes it")
+    network = build()
     weights.fit(network, weights.read(path), path)
     return network
+
+
+# what `python:` specs name
+digits_mlp = partial(_trained, "digits_mlp", mlp)
+digits_l2_at = partial(_trained, "digits_l2_at", cnn)
+digits_linf_at = partial(_trained, "digits_linf_at", cnn)
+digits_ibp = partial(_trained, "digits_ibp", cnn)
+unseen_l2_at = partial(_trained, "unseen_l2_at", pooled)
+unseen_linf_at = partial(_trained, "unseen_linf_at", pooled)
+unseen_ibp = partial(_trained, "unseen_ibp", strided)
+demo_linf_at = partial(_trained, "demo_linf_at", DemoNet)
