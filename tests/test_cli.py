@@ -213,6 +213,7 @@ def test_bad_input_is_one_line_and_exit_code_2(data: Path, tmp_path: Path):
     for words, expected in (
         (("--attack", "alam"), "did you mean 'alma'"),
         (("--distance", "l3"), "unknown distance 'l3'"),
+        (("--distance", ""), "unknown distance ''"),
         (("--model", "zoo:mnist_k"), "mnist_kw"),
         (("-p", "penaltty=P1", "--attack", "alma"), "did you mean 'penalty'"),
         (("-p", "rho"), "key=value"),

@@ -158,7 +158,8 @@ def attack(
     ] = False,
 ) -> None:
     """Find the smallest perturbations that change a model's answers; write them to a folder with a report."""
-    attack = attack or ("alma" if paper else "auto")
+    if attack is None:
+        attack = "alma" if paper else "auto"
     if attack == "auto" and budget is None:
         steps, budget = None, steps
     with one_line_errors(debug), plain_warnings():
@@ -172,7 +173,7 @@ def attack(
                 samples=DEMO_SAMPLES if samples is None and data == "demo" else samples,
                 target=target,
                 attack=attack,
-                distance=distance or settings.usual_distance(attack),
+                distance=settings.usual_distance(attack) if distance is None else distance,
                 options={
                     "steps": steps,
                     "levels": levels,
