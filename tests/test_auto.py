@@ -120,6 +120,29 @@ def test_units_that_led_nowhere_are_left() -> None:
     assert torch.equal(third, expected)
 
 
+def test_only_the_first_start_and_new_classes_of_later_rounds_have_no_noise() -> None:
+    model, x = convolutional(), images(4)
+    starts = dict[tuple[int, bool], Tensor]()
+
+    class Looking(Auto):
+        def search(self, oracle: Oracle) -> None:
+            explorer = Explorer(oracle, families.of("l2"), 2, self.confidence, [])
+            scale = torch.full_like(oracle.best_distance, 0.1)
+            some = aiming.chances(oracle)
+            some[0] = -torch.inf  # no class is left for the first sample
+            for index in range(4):
+                for chances in (None, some):
+                    starts[index, chances is not None] = explorer._start(index, scale, chances, None)
+
+    Looking()(model, x, predictions(model, x))
+    moved = {key: (start - x).flatten(1).abs().amax(dim=1) for key, start in starts.items()}
+    for index, amount in enumerate((0, 0.075, 0.05, 0.075)):
+        assert moved[index, False] == pytest.approx(amount, rel=1e-4)
+        expected = [amount] * 4 if index < 2 else [amount, 0, 0, 0]
+        assert moved[index, True] == pytest.approx(expected, rel=1e-4)
+    assert not torch.equal((starts[1, False] - x).sign(), (starts[3, False] - x).sign())
+
+
 @pytest.mark.parametrize(("steps", "share"), [(1, 0.8), (7, 0.8), (10, 0.6), (20, 0.3), (100, 0.3), (0, 0.8)])
 def test_few_steps_go_home_in_longer_ones(steps: int, share: float) -> None:
     assert hurried(0.3, steps) == pytest.approx(share)

@@ -18,7 +18,7 @@ from minadv.masks import possibly_any
 from minadv.oracle import Oracle
 
 # Noise at the start of all explorations but the first, relative to the first step.
-NOISE = (0.25, 0.5, 0.75, 1.0, 1.25)
+NOISE = (0.75, 0.5, 0.75, 1.0, 1.25)
 # Steps that settle are shorter than those that explore by this factor, but not than this share of the typical
 # entry of a perturbation that is still large, and fall and turn less.
 SHORTER, SHARE, SETTLING = 8.0, 0.3, Exploration(decay=4.0, change=3.0)
@@ -98,13 +98,13 @@ class Explorer:
     def _start(
         self, index: int, scale: Tensor | None, chances: Tensor | None, coordinates: Coordinates | None
     ) -> Tensor:
-        """Originals, for all but the first exploration and new classes with noise of a new amount and sign."""
+        """Originals, with noise of a new amount and sign for all but the first and new classes of later rounds."""
         x0 = self.oracle.originals
         if not index:
             return x0
         amount = NOISE[(index - 1) % len(NOISE)]
         reach = torch.full_like(self.oracle.best_distance, LARGEST_STEP) if scale is None else scale
-        if chances is not None:
+        if chances is not None and index >= self.explorations:
             reach = reach * (chances == -torch.inf).all(dim=1)
         noise = random.signs(self.oracle.keys, x0, stream=index)
         noise = noise if coordinates is None else coordinates.step(noise)
