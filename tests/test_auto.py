@@ -386,9 +386,13 @@ def test_entries_that_count_beyond_a_threshold_only(monkeypatch: pytest.MonkeyPa
         return torch.stack(found) / smallest
 
     few = excess()
-    assert (few < 1.5).all()
+    assert (few < 1.3).all()
     monkeypatch.setitem(families._KNOWN, "l2", replace(families.of("l2"), kept=1.0))
-    assert (few < 0.95 * excess()).all()
+    all_kept = excess()
+    far = all_kept > 1.1  # others had found the few without being told
+    assert far.sum() >= 4
+    assert (few[far] < 0.95 * all_kept[far]).all()
+    assert (few < 1.001 * all_kept).all()
 
 
 def test_a_sparse_refinement_does_not_try_the_same_entries_again_and_again() -> None:
