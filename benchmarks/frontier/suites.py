@@ -60,7 +60,7 @@ def targets() -> tuple[Target, ...]:
         Target("demo", "demo", demo, (*colour, *ON_DEMAND)),
         Target("digits", f"npz:{models.folder() / 'digits.npz'}", {name: own + name for name in digits}, LP),
         Target("mnist", f"npz:{MNIST}", {name: f"zoo:{name}" for name in mnist}, grey),
-        # `train` leaves these images out; no choice was made on these networks
+        # `train` leaves these images out
         Target("unseen", f"npz:{MNIST}", {name: own + name for name in unseen}, grey),
         Target("cifar10", "npz:cifar10_test_1000.npz", {name: f"zoo:{name}" for name in cifar}, colour),
     )
