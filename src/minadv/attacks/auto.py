@@ -97,7 +97,7 @@ class Auto(Attack):
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, probes=family.probes)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {
-            "weights": ByWeights(x0),
+            "weights": ByWeights(x0, family.floor),
             "metric": metric,
             "norm": ByNorm(x0, family.members[0].p),
         }

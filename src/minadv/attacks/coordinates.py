@@ -11,7 +11,7 @@ from minadv.attacks.curvature import Blocks, pixels, sampled, units
 from minadv.attacks.nearest import ByMetric
 from minadv.distances.base import Curved, Selectable
 
-Per = Literal["sampled", "entry", "pixel"]
+Per = Literal["plain", "sampled", "entry", "pixel"]
 
 # Bounds on how far entries move, see `units`: sampled diagonals are not to be trusted where they are small.
 SAMPLED, EXACT = 3e-3, 3e-4
@@ -81,13 +81,20 @@ class PerPixel:
 Coordinates = PerEntry | PerPixel
 
 
-def coordinates(kinds: Sequence[Per], x0: Tensor, distance: Selectable, metric: ByMetric) -> list[Coordinates]:
-    """Return these kinds for `distance` from originals `x0`, whose `metric` knows the Hessian's blocks."""
+def coordinates(
+    kinds: Sequence[Per], x0: Tensor, distance: Selectable, metric: ByMetric
+) -> list[Coordinates | None]:
+    """Return these kinds for `distance` from originals `x0`, whose `metric` knows the Hessian's blocks.
+
+    None are the plain entries.
+    """
     return [_coordinates(kind, x0, distance, metric) for kind in kinds]
 
 
-def _coordinates(kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric) -> Coordinates:
+def _coordinates(kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric) -> Coordinates | None:
     match kind:
+        case "plain":
+            return None
         case "pixel":
             return PerPixel.of_blocks(metric.hessian, x0)
         case "entry":

@@ -40,7 +40,7 @@ class Explorer:
     family: Family
     explorations: int
     confidence: float
-    scaled: Sequence[Coordinates]
+    scaled: Sequence[Coordinates | None]
 
     def coordinates(self, i: int) -> Coordinates | None:
         """Return those of exploration `i` of a round."""

@@ -50,7 +50,8 @@ class Family:
             single one do so to their end.
         scaled: a round's explorations in turn step in coordinates of equal distance, by the Hessian's diagonal at
             the original per entry, as random directions tell it ("sampled") or as the distance does ("entry"), or
-            by its blocks per pixel; none is in the entries.
+            by its blocks per pixel, or in the "plain" entries; none is in these, too.
+        floor: of the weights, for `by` "weights".
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
 
@@ -65,6 +66,7 @@ class Family:
     homeward: float = 0.5
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
     scaled: tuple[Per, ...] = ()
+    floor: float = 0.02
     probes: int = 4
 
 
@@ -96,12 +98,14 @@ def flat(delta: Tensor) -> Tensor:
     return square.mul(square).mul_(square).mul_(share).mul_(delta.sign())
 
 
+# entries may count for each other, as in LPIPS: then the slope at one tells little of its own weight
 ANY = Family(
-    (Member("weights", None, (1.0,)), Member("metric", None, (1.0,))),
-    lagrangian=1,
-    explored=(0.4,),
-    settled=0.3,
-    scaled=("sampled",),
+    (Member("weights", None, (1.0, 0.0)),),
+    lagrangian=300,
+    explored=(0.15, 0.15),
+    tried=0.14,
+    scaled=("sampled", "plain"),
+    floor=1.0,
 )
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer
@@ -117,8 +121,6 @@ _KNOWN = {
     ),
     "l2": Family(
         (Member("norm", straight), Member("norm", straight, (4.0,))),
-        lagrangian=500,
-        share=0.15,
         explored=(0.2, 0.2),
         settled=0.15,
         tried=0.075,
