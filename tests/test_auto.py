@@ -1,6 +1,7 @@
 """Auto and its parts: budgets, starts, early stopping, own distances; nearest points against ground truth."""
 
 import math
+from collections.abc import Callable
 from dataclasses import astuple, replace
 
 import pytest
@@ -19,6 +20,7 @@ from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import Refined, Refinement, boundary, closer, concentrated, hurried, leave_out
 from minadv.attacks.rounds import divide, portions
+from minadv.attacks.secants import BySecants, Secant, solve
 from minadv.attacks.sparse_refinement import SparseRefinement, enough
 from minadv.distances import get, resolve
 from minadv.distances.base import per_sample
@@ -487,6 +489,49 @@ def test_own_distances(own: object) -> None:
     ).float().mean() > 0.7
 
 
+@pytest.mark.parametrize("own", [weighted, differences])
+@pytest.mark.parametrize("budget", [6, 25, 100])
+def test_own_distances_at_small_budgets(own: Callable[..., Tensor], budget: int) -> None:
+    model, x = convolutional(), images(16)
+    labels = predictions(model, x)
+    result = minadv.minimise(model, x, labels, distance=own, budget=budget)
+    assert result.success.all()
+    alma = ALMA(distance=own, steps=budget)(model, x, labels).distances
+    assert result.distances.log().mean() < alma.log().mean()
+
+
+def test_secants_know_the_newest_and_a_quadratic_form() -> None:
+    """Of as many conjugate moves as entries, L-BFGS is the inverse of the Hessian; of any, that of the newest."""
+    root = torch.randn(4, 4, generator=generator(3), dtype=torch.float64)
+    hessian, weights = root @ root.T + 0.1 * torch.eye(4), torch.ones(1, 4, dtype=torch.float64)
+    _, vectors = torch.linalg.eigh(hessian)
+    conjugate = [Secant(v[None], (hessian @ v)[None]) for v in vectors.T]
+    normal = torch.randn(1, 4, generator=generator(4), dtype=torch.float64)
+    torch.testing.assert_close(solve(normal, conjugate, weights), normal @ hessian.inverse())
+    few = [Secant(v[None], (hessian @ v)[None]) for v in torch.eye(4, dtype=torch.float64)[:2]]
+    torch.testing.assert_close(solve(few[-1].change, few, weights), few[-1].move)
+    falling = [Secant(normal, -normal)]
+    torch.testing.assert_close(solve(normal, falling, 2 * weights), normal / 2)
+
+
+@pytest.mark.parametrize("own", [weighted, differences])
+def test_nearest_by_secants_goes_to_the_nearest_point_of_a_plane(own: Callable[..., Tensor]) -> None:
+    x0, normal = torch.full((3, 1, 4, 4), 0.5), torch.randn(3, 1, 4, 4, generator=generator(5))
+    distance, need = resolve(own).anchored(x0), torch.full((3,), 0.1)
+    nearest, memory = BySecants(x0, distance), None
+    x = along(x0, normal, normal, need)
+    first = distance(x).detach()
+    for _ in range(60):
+        value, slope = distance.value_and_gradient(x)
+        home, memory = nearest(normal, need, probe_at(x, slope, value), memory)
+        x = x.lerp(home, 0.5)
+    # where it is smallest, its slope is parallel to the normal
+    value, slope = distance.value_and_gradient(x)
+    cosine = torch.cosine_similarity(slope.flatten(1), -normal.flatten(1))
+    assert (cosine > 0.999).all()
+    assert (value < first).all()
+
+
 def test_own_distance_on_a_linear_model_is_exact() -> None:
     model = linear(48)
     x = 0.5 + 0.2 * (torch.rand(8, 48, generator=generator(2)) - 0.5)
@@ -602,7 +647,7 @@ def test_every_part_has_a_switch_that_matters() -> None:
     changes = ({"memory": 0.0}, {"aimed": False}, {"explorations": 1}, {"explored": 0.3}, {"round_length": 50})
     for change in changes:
         assert not torch.equal(found(**change), whole), change
-    assert not torch.equal(found(weighted, lagrangian=False), found(weighted))
+    assert not torch.equal(found("ciede2000", lagrangian=False), found("ciede2000"))
     for wrong in ({"memory": 1.0}, {"explored": 0.0}, {"explorations": 0}, {"round_length": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
             found(**wrong)

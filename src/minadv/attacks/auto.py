@@ -22,6 +22,7 @@ from minadv.attacks.families import By, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.refinement import Refined, Refinement, closer, hurried, leave_out
 from minadv.attacks.rounds import Round, divide
+from minadv.attacks.secants import BySecants
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published
 from minadv.distances import family as family_of
@@ -97,7 +98,8 @@ class Auto(Attack):
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, probes=family.probes)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {
-            "weights": ByWeights(x0, family.floor),
+            "weights": ByWeights(x0),
+            "secants": BySecants(x0, oracle.surrogate),
             "metric": metric,
             "norm": ByNorm(x0, family.members[0].p),
         }

@@ -150,6 +150,11 @@ def _blocks(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: f
     return squared, Blocks(mean, torch.cat(parts, dim=2))
 
 
+def grows_like_a_square(x0: Tensor, distance: Selectable, length: float) -> Tensor:
+    """(batch,) `quadratic` for parts of the originals in turn."""
+    return torch.cat([quadratic(x0[rows], distance.select(rows), length) for rows in _portions(x0)])
+
+
 def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
     """(batch,) whether D grows like the square of a perturbation, as SSIM's does."""
     signs = _signs(random.keys(x0, 0), x0, 0, length)

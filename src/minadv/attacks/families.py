@@ -11,7 +11,7 @@ from minadv.attacks.directions import TINY, norm
 from minadv.attacks.exploration import Pull
 from minadv.distances.base import per_sample
 
-By = Literal["norm", "weights", "metric", "count"]
+By = Literal["norm", "weights", "metric", "secants", "count"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,6 @@ class Family:
         scaled: a round's explorations in turn step in coordinates of equal distance, by the Hessian's diagonal at
             the original per entry, as random directions tell it ("sampled") or as the distance does ("entry"), or
             by its blocks per pixel, or in the "plain" entries; none is in these, too.
-        floor: of the weights, for `by` "weights".
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
 
@@ -66,7 +65,6 @@ class Family:
     homeward: float = 0.5
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
     scaled: tuple[Per, ...] = ()
-    floor: float = 0.02
     probes: int = 4
 
 
@@ -98,14 +96,11 @@ def flat(delta: Tensor) -> Tensor:
     return square.mul(square).mul_(square).mul_(share).mul_(delta.sign())
 
 
-# entries may count for each other, as in LPIPS: then the slope at one tells little of its own weight
 ANY = Family(
-    (Member("weights", None, (1.0, 0.0)),),
-    lagrangian=300,
+    (Member("secants", None, (1.0, 0.0)),),
     explored=(0.15, 0.15),
     tried=0.14,
     scaled=("sampled", "plain"),
-    floor=1.0,
 )
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -34,13 +34,14 @@ class Remembered(NamedTuple):
 
 @runtime_checkable
 class Nearest(Protocol):
-    """What finds the nearest point in the box with ⟨normal, x0 − x⟩ = need."""
+    """What finds the nearest point in the box with ⟨normal, x0 − x⟩ = need.
+
+    It is given what its own last call in the same refinement wanted to be remembered, None at first.
+    """
 
     by_gradient: ClassVar[bool]  # whether it asks the probe for the distance's gradient
 
-    def __call__(
-        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None, /
-    ) -> tuple[Tensor, Remembered | None]:
+    def __call__(self, normal: Tensor, need: Tensor, probe: Probe, remembered: Any, /) -> tuple[Tensor, Any]:
         """Return it, and what to remember for the next call."""
         ...
 

@@ -1,0 +1,122 @@
+"""The nearest point of a hyperplane by a model of the distance that its gradients along the search teach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from minadv.attacks.curvature import grows_like_a_square
+from minadv.attacks.directions import inner, typical
+from minadv.attacks.nearest import LEAST, along
+from minadv.distances.base import Selectable, per_sample
+from minadv.probe import Probe
+
+# Secants along which the slope rises less than this, relative to their lengths, tell of no convex distance.
+FLAT = 1e-6
+# How far away the distance is asked whether it grows like a square.
+LENGTH = 0.01
+
+
+class Secant(NamedTuple):
+    """A move, (batch, ...), and the change of the slope along it."""
+
+    move: Tensor
+    change: Tensor
+
+
+class Learned(NamedTuple):
+    """What the last points taught: the last of them and its slope, weights of entries, and secants, newest last.
+
+    The next call overwrites the first two.
+    """
+
+    x: Tensor
+    slope: Tensor
+    weights: Tensor
+    secants: tuple[Secant, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BySecants:
+    """Nearest in any distance, by a quasi-Newton model (L-BFGS: Liu and Nocedal, Mathematical Programming, 1989).
+
+    Entries may count for each other, as in features or in neighbours' differences; then no weights of single ones
+    are a model. But each step shows how the slope of D²/2 (or of D, if it grows like a square) changes along it,
+    and that it rises from 0 at the original along the whole perturbation: the newest of the secants, as it were.
+    Weights of entries, |slope| / |x − x0| with a `floor` for both, are what the model starts from.
+
+    Attributes:
+        x0: (batch, ...) originals.
+        distance: from them.
+        kept: secants of steps.
+        floor: of the weights' two parts, relative to their typical entry.
+        memory: weight of the past in the weights.
+    """
+
+    x0: Tensor
+    distance: Selectable
+    kept: int = 3
+    floor: float = 1.0
+    memory: float = 0.7
+
+    by_gradient: ClassVar[bool] = True
+
+    def __call__(
+        self, normal: Tensor, need: Tensor, probe: Probe, remembered: Learned | None
+    ) -> tuple[Tensor, Learned]:
+        """Return the nearest point, and what was learned."""
+        delta = probe.x - self.x0
+        slope = probe.slope * per_sample(torch.where(self._squared, 1.0, probe.distance), delta)
+        weights = slope.abs().add_(self.floor * typical(slope))
+        weights /= delta.abs().add_(self.floor * typical(delta))
+        weights /= typical(weights)
+        secants = tuple[Secant, ...]()
+        if remembered is not None:
+            weights = remembered.weights.lerp_(weights, 1 - self.memory)
+            step = Secant(
+                torch.sub(probe.x, remembered.x, out=remembered.x),
+                torch.sub(slope, remembered.slope, out=remembered.slope),
+            )
+            secants = (*remembered.secants, step)[-self.kept :]
+        model = (*secants, Secant(delta, slope))
+        centre = probe.x - solve(slope, model, weights)  # where the model is smallest
+        direction = solve(normal, model, weights)
+        uphill = inner(direction, normal) > 0
+        direction = torch.where(per_sample(uphill, normal), direction, normal / weights)
+        found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
+        return found, Learned(probe.x.clone(), slope, weights, secants)
+
+    @cached_property
+    def _squared(self) -> Tensor:
+        return grows_like_a_square(self.x0, self.distance, LENGTH)
+
+
+def solve(vector: Tensor, secants: Sequence[Secant], weights: Tensor) -> Tensor:
+    """Inverse of the model's Hessian times (batch, ...) vectors, by two loops over the secants, newest last.
+
+    The model starts from the diagonal of `weights`, scaled to fit the newest secant.
+    """
+    found, parts = vector.clone(), list[tuple[Tensor, Tensor]]()
+    for move, change in reversed(secants):
+        rho = _inverse(move, change)
+        part = rho * inner(move, found)
+        found.addcmul_(per_sample(part, change), change, value=-1)
+        parts.append((rho, part))
+    found /= weights
+    move, change = secants[-1]
+    steep = inner(change / weights, change).clamp_min(LEAST)
+    rising = _inverse(move, change) > 0
+    found *= per_sample(torch.where(rising, inner(move, change) / steep, 1.0), found)
+    for (move, change), (rho, part) in zip(secants, reversed(parts), strict=True):
+        found.addcmul_(per_sample(part - rho * inner(change, found), move), move)
+    return found
+
+
+def _inverse(move: Tensor, change: Tensor) -> Tensor:
+    """(batch,) 1/⟨move, change⟩, and 0 where the slope does not rise."""
+    product = inner(move, change)
+    rising = product > FLAT * (inner(move, move) * inner(change, change)).sqrt()
+    return torch.where(rising, 1 / product.clamp_min(LEAST), 0.0)
