@@ -526,7 +526,7 @@ def test_nearest_by_secants_goes_to_the_nearest_point_of_a_plane(own: Callable[.
     hessian = torch.autograd.functional.hessian(energy, 0.01 * torch.randn(16, generator=generator(6)))
     least = need / (normal.flatten(1) @ hessian.inverse() * normal.flatten(1)).sum(dim=1).sqrt()
     nearest, memory, x = BySecants(x0, distance), None, along(x0, normal, normal, need)
-    assert (distance(x) > 2 * least).all()
+    assert (distance(x) > 1.2 * least).all()
     for _ in range(60):
         value, slope = distance.value_and_gradient(x)
         home, memory = nearest(normal, need, probe_at(x, slope, value), memory)
