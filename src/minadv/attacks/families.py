@@ -50,7 +50,7 @@ class Family:
             single one do so to their end.
         scaled: a round's explorations in turn step in coordinates of equal distance, by the Hessian's diagonal at
             the original per entry, as random directions tell it ("sampled") or as the distance does ("entry"), or
-            by its blocks per pixel, or in the "plain" entries; none is in these, too.
+            by its blocks per pixel, or in "plain" entries; empty is in these, too.
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
 
