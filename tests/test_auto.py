@@ -505,12 +505,12 @@ def test_secants_know_the_newest_and_a_quadratic_form() -> None:
     root = torch.randn(4, 4, generator=generator(3), dtype=torch.float64)
     hessian, weights = root @ root.T + 0.1 * torch.eye(4), torch.ones(1, 4, dtype=torch.float64)
     _, vectors = torch.linalg.eigh(hessian)
-    conjugate = [Secant(v[None], (hessian @ v)[None]) for v in vectors.T]
+    conjugate = [Secant.of(v[None], (hessian @ v)[None]) for v in vectors.T]
     normal = torch.randn(1, 4, generator=generator(4), dtype=torch.float64)
     torch.testing.assert_close(solve(normal, conjugate, weights), normal @ hessian.inverse())
-    few = [Secant(v[None], (hessian @ v)[None]) for v in torch.eye(4, dtype=torch.float64)[:2]]
+    few = [Secant.of(v[None], (hessian @ v)[None]) for v in torch.eye(4, dtype=torch.float64)[:2]]
     torch.testing.assert_close(solve(few[-1].change, few, weights), few[-1].move)
-    falling = [Secant(normal, -normal)]
+    falling = [Secant.of(normal, -normal)]
     torch.testing.assert_close(solve(normal, falling, 2 * weights), normal / 2)
 
 

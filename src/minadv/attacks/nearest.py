@@ -86,13 +86,10 @@ class ByWeights:
         self, normal: Tensor, need: Tensor, probe: Probe, remembered: Remembered | None
     ) -> tuple[Tensor, Remembered | None]:
         """Return the nearest point, and the model to remember."""
-        delta, slope = probe.x - self.x0, probe.slope
-        weights = slope.abs().add_(self.floor * typical(slope))
-        weights /= delta.abs_().add_(self.floor * typical(delta))
-        weights /= typical(weights)
+        slope = probe.slope
+        weights = entry_weights(slope, probe.x - self.x0, self.floor)
         if remembered is not None:
             weights = remembered.weights.lerp_(weights, 1 - self.memory)
-        del delta
         centre = _centre(self.x0, probe.x, slope, slope / weights, remembered, self.memory)
         found = along(centre, normal / weights, normal, need + inner(normal, centre - self.x0))
         return found, Remembered(centre, weights)
@@ -153,6 +150,13 @@ class ByMetric:
     @cached_property
     def _blocks(self) -> tuple[Tensor, Blocks]:
         return blocks(self.x0, self.distance, self.probes, self.length, self.ridge)
+
+
+def entry_weights(slope: Tensor, delta: Tensor, floor: float) -> Tensor:
+    """Weights |slope| / |δ| of entries, of typical size 1; to both a `floor` is added, relative to what is typical."""
+    weights = slope.abs().add_(floor * typical(slope))
+    weights /= delta.abs().add_(floor * typical(delta))
+    return weights.div_(typical(weights))
 
 
 def _centre(

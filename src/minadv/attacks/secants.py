@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.curvature import grows_like_a_square
-from minadv.attacks.directions import inner, typical
-from minadv.attacks.nearest import LEAST, along
+from minadv.attacks.directions import inner
+from minadv.attacks.nearest import LEAST, along, entry_weights
 from minadv.distances.base import Selectable, per_sample
 from minadv.probe import Probe
 
@@ -21,14 +21,27 @@ LENGTH = 0.01
 
 
 class Secant(NamedTuple):
-    """A move, (batch, ...), and the change of the slope along it."""
+    """A move, (batch, ...), the change of the slope along it, and (batch,) 1/⟨move, change⟩.
+
+    The last is 0 where the slope does not rise.
+    """
 
     move: Tensor
     change: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of(cls, move: Tensor, change: Tensor) -> "Secant":
+        """Return the secant of a move and the change along it."""
+        product = inner(move, change)
+        rising = product > FLAT * (inner(move, move) * inner(change, change)).sqrt()
+        return cls(move, change, torch.where(rising, 1 / product.clamp_min(LEAST), 0.0))
 
 
 class Learned(NamedTuple):
     """What the last points taught: the last of them and its slope, weights of entries, and secants, newest last.
+
+    The secants are those that the next call still goes by.
 
     The next call overwrites the first two.
     """
@@ -70,23 +83,21 @@ class BySecants:
         """Return the nearest point, and what was learned."""
         delta = probe.x - self.x0
         slope = probe.slope * per_sample(torch.where(self._squared, 1.0, probe.distance), delta)
-        weights = slope.abs().add_(self.floor * typical(slope))
-        weights /= delta.abs().add_(self.floor * typical(delta))
-        weights /= typical(weights)
+        weights = entry_weights(slope, delta, self.floor)
         secants = tuple[Secant, ...]()
         if remembered is not None:
             weights = remembered.weights.lerp_(weights, 1 - self.memory)
-            step = Secant(
-                torch.sub(probe.x, remembered.x, out=remembered.x),
-                torch.sub(slope, remembered.slope, out=remembered.slope),
-            )
-            secants = (*remembered.secants, step)[-self.kept :]
-        model = (*secants, Secant(delta, slope))
+            move = torch.sub(probe.x, remembered.x, out=remembered.x)
+            change = torch.sub(slope, remembered.slope, out=remembered.slope)
+            secants = (*remembered.secants, Secant.of(move, change))
+        model = (*secants, Secant.of(delta, slope))
         centre = probe.x - solve(slope, model, weights)  # where the model is smallest
         direction = solve(normal, model, weights)
         uphill = inner(direction, normal) > 0
         direction = torch.where(per_sample(uphill, normal), direction, normal / weights)
         found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
+        if len(secants) == self.kept:
+            secants = secants[1:]
         return found, Learned(probe.x.clone(), slope, weights, secants)
 
     @cached_property
@@ -99,24 +110,14 @@ def solve(vector: Tensor, secants: Sequence[Secant], weights: Tensor) -> Tensor:
 
     The model starts from the diagonal of `weights`, scaled to fit the newest secant.
     """
-    found, parts = vector.clone(), list[tuple[Tensor, Tensor]]()
-    for move, change in reversed(secants):
-        rho = _inverse(move, change)
-        part = rho * inner(move, found)
-        found.addcmul_(per_sample(part, change), change, value=-1)
-        parts.append((rho, part))
+    found, parts = vector.clone(), list[Tensor]()
+    for move, change, inverse in reversed(secants):
+        parts.append(inverse * inner(move, found))
+        found.addcmul_(per_sample(parts[-1], change), change, value=-1)
     found /= weights
-    move, change = secants[-1]
+    move, change, inverse = secants[-1]
     steep = inner(change / weights, change).clamp_min(LEAST)
-    rising = _inverse(move, change) > 0
-    found *= per_sample(torch.where(rising, inner(move, change) / steep, 1.0), found)
-    for (move, change), (rho, part) in zip(secants, reversed(parts), strict=True):
-        found.addcmul_(per_sample(part - rho * inner(change, found), move), move)
+    found *= per_sample(torch.where(inverse > 0, inner(move, change) / steep, 1.0), found)
+    for (move, change, inverse), part in zip(secants, reversed(parts), strict=True):
+        found.addcmul_(per_sample(part - inverse * inner(change, found), move), move)
     return found
-
-
-def _inverse(move: Tensor, change: Tensor) -> Tensor:
-    """(batch,) 1/⟨move, change⟩, and 0 where the slope does not rise."""
-    product = inner(move, change)
-    rising = product > FLAT * (inner(move, move) * inner(change, change)).sqrt()
-    return torch.where(rising, 1 / product.clamp_min(LEAST), 0.0)
