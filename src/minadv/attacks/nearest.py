@@ -153,7 +153,7 @@ class ByMetric:
 
 
 def entry_weights(slope: Tensor, delta: Tensor, floor: float) -> Tensor:
-    """Weights |slope| / |δ| of entries, of typical size 1; to both a `floor` is added, relative to what is typical."""
+    """Weights |slope| / |δ| of entries, of typical size 1; `floor` times what is typical is added to both."""
     weights = slope.abs().add_(floor * typical(slope))
     weights /= delta.abs().add_(floor * typical(delta))
     return weights.div_(typical(weights))
