@@ -39,14 +39,12 @@ class Secant(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What the last points taught: the last of them and its slope, weights of entries, and secants, newest last.
+    """What the last points taught: the last perturbation and its slope, weights of entries, and secants, newest last.
 
-    The secants are those that the next call still goes by.
-
-    The next call overwrites the first two.
+    The secants are those that the next call still goes by. It overwrites the first three.
     """
 
-    x: Tensor
+    delta: Tensor
     slope: Tensor
     weights: Tensor
     secants: tuple[Secant, ...]
@@ -87,18 +85,16 @@ class BySecants:
         secants = tuple[Secant, ...]()
         if remembered is not None:
             weights = remembered.weights.lerp_(weights, 1 - self.memory)
-            move = torch.sub(probe.x, remembered.x, out=remembered.x)
+            move = torch.sub(delta, remembered.delta, out=remembered.delta)
             change = torch.sub(slope, remembered.slope, out=remembered.slope)
             secants = (*remembered.secants, Secant.of(move, change))
-        model = (*secants, Secant.of(delta, slope))
-        centre = probe.x - solve(slope, model, weights)  # where the model is smallest
-        direction = solve(normal, model, weights)
+        # by the last of them, the model is smallest at the original
+        direction = solve(normal, (*secants, Secant.of(delta, slope)), weights)
         uphill = inner(direction, normal) > 0
         direction = torch.where(per_sample(uphill, normal), direction, normal / weights)
-        found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
         if len(secants) == self.kept:
             secants = secants[1:]
-        return found, Learned(probe.x.clone(), slope, weights, secants)
+        return along(self.x0, direction, normal, need), Learned(delta, slope, weights, secants)
 
     @cached_property
     def _squared(self) -> Tensor:
@@ -110,14 +106,15 @@ def solve(vector: Tensor, secants: Sequence[Secant], weights: Tensor) -> Tensor:
 
     The model starts from the diagonal of `weights`, scaled to fit the newest secant.
     """
-    found, parts = vector.clone(), list[Tensor]()
+    found, scratch, parts = vector.clone(), torch.empty_like(vector), list[Tensor]()
     for move, change, inverse in reversed(secants):
-        parts.append(inverse * inner(move, found))
+        parts.append(inverse * inner(move, found, out=scratch))
         found.addcmul_(per_sample(parts[-1], change), change, value=-1)
     found /= weights
     move, change, inverse = secants[-1]
-    steep = inner(change / weights, change).clamp_min(LEAST)
-    found *= per_sample(torch.where(inverse > 0, inner(move, change) / steep, 1.0), found)
+    steep = inner(torch.div(change, weights, out=scratch), change, out=scratch).clamp_min(LEAST)
+    rise = inner(move, change, out=scratch)
+    found *= per_sample(torch.where(inverse > 0, rise / steep, 1.0), found)
     for (move, change, inverse), part in zip(secants, reversed(parts), strict=True):
-        found.addcmul_(per_sample(part - inverse * inner(change, found), move), move)
+        found.addcmul_(per_sample(part - inverse * inner(change, found, out=scratch), move), move)
     return found
