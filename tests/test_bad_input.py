@@ -145,6 +145,28 @@ def test_distances_that_are_none() -> None:
         ALMA(distance=total, steps=5)(MODEL, X, Y)
 
 
+@pytest.mark.parametrize("given", ["nan", "inf", "-0.5"])
+def test_distances_that_are_not_0_at_the_original(given: str) -> None:
+    def own(x: Tensor, x0: Tensor) -> Tensor:
+        length = (x - x0).flatten(1).norm(dim=1)
+        return {"nan": length / (length * 0), "inf": 1 / length, "-0.5": length - 0.5}[given]
+
+    message = f"distance own must be finite, and 0 from an image to itself, got {given} for 4 of 4"
+    with pytest.raises(ValueError, match=message):
+        ALMA(distance=own, steps=5)(MODEL, X, Y)
+
+
+@pytest.mark.parametrize("beyond", [torch.nan, torch.inf, -1.0])
+def test_distances_that_end_somewhere_are_warned_about(beyond: float) -> None:
+    def ends(x: Tensor, x0: Tensor) -> Tensor:
+        length = (x - x0).flatten(1).norm(dim=1)
+        return torch.where(length > 1e-4, beyond, length)
+
+    with pytest.warns(UserWarning, match="distance ends was NaN, infinite or negative in the search for"):
+        result = ALMA(distance=ends, steps=5)(MODEL, X, Y)
+    assert not result.distances.isnan().any()
+
+
 def total(x: Tensor, x0: Tensor) -> Tensor:
     return (x - x0).abs().sum()
 

@@ -248,6 +248,12 @@ def test_the_suites_budgets_and_seed_are_for_entries_without_their_own():
     assert wanted(asked(own, seed=3))[0].build("demo").seed == 9
 
 
+def test_own_distances_are_called_by_their_own_name():
+    (row,) = wanted(asked({"attack": "alma", "distances": ["python:tests.test_auto:weighted"], "steps": [3]}))
+    assert row.label == "ALMA weighted 3"
+    assert row.build("demo").distance.name == "weighted"  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_a_value_may_stand_without_its_brackets():
     one, other = asked({**ALMA, "distances": "l1", "steps": 7}), asked({**ALMA, "distances": ["l1"], "steps": [7]})
     assert one == other

@@ -259,7 +259,7 @@ def test_penalties_are_plotted(tmp_path: Path):
     ("kind", "words"),
     [
         ("attacks", attacks.names()),
-        ("distances", distances.names()),
+        ("distances", (*distances.names(), "python:package.module:name")),
         ("models", ("demo", "zoo:cifar_resnet4b", "python:package.module:factory")),
         ("data", ("demo", "npz:PATH", "torchvision:cifar10")),
         ("suites", ("demo", "paper/mnist", "paper/cifar10", "paper/imagenet", "public/mnist", "public/cifar10")),

@@ -1,5 +1,7 @@
 """Every distance through the same properties; each one's own ground truth is in its own file."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -141,3 +143,45 @@ def test_a_function_is_a_distance() -> None:
     value, gradient = distances.anchor(distance, x0).value_and_gradient(x)
     torch.testing.assert_close(gradient, Lp(2).anchored(x0).value_and_gradient(x)[1] / 2)
     assert not value.requires_grad
+
+
+OWN = """
+from minadv.distances import Lp
+def blocks(x, x0): return (x - x0).flatten(1).abs().mean(dim=1)
+def l2(x, x0): return blocks(x, x0)
+quarter, number = Lp(2), 3
+class Kind: pass
+"""
+
+
+def test_own_distances_by_name(nowhere: Path) -> None:
+    (nowhere / "own_distances.py").write_text(OWN)
+    x, x0 = pair()
+    own = distances.resolve("python:own_distances:blocks")
+    assert own.name == "blocks"
+    assert distances.family("python:own_distances:blocks") == ""
+    torch.testing.assert_close(own(x, x0), Lp(1)(x, x0) / x0[0].numel())
+    for text, error, message in (
+        ("own_distances:block", ValueError, "has no 'block'; did you mean 'blocks'"),
+        ("not_there:blocks", ValueError, "no module 'not_there' on the path, which begins with"),
+        ("own_distances", ValueError, "needed is python:package.module:name"),
+        ("own_distances:l2", ValueError, "is called 'l2', as one of this library is"),
+        ("own_distances:quarter", ValueError, "is called 'l2'"),
+        ("own_distances:number", TypeError, r"is 3 \(int\); needed is a Distance or a function"),
+        ("own_distances:Kind", TypeError, "needed is a Distance or a function"),
+    ):
+        with pytest.raises(error, match=message):
+            distances.get(f"python:{text}")
+    with pytest.raises(ValueError, match="takes no options, got scale"):
+        distances.get("python:own_distances:blocks", scale=2)
+
+
+def test_gradients_that_are_none_count_as_0() -> None:
+    """√Σδ² has no gradient at the original, and 0/0 is what autograd makes of it."""
+
+    def root(x: Tensor, x0: Tensor) -> Tensor:
+        return (x - x0).square().flatten(1).sum(dim=1).sqrt()
+
+    _, x0 = pair()
+    anchored = distances.anchor(distances.resolve(root), x0)
+    assert (anchored.value_and_gradient(x0)[1] == 0).all()

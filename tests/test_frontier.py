@@ -188,6 +188,18 @@ def test_the_tables_say_what_direct_evaluation_finds(here: Path, tmp_path: Path)
         assert line.optimality == pytest.approx(1 - (area - least) / (end - least), abs=1e-5)
 
 
+def test_own_distances_are_among_the_lines(here: Path, tmp_path: Path):
+    wanted = suites.suites(suites.candidates(TEXTS, [20]), ["own"], ["digits_mlp"], 8)
+    assert [ran.report and ran.report.failed for ran in run.run(wanted, tmp_path, (), Console(quiet=True))] == [0]
+    rows = table.stored(tmp_path)
+    assert [(row.distance, row.attack) for row in rows] == [(name, "Auto 20") for name in suites.BY_HAND]
+    model, x, y = correct(here, 8)
+    for row in rows:
+        own = minadv.distances.get(f"python:benchmarks.frontier.distances:{row.distance}")
+        found = Auto(distance=own, budget=20, seed=42)(model, x, y)
+        assert row.line.median == pytest.approx(found.distances.median().item(), rel=1e-4)
+
+
 def test_resuming_computes_nothing_and_a_new_candidate_only_itself(here: Path, tmp_path: Path):
     compute(tmp_path, TEXTS[:1])
     before = benches.stamps(tmp_path / "digits")

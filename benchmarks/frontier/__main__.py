@@ -7,7 +7,7 @@
 `run` goes on where it stopped, and everything that it ever ran counts for what is best known. Targets are the
 demo model, what `train` wrote, and the public models of ../shared/data where they are. Groups of attacks: auto,
 alma (our defaults and the paper's), peers, more (nested and targeted searches), long (ten times the budgets),
-ablation (Auto without its parts).
+ablation (Auto without its parts). The distances `own` are none of the library's.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def arguments() -> argparse.Namespace:
     train.add_argument("--only", default="", help="part of a model's name")
     run = parts.add_parser("run", help="run attacks on targets, what is missing of it")
     run.add_argument("--targets", nargs="+", default=[], help="parts of names of models or data sets")
-    run.add_argument("--distances", nargs="+", help="default: all but LPIPS (lpips:trunk=demo)")
+    run.add_argument("--distances", nargs="+", help="default: all but LPIPS (lpips:trunk=demo) and own")
     run.add_argument("--budgets", nargs="+", type=int, default=[100, 1000])
     run.add_argument(
         "--attacks", nargs="+", default=["auto", "alma", "peers"], help="groups or NAME[.paper]:key=value,…"

@@ -12,7 +12,10 @@ from minadv.bench.suite import AttackEntry, ModelEntry, Suite
 LP = ("l0", "l1", "l2", "linf")
 COLOUR = ("ciede2000", "ciede2000:scale=paper")
 DISTANCES = (*LP, "ssim", *COLOUR)
-ON_DEMAND = ("lpips:trunk=demo",)  # slow
+LPIPS = "lpips:trunk=demo"
+BY_HAND = "weighted", "power", "differences", "blurred"
+OWN = tuple(f"python:benchmarks.frontier.distances:{name}" for name in BY_HAND)
+ON_DEMAND = (LPIPS, *OWN)  # slow, or not the library's
 MNIST = "mnist_test.npz"
 GROUPS = ("auto", "alma", "peers", "more", "long", "ablation")
 # Auto without one of its parts, or with more or less of it
@@ -50,15 +53,17 @@ class Target:
 def targets() -> tuple[Target, ...]:
     """Return everything there is to attack, whether or not it is on this machine."""
     own = "python:benchmarks.frontier.models:"
-    digits = ("digits_mlp", "digits_l2_at", "digits_linf_at", "digits_ibp")
+    digits = {name: own + name for name in ("digits_mlp", "digits_l2_at", "digits_linf_at", "digits_ibp")}
     mnist = ("mnist_lenet5_std", "mnist_lenet5_linf_at", "mnist_kw")
     unseen = ("unseen_l2_at", "unseen_linf_at", "unseen_ibp")
     cifar = ("cifar_resnet4b", "cifar_cnn_a_adv")
-    grey, colour = (*LP, "ssim"), (*LP, "ssim", *COLOUR)
+    grey, colour = (*LP, "ssim", *OWN), (*LP, "ssim", *COLOUR, *ON_DEMAND)
     demo = {"demo": "demo", "demo_linf_at": f"{own}demo_linf_at"}
     return (
-        Target("demo", "demo", demo, (*colour, *ON_DEMAND)),
-        Target("digits", f"npz:{models.folder() / 'digits.npz'}", {name: own + name for name in digits}, LP),
+        Target("demo", "demo", demo, colour),
+        Target(
+            "digits", f"npz:{models.folder() / 'digits.npz'}", {name: own + name for name in digits}, (*LP, *OWN)
+        ),
         Target("mnist", f"npz:{MNIST}", {name: f"zoo:{name}" for name in mnist}, grey),
         # `train` leaves these images out
         Target("unseen", f"npz:{MNIST}", {name: own + name for name in unseen}, grey),
@@ -162,17 +167,18 @@ def suites(
 
     Args:
         chosen: what to run.
-        distances: what to minimise, where it fits.
+        distances: what to minimise, where it fits; "own" is all that are not the library's.
         words: parts of names of data sets or models; any of them will do, none means all.
         samples: the first so many that a model classifies correctly.
 
     Raises:
         ValueError: for a distance that no target has.
     """
+    distances = tuple(each for name in distances for each in (OWN if name == "own" else (name,)))
     known = (*DISTANCES, *ON_DEMAND)
     strange = next((distance for distance in distances if distance not in known), None)
     if strange is not None:
-        raise errors.unknown("distance", strange, known)
+        raise errors.unknown("distance", strange, (*known, "own"))
     for target in targets():
         kept = {
             name: spec

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.distances import Distance, anchor
+from minadv.distances import Distance, anchor, family
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.incumbents import Incumbents, Rank
@@ -24,7 +24,7 @@ from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
 from minadv.result import Result, assemble
-from minadv.validation import check_logits, check_range
+from minadv.validation import check_distance, check_logits, check_range
 from minadv.verification import Outcome, Settings, quantise, verify
 
 
@@ -75,6 +75,9 @@ class Oracle:
         self.originals = leaf.detach() if untouched else inputs[self._rows]
         self.goal = goal.select(self._rows)
         self.distance = anchor(distance, self.originals)
+        if len(self.originals) and not family(distance):  # the caller's own
+            with torch.no_grad():
+                check_distance(distance.name, self.distance(self.originals))
         # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
         self.surrogate: Selectable = getattr(self.distance, "surrogate", self.distance)
         self._parts = Parts(
@@ -97,6 +100,7 @@ class Oracle:
         self._round, self._shown = (0, 1), (0, 1)
         self._best = Incumbents.before(self.originals)
         self._non_finite = torch.zeros_like(self._clean.adversarial)
+        self._unmeasured = torch.zeros_like(self._clean.adversarial)
         self._projected = ref(self._best.x), -1  # what `project` returned last, and its version then
         self._trace: list[tuple[Tensor, Tensor]] = []
 
@@ -223,6 +227,8 @@ class Oracle:
             self._non_finite |= broken(margin)
             # one bad answer of the model must not poison a search for good
             logits = _or_else(logits, self._clean_logits)
+        if possibly_broken(distance):
+            self._unmeasured |= broken(distance) & ~broken(margin)
         adversarial = self._counts(x, margin < 0)
         if answers:
             self._best.take(x, distance, adversarial)
@@ -292,6 +298,7 @@ class Oracle:
             found=self._scatter(torch.zeros_like(self._already), self._best.found),
             already=self._already,
             non_finite=self._scatter(torch.zeros_like(self._already), self._non_finite),
+            unmeasured=self._scatter(torch.zeros_like(self._already), self._unmeasured),
         )
         device = self._inputs.device
         forwards, backwards = self._ledger.forwards.to(device), self._ledger.backwards.to(device)

@@ -5,6 +5,9 @@ import warnings
 import torch
 from torch import Tensor
 
+# What a distance may be from an image to itself: √(Σδ² + ε), say.
+NEARLY = 0.01
+
 
 def check_inputs(inputs: object) -> Tensor:
     """Return `inputs` as a detached tensor if it is a batch of finite floats in [0, 1].
@@ -92,6 +95,16 @@ def check_targets(targets: Tensor, labels: Tensor) -> None:
         raise ValueError(
             f"targets must differ from labels, got class {int(targets[row])} for both at row {row} "
             f"({int(same.sum())} such rows): choose another class, e.g. (labels + 1) % classes"
+        )
+
+
+def check_distance(name: str, values: Tensor) -> None:
+    """Raise ValueError unless the distances of originals to themselves, (batch,), are 0 or nearly so."""
+    bad = ~(values.abs() <= NEARLY)
+    if bad.any():
+        raise ValueError(
+            f"distance {name} must be finite, and 0 from an image to itself, got {values[bad][0].item():.6g} "
+            f"for {int(bad.sum())} of {len(values)} originals: return what grows with the change"
         )
 
 

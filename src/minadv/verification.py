@@ -34,6 +34,8 @@ LAYERS = ((256, 2), (512, 10))
 LARGEST_FILLED = 2**15
 # Distances are recomputed in float64, a few images at a time: colours take many intermediates.
 ROWS_AT_A_TIME = 16
+# What is below 0 by more than this is not a distance that was rounded.
+ROUNDED = 1e-6
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: dict[Precision, torch.dtype] = {
@@ -95,6 +97,7 @@ class Outcome:
     found: Tensor
     already: Tensor
     non_finite: Tensor
+    unmeasured: Tensor
 
 
 class Verified(TypedDict):
@@ -116,7 +119,7 @@ def verify(
     Rows that were not found, or that do not pass, become the original with distance inf.
 
     Warns:
-        UserWarning: when answers of the search do not pass.
+        UserWarning: when answers of the search do not pass, or when a distance was none.
     """
     answers = outcome.answers
     logits = classify(model, answers, settings)
@@ -130,14 +133,24 @@ def verify(
             "second forward pass and count as failures: the model is random, depends on its batch, or its logits "
             f"differ by more than rounding; a larger confidence demands a wider margin{rounded}",
             UserWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
         answers[lost] = outcome.inputs[lost]
         logits = classify(model, answers, settings)
+    distances = _distances(outcome, success, distance)
+    none = outcome.unmeasured | (distances < -ROUNDED)
+    if none.any():
+        warnings.warn(
+            f"distance {distance.name} was NaN, infinite or negative in the search for {int(none.sum())} of "
+            f"{len(none)} samples, and their answers may be far from the nearest: it has to be finite and ≥ 0 on "
+            "the whole box [0, 1]",
+            UserWarning,
+            stacklevel=4,
+        )
     return Verified(
         adversarials=answers,
         success=success,
-        distances=_distances(outcome, success, distance),
+        distances=distances,
         margins=goal.margin(logits),
         predictions=logits.argmax(dim=1),
         status=_statuses(outcome, success),

@@ -37,11 +37,15 @@ class Secant(NamedTuple):
         rising = product > FLAT * (inner(move, move) * inner(change, change)).sqrt()
         return cls(move, change, torch.where(rising, 1 / product.clamp_min(LEAST), 0.0))
 
+    def packed(self) -> "Secant":
+        """Return it in half the memory: what is a little off in each entry is a model of the distance still."""
+        return self._replace(move=self.move.bfloat16(), change=self.change.bfloat16())
+
 
 class Learned(NamedTuple):
-    """What the last points taught: the last perturbation and its slope, weights of entries, and secants, newest last.
+    """What the last points taught: the last perturbation, its slope, weights of entries, and secants.
 
-    The secants are those that the next call still goes by. It overwrites the first three.
+    The secants, newest last, are those that the next call still goes by. It overwrites the first three.
     """
 
     delta: Tensor
@@ -94,6 +98,7 @@ class BySecants:
         direction = torch.where(per_sample(uphill, normal), direction, normal / weights)
         if len(secants) == self.kept:
             secants = secants[1:]
+        secants = tuple(secant.packed() for secant in secants)
         return along(self.x0, direction, normal, need), Learned(delta, slope, weights, secants)
 
     @cached_property

@@ -12,6 +12,7 @@ from minadv.attacks.base import Attack
 from minadv.attacks.registry import REGISTRY
 from minadv.bench.suite import AttackEntry, Suite, TableEntry
 from minadv.distances import resolve
+from minadv.importing import PREFIX
 
 TITLES = {"cw": "C&W", "percal": "PerC-AL", "minimal_apgd": "minimal APGD", "lpa": "LPA", "sigma_zero": "σ-zero"}
 NESTED = ("cw", "ead")  # searches of so many steps each
@@ -121,7 +122,8 @@ def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
 
 def _label(entry: AttackEntry, distance: str, steps: int | None, budget: int | None) -> str:
     """Name a row as the paper does where it has one, e.g. "FMN ℓ1 100"."""
-    family, _, options = distance.partition(":")
+    own = distance.startswith(PREFIX)
+    family, _, options = (distance.rpartition(":")[2], "", "") if own else distance.partition(":")
     symbol = tables.SYMBOLS.get(family, family) + (f" ({options})" if options else "")
     if entry.label is not None:
         return (

@@ -48,7 +48,8 @@ def attack(
     distance: Annotated[
         str | None,
         typer.Option(
-            help="What to minimise, as NAME or NAME:key=value,…; see [b]minadv list distances[/]. "
+            help="What to minimise, as NAME, NAME:key=value,… or your own as python:MODULE:NAME; "
+            "see [b]minadv list distances[/]. "
             "[dim]default: the attack's own, l2 for most[/]",
             show_default=False,
             rich_help_panel=ATTACK,

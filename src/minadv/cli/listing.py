@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minadv.cli.console import one_line_errors, out
+from minadv.importing import PREFIX
 
 # The builders live with torch in minadv.distances; a test holds this list against theirs.
 DISTANCES = {
@@ -66,6 +67,9 @@ def _show(kind: Kind) -> None:
         from minadv.models.specs import GRAMMAR
 
         out().print(Text(f"\nEvery model spec: {GRAMMAR}."))
+    if kind is Kind.DISTANCES:
+        own = f"{PREFIX}package.module:name, a differentiable function (x, x0) → (batch,)"
+        out().print(Text(f"\nYour own: {own}."))
 
 
 def _attacks() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -1,7 +1,7 @@
 """Distances between images: `get("l2")(x, x0)`, or `get("l2").anchored(x0)` inside an attack."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from inspect import signature
 from typing import Any, cast
@@ -16,6 +16,7 @@ from minadv.distances.lpips import LPIPS
 from minadv.distances.lpips import build as build_lpips
 from minadv.distances.ssim import SSIM
 from minadv.errors import unknown
+from minadv.importing import PREFIX, attribute, kind
 
 __all__ = [
     "CIEDE2000",
@@ -54,15 +55,20 @@ def get(name: str, **options: Any) -> Distance:
 
     Args:
         name: l0, l1, l2, linf, ssim, ciede2000 or lpips; options may follow a colon, as on the command
-            line: "ciede2000:scale=paper", "lpips:trunk=demo,linear=none".
+            line: "ciede2000:scale=paper", "lpips:trunk=demo,linear=none". Or "python:package.module:name" for your
+            own, a Distance or a function `(x, x0) -> (batch,)`; the module may be in the working directory.
         **options: options of that distance: `scale` of ciede2000; `trunk`, `linear`, `layers`, ... of lpips.
 
     Raises:
-        ValueError: for an unknown name (the nearest is suggested) or an option that the distance does not have.
+        ValueError: for an unknown name (the nearest is suggested) or an option that the distance does not have;
+            for a module or a name in it that is not there, or a name that a distance of this library has.
+        TypeError: when your own is no distance.
     """
+    if name.startswith(PREFIX):
+        return _imported(name, options)
     name, _, written = name.partition(":")
     if name not in _BUILDERS:
-        raise unknown("distance", name, _BUILDERS)
+        raise unknown("distance", name, (*_BUILDERS, f"{PREFIX}package.module:name"))
     for pair in filter(None, written.split(",")):
         key, equals, value = pair.partition("=")
         if not equals:
@@ -75,6 +81,19 @@ def get(name: str, **options: Any) -> Distance:
     # a network built in inference mode could not be differentiated ever after, and distances are remembered
     with torch.inference_mode(False):
         return _BUILDERS[name](**options)
+
+
+def _imported(spec: str, options: Mapping[str, Any]) -> Distance:
+    """Return the user's own distance; `options` are for those of this library."""
+    if options:
+        raise ValueError(f"{spec} takes no options, got {', '.join(options)}: bind them in your own code")
+    with attribute(spec) as own:
+        if isinstance(own, str | type) or not (isinstance(own, Distance) or callable(own)):
+            raise TypeError(f"{spec} is {kind(own)}; needed is a Distance or a function (x, x0) -> (batch,)")
+        distance = resolve(own)
+    if distance.name.partition("[")[0] in _BUILDERS:
+        raise ValueError(f"{spec} is called {distance.name!r}, as one of this library is: give it another name")
+    return distance
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from minadv.masks import possibly_broken
 from minadv.shapes import per_sample as per_sample
 
 Batch = Float[Tensor, "batch ..."]
@@ -84,7 +85,7 @@ class ByAutograd:
             leaf = x.detach().requires_grad_()
             value = self(leaf)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
-        return value.detach(), gradient
+        return value.detach(), finite(gradient)
 
     def select(self, rows: Tensor) -> "ByAutograd":
         """Return the distance to the originals of the given rows (indices)."""
@@ -106,7 +107,10 @@ class Reanchored:
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the distances and their gradients."""
         own = getattr(self.anchored, "value_and_gradient", None)
-        return own(x) if own else ByAutograd(lambda x, _rows: self.anchored(x)).value_and_gradient(x)
+        if own is None:
+            return ByAutograd(lambda x, _rows: self.anchored(x)).value_and_gradient(x)
+        value, gradient = own(x)
+        return value, finite(gradient)
 
     def select(self, rows: Tensor) -> "Reanchored":
         """Return the distance to the originals of the given rows."""
@@ -144,6 +148,11 @@ class Custom:
     def anchored(self, x0: Batch) -> ByAutograd:
         """Return the distance to `x0`; nothing is known to depend on `x0` alone."""
         return ByAutograd(lambda x, rows: self(x, x0[rows]))
+
+
+def finite(gradient: Tensor) -> Tensor:
+    """Return a gradient with 0 for what is NaN or infinite, as that of √Σδ² is at the original."""
+    return gradient.nan_to_num(0, 0, 0) if possibly_broken(gradient.sum()) else gradient
 
 
 def by_parts(
