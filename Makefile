@@ -52,11 +52,9 @@ format: .venv/.installed-lint
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks.speed --out runs/speed.md
 
-runs/frontier/models/demo_linf_at.safetensors: | .venv/.installed
-	$(BIN)/python -m benchmarks.frontier train --out $(@D)
-
 # hours: every attack on every target that is on this machine; it may be interrupted, and goes on
-frontier: .venv/.installed runs/frontier/models/demo_linf_at.safetensors
+frontier: .venv/.installed
+	$(BIN)/python -m benchmarks.frontier train --missing
 	$(BIN)/python -m benchmarks.frontier run
 	$(BIN)/python -m benchmarks.frontier table --summary
 

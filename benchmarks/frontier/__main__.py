@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     train = parts.add_parser("train", help="train small models and write them")
     train.add_argument("--out", type=Path, help="folder; default $MINADV_FRONTIER_MODELS or runs/frontier/models")
     train.add_argument("--only", default="", help="part of a model's name")
+    train.add_argument("--missing", action="store_true", help="leave those out that are there")
     run = parts.add_parser("run", help="run attacks on targets, what is missing of it")
     run.add_argument("--targets", nargs="+", default=[], help="parts of names of models or data sets")
     run.add_argument("--distances", nargs="+", help="default: all but LPIPS (lpips:trunk=demo) and own")
@@ -75,8 +76,11 @@ def act(given: argparse.Namespace) -> None:
     if given.part == "train":
         from benchmarks.frontier import models, train
 
+        out = given.out or models.folder()
         recipes = tuple(recipe for recipe in train.RECIPES if given.only in recipe.name)
-        for line in train.made(given.out or models.folder(), recipes):
+        if given.missing:
+            recipes = tuple(recipe for recipe in recipes if not train.weights(out, recipe).exists())
+        for line in train.made(out, recipes):
             console.print(line)
         return
     from benchmarks.frontier import run, suites

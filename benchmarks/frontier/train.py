@@ -182,6 +182,11 @@ def judged(network: nn.Module, recipe: Recipe, test: Images) -> str:
     return text
 
 
+def weights(out: Path, recipe: Recipe) -> Path:
+    """Return the file that a recipe's weights are written to."""
+    return out / f"{recipe.name}.safetensors"
+
+
 def made(out: Path, recipes: tuple[Recipe, ...] = RECIPES) -> Iterator[str]:
     """Train, write `out`/NAME.safetensors and `out`/digits.npz (held-out images); yield a line about each.
 
@@ -201,6 +206,6 @@ def made(out: Path, recipes: tuple[Recipe, ...] = RECIPES) -> Iterator[str]:
             torch.manual_seed(SEED)
             network = recipe.build()
             fit(network, recipe, *train)
-        save_file(network.state_dict(), out / f"{recipe.name}.safetensors")
+        save_file(network.state_dict(), weights(out, recipe))
         seconds = time.perf_counter() - started
         yield f"{recipe.name}: {judged(network, recipe, test)}, {seconds:.0f} s"
