@@ -21,7 +21,7 @@ from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import By, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.refinement import Refined, Refinement, closer, hurried, leave_out
-from minadv.attacks.rounds import Round, divide
+from minadv.attacks.rounds import SHORT, Round, divide
 from minadv.attacks.secants import BySecants
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published
@@ -105,7 +105,8 @@ class Auto(Attack):
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(rounds) > 1 or budget < family.lagrangian
-        scaled = coordinates(family.scaled if explores else (), x0, oracle.surrogate, metric)
+        kinds = family.briefly if budget < SHORT and family.briefly is not None else family.scaled
+        scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled)
         aims, slopes_in = Aims.of(oracle, self.aimed), explorer.coordinates(0)
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from minadv.attacks.curvature import Blocks, pixels, sampled, units
 from minadv.attacks.nearest import ByMetric
-from minadv.distances.base import Curved, Selectable
+from minadv.attacks.shaped import Shaped, shape
+from minadv.distances.base import Curved, Selectable, per_sample
 
-Per = Literal["plain", "sampled", "entry", "pixel"]
+Per = Literal["plain", "sampled", "entry", "pixel", "shape", "filter", "diagonal"]
 
 # Bounds on how far entries move, see `units`: sampled diagonals are not to be trusted where they are small.
 SAMPLED, EXACT = 3e-3, 3e-4
+# What the shape of a distance tells.
+SHAPES = frozenset[Per](("shape", "filter", "diagonal"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,10 @@ class PerEntry:
     def of(self, delta: Tensor) -> Tensor:
         """Return u of a perturbation; in its memory or not."""
         return delta.div_(self.units)
+
+    def without(self, rows: Tensor) -> "PerEntry":
+        """Return plain entries in these rows, (batch,)."""
+        return PerEntry(torch.where(per_sample(rows, self.units), 1.0, self.units))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +85,7 @@ class PerPixel:
         return vectors.mul_(factor[:, None, None]).reshape(like.shape)
 
 
-Coordinates = PerEntry | PerPixel
+Coordinates = PerEntry | PerPixel | Shaped
 
 
 def coordinates(
@@ -88,10 +95,13 @@ def coordinates(
 
     None are the plain entries.
     """
-    return [_coordinates(kind, x0, distance, metric) for kind in kinds]
+    seen = shape(x0, distance) if SHAPES.intersection(kinds) else None
+    return [_coordinates(kind, x0, distance, metric, seen) for kind in kinds]
 
 
-def _coordinates(kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric) -> Coordinates | None:
+def _coordinates(
+    kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric, seen: Shaped | None
+) -> Coordinates | None:
     match kind:
         case "plain":
             return None
@@ -101,3 +111,9 @@ def _coordinates(kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric) 
             return PerEntry(units(cast("Curved", distance).curvature(), EXACT))
         case "sampled":
             return PerEntry(units(sampled(x0, distance), SAMPLED))
+        case "shape":
+            return seen
+        case "filter":
+            return seen and seen.filter()
+        case "diagonal":
+            return seen and seen.diagonal()

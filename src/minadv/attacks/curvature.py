@@ -37,7 +37,7 @@ def sampled(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0
     It takes 2·`probes` distances.
     """
     found = torch.empty_like(x0)
-    for rows in _portions(x0):
+    for rows in portions(x0):
         found[rows] = _sampled(x0[rows], distance.select(rows), probes, length)
     return found
 
@@ -119,14 +119,14 @@ def blocks(x0: Tensor, distance: Selectable, probes: int, length: float, ridge: 
         torch.zeros_like(places[:, 0, 0]),
         x0.new_empty(len(x0), channels * (channels + 1) // 2, places.shape[2]),
     )
-    for rows in _portions(x0):
+    for rows in portions(x0):
         squared[rows], (mean[rows], factors[rows]) = _blocks(
             x0[rows], distance.select(rows), probes, length, ridge
         )
     return squared, Blocks(mean, factors)
 
 
-def _portions(x0: Tensor) -> list[Tensor]:
+def portions(x0: Tensor) -> list[Tensor]:
     """Row numbers in parts: on a CPU, a distance's own maps of all would take the memory of a dozen batches."""
     size = max(ENTRIES // 2 // x0[0].numel() // 4 * 4, 4) if x0.device.type == "cpu" else len(x0)
     rows = torch.arange(len(x0), device=x0.device)
@@ -152,7 +152,7 @@ def _blocks(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: f
 
 def grows_like_a_square(x0: Tensor, distance: Selectable, length: float) -> Tensor:
     """(batch,) `quadratic` for parts of the originals in turn."""
-    return torch.cat([quadratic(x0[rows], distance.select(rows), length) for rows in _portions(x0)])
+    return torch.cat([quadratic(x0[rows], distance.select(rows), length) for rows in portions(x0)])
 
 
 def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:

@@ -13,6 +13,7 @@ from minadv.attacks.directions import typical
 from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored
 from minadv.attacks.families import Family
 from minadv.attacks.rounds import Try
+from minadv.attacks.shaped import Shaped
 from minadv.distances.base import per_sample
 from minadv.masks import possibly_any
 from minadv.oracle import Oracle
@@ -91,9 +92,9 @@ class Explorer:
     def _coordinates(self, number: int, i: int) -> Coordinates | None:
         """Return those of this exploration: where none before crossed the boundary, units have led astray."""
         usual, missed = self.coordinates(i), self.oracle.best_distance.isinf()
-        if not (number or i) or not isinstance(usual, PerEntry) or not possibly_any(missed):
+        if not (number or i) or not isinstance(usual, PerEntry | Shaped) or not possibly_any(missed):
             return usual
-        return PerEntry(torch.where(per_sample(missed, usual.units), 1.0, usual.units))
+        return usual.without(missed)
 
     def _start(
         self, index: int, scale: Tensor | None, chances: Tensor | None, coordinates: Coordinates | None

@@ -48,9 +48,11 @@ class Family:
         homeward: first share of the way to the nearest point that the refinement takes.
         aimed: explorations that aim at a class that none has reached, by round and number in it; rounds with a
             single one do so to their end.
-        scaled: a round's explorations in turn step in coordinates of equal distance, by the Hessian's diagonal at
-            the original per entry, as random directions tell it ("sampled") or as the distance does ("entry"), or
-            by its blocks per pixel, or in "plain" entries; empty is in these, too.
+        scaled: a round's explorations in turn step in coordinates of equal distance: by the Hessian's diagonal at
+            the original, as random directions tell it ("sampled") or as the distance does ("entry"), by its blocks
+            per "pixel", or by entries or frequencies, whichever explain it better ("shape"; "diagonal" and
+            "filter" are one of both or nothing). Empty and "plain" are the entries.
+        briefly: the same in rounds that are too short for two tries; None is as in others.
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
 
@@ -65,6 +67,7 @@ class Family:
     homeward: float = 0.5
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
     scaled: tuple[Per, ...] = ()
+    briefly: tuple[Per, ...] | None = None
     probes: int = 4
 
 
@@ -100,7 +103,10 @@ ANY = Family(
     (Member("secants", None, (1.0, 0.0)),),
     explored=(0.15, 0.15),
     tried=0.14,
-    scaled=("sampled", "plain"),
+    kept=0.8,
+    homeward=0.3,
+    scaled=("shape", "filter"),
+    briefly=("diagonal",),
 )
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer

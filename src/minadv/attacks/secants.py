@@ -38,14 +38,14 @@ class Secant(NamedTuple):
         return cls(move, change, torch.where(rising, 1 / product.clamp_min(LEAST), 0.0))
 
     def packed(self) -> "Secant":
-        """Return it in half the memory: what is a little off in each entry is a model of the distance still."""
+        """Return it in half the memory: a little off in each entry, it is a model of the distance still."""
         return self._replace(move=self.move.bfloat16(), change=self.change.bfloat16())
 
 
 class Learned(NamedTuple):
-    """What the last points taught: the last perturbation, its slope, weights of entries, and secants.
+    """What the last points taught: the last perturbation and its slope, weights of entries, and secants.
 
-    The secants, newest last, are those that the next call still goes by. It overwrites the first three.
+    The secants, newest last, are those that the next call still goes by. It overwrites the first two.
     """
 
     delta: Tensor
@@ -88,7 +88,7 @@ class BySecants:
         weights = entry_weights(slope, delta, self.floor)
         secants = tuple[Secant, ...]()
         if remembered is not None:
-            weights = remembered.weights.lerp_(weights, 1 - self.memory)
+            weights = remembered.weights.to(weights.dtype).lerp_(weights, 1 - self.memory)
             move = torch.sub(delta, remembered.delta, out=remembered.delta)
             change = torch.sub(slope, remembered.slope, out=remembered.slope)
             secants = (*remembered.secants, Secant.of(move, change))
@@ -96,10 +96,11 @@ class BySecants:
         direction = solve(normal, (*secants, Secant.of(delta, slope)), weights)
         uphill = inner(direction, normal) > 0
         direction = torch.where(per_sample(uphill, normal), direction, normal / weights)
-        if len(secants) == self.kept:
-            secants = secants[1:]
-        secants = tuple(secant.packed() for secant in secants)
-        return along(self.x0, direction, normal, need), Learned(delta, slope, weights, secants)
+        weights = weights.bfloat16()
+        home = along(self.x0, direction, normal, need)
+        del direction  # before what is remembered takes memory
+        kept = secants[1:] if len(secants) == self.kept else secants
+        return home, Learned(delta, slope, weights, tuple(secant.packed() for secant in kept))
 
     @cached_property
     def _squared(self) -> Tensor:

@@ -1,0 +1,162 @@
+"""What a distance looks like from its originals: it weighs entries, or it filters them, or neither."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from minadv import random
+from minadv.attacks.curvature import portions, quadratic, units
+from minadv.attacks.directions import TINY, inner, norm
+from minadv.distances.base import Anchored, Selectable, per_sample
+from minadv.masks import possibly_any
+
+# Bounds on how far entries and frequencies move, relative to what their means do.
+ENTRIES, FREQUENCIES = 3e-3, 1e-2
+# A side of fewer entries has too few frequencies to be told apart.
+SMALLEST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Shaped:
+    """A is diagonal or, in the rows that are `smooth`, a filter, as the distance is; the identity if it is none.
+
+    Attributes:
+        units: the diagonal, (batch, ...), or 1; it is 1 in rows that it does not explain.
+        gain: (batch, 1, ...) the filter, real, for each frequency of the real Fourier transform; None without any.
+        smooth: (batch,) bool.
+    """
+
+    units: Tensor
+    gain: Tensor | None
+    smooth: Tensor
+
+    def slope(self, gradient: Tensor) -> Tensor:
+        """Aᵀ·gradient, the gradient in u; in its memory or not."""
+        return self._filtered(gradient.mul_(self.units), inverse=False)
+
+    def step(self, u: Tensor) -> Tensor:
+        """A·u; in its memory or not."""
+        return self._filtered(u.mul_(self.units), inverse=False)
+
+    def of(self, delta: Tensor) -> Tensor:
+        """Return u of a perturbation; in its memory or not."""
+        return self._filtered(delta.div_(self.units), inverse=True)
+
+    def without(self, rows: Tensor) -> "Shaped":
+        """Return plain entries in these rows, (batch,)."""
+        plain = torch.where(per_sample(rows, self.units), 1.0, self.units)
+        return replace(self, units=plain, smooth=self.smooth & ~rows)
+
+    def diagonal(self) -> "Shaped":
+        """Return plain entries where A is a filter."""
+        return replace(self, smooth=torch.zeros_like(self.smooth))
+
+    def filter(self) -> "Shaped":
+        """Return plain entries where A is diagonal."""
+        return replace(self, units=self.units.new_ones((1,) * self.units.ndim))
+
+    def _filtered(self, x: Tensor, inverse: bool) -> Tensor:
+        if self.gain is None or not possibly_any(self.smooth):
+            return x
+        return torch.where(per_sample(self.smooth, x), filtered(x, 1 / self.gain if inverse else self.gain), x)
+
+
+class Look(NamedTuple):
+    """A move of all entries, (batch, ...), and the change of the slope along it."""
+
+    move: Tensor
+    change: Tensor
+
+
+def shape(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0.01) -> Shaped:
+    """Return what explains best how slopes change along random moves, by 2·`probes` distances and no model pass.
+
+    Where entries count by what is around them, the Hessian is diagonal; where they count for each other as
+    neighbours do, as in blurred or differentiated images, it is a filter, which is diagonal in frequencies.
+    """
+    found = [_shape(x0[rows], distance.select(rows), probes, length) for rows in portions(x0)]
+    gains = [one.gain for one in found if one.gain is not None]
+    return Shaped(
+        torch.cat([one.units for one in found]),
+        torch.cat(gains) if gains else None,
+        torch.cat([one.smooth for one in found]),
+    )
+
+
+def filtered(x: Tensor, gain: Tensor) -> Tensor:
+    """Multiply the frequencies of (batch, channels, ...) images by (batch, 1, ...) real numbers."""
+    axes = tuple(range(2, x.ndim))
+    return cast("Tensor", torch.fft.irfftn(_spectrum(x).mul_(gain), s=x.shape[2:], dim=axes))
+
+
+def _spectrum(x: Tensor) -> Tensor:
+    return cast("Tensor", torch.fft.rfftn(x, dim=tuple(range(2, x.ndim))))
+
+
+def _shape(x0: Tensor, distance: Anchored, probes: int, length: float) -> Shaped:
+    looks = _looks(x0, distance, probes, length)
+    weighed = units(sum((move * change for move, change in looks), torch.zeros_like(x0)), ENTRIES)
+    fits, gain = [_fit(looks), _fit([Look(move / weighed, change * weighed) for move, change in looks])], None
+    if x0.ndim > 2 and min(x0.shape[2:]) >= SMALLEST:
+        gain = _gain(looks)
+        fits.append(_fit([Look(filtered(move, 1 / gain), filtered(change, gain)) for move, change in looks]))
+    best = torch.stack(fits).argmax(dim=0)
+    return Shaped(torch.where(per_sample(best == 1, x0), weighed, 1.0), gain, best == 2)
+
+
+def _looks(x0: Tensor, distance: Anchored, probes: int, length: float) -> list[Look]:
+    """Look at the slope of D²/2 (or of D, if that grows like a square) at pairs of points.
+
+    They are `length` apart in each entry, on both sides of the original or, at a face of the box, both inside. So
+    the signs of a move are independent of each other, whatever the image is.
+    """
+    squared, keys, half = quadratic(x0, distance, length), random.keys(x0, 0), length / 2
+    inside = x0.clamp(half, 1 - half)
+
+    def slope(x: Tensor) -> Tensor:
+        value, gradient = distance.value_and_gradient(x)
+        return gradient * per_sample(torch.where(squared, 1.0, value), gradient)
+
+    looks = list[Look]()
+    for number in range(probes):
+        signs = random.signs(keys, x0, stream=number)
+        looks.append(Look(signs, slope(inside + half * signs) - slope(inside - half * signs)))
+    return looks
+
+
+def _fit(looks: Sequence[Look]) -> Tensor:
+    """(batch,) mean cosine between moves and changes, which are parallel where A is right."""
+    cosines = [inner(move, change) / (norm(move, 2) * norm(change, 2)).clamp_min(TINY) for move, change in looks]
+    return torch.stack(cosines).mean(dim=0)
+
+
+def _gain(looks: Sequence[Look]) -> Tensor:
+    """How far each frequency moves at equal distance, (batch, 1, ...), by the power that the Hessian has there."""
+    rises, sizes = list[Tensor](), list[Tensor]()
+    for move, change in looks:
+        u, h = (torch.view_as_real(_spectrum(each)) for each in (move, change))
+        rises.append((u * h).sum(dim=-1).sum(dim=1, keepdim=True))
+        sizes.append(u.square().sum(dim=-1).sum(dim=1, keepdim=True))
+    even = looks[0].move.shape[-1] % 2 == 0
+    rise, size = (_around(torch.stack(each).sum(dim=0), even) for each in (rises, sizes))
+    return units(rise / size, FREQUENCIES)
+
+
+def _around(power: Tensor, even: bool) -> Tensor:
+    """Sum over each frequency and its neighbours: one alone is seen too rarely. The last side is `even` or not."""
+    for axis in range(2, power.ndim - 1):
+        power = power + power.roll(1, axis) + power.roll(-1, axis)
+    # of the last axis there is one half: what is beyond its ends is the conjugate of what is before them
+    before, after = _negative(power[..., 1:2]), _negative(power[..., -2:-1] if even else power[..., -1:])
+    wide = torch.cat((before, power, after), dim=-1)
+    return wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]
+
+
+def _negative(power: Tensor) -> Tensor:
+    """Power at the opposite frequencies of all axes but the last."""
+    for axis in range(2, power.ndim - 1):
+        power = power.flip(axis).roll(1, axis)
+    return power
