@@ -1,7 +1,8 @@
 """Coordinates in which equal steps change a distance alike, near the original: x − x0 = A·u."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, cast
 
 import torch
@@ -12,12 +13,10 @@ from minadv.attacks.nearest import ByMetric
 from minadv.attacks.shaped import Shaped, shape
 from minadv.distances.base import Curved, Selectable, per_sample
 
-Per = Literal["plain", "sampled", "entry", "pixel", "shape", "filter", "diagonal"]
+Per = Literal["plain", "sampled", "entry", "pixel", "shape", "filter"]
 
 # Bounds on how far entries move, see `units`: sampled diagonals are not to be trusted where they are small.
 SAMPLED, EXACT = 3e-3, 3e-4
-# What the shape of a distance tells.
-SHAPES = frozenset[Per](("shape", "filter", "diagonal"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +94,12 @@ def coordinates(
 
     None are the plain entries.
     """
-    seen = shape(x0, distance) if SHAPES.intersection(kinds) else None
+    seen = cache(lambda: shape(x0, distance, units(sampled(x0, distance), SAMPLED)))
     return [_coordinates(kind, x0, distance, metric, seen) for kind in kinds]
 
 
 def _coordinates(
-    kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric, seen: Shaped | None
+    kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric, seen: Callable[[], Shaped]
 ) -> Coordinates | None:
     match kind:
         case "plain":
@@ -112,8 +111,6 @@ def _coordinates(
         case "sampled":
             return PerEntry(units(sampled(x0, distance), SAMPLED))
         case "shape":
-            return seen
+            return seen()
         case "filter":
-            return seen and seen.filter()
-        case "diagonal":
-            return seen and seen.diagonal()
+            return seen().plainly()

@@ -50,8 +50,8 @@ class Family:
             single one do so to their end.
         scaled: a round's explorations in turn step in coordinates of equal distance: by the Hessian's diagonal at
             the original, as random directions tell it ("sampled") or as the distance does ("entry"), by its blocks
-            per "pixel", or by entries or frequencies, whichever explain it better ("shape"; "diagonal" and
-            "filter" are one of both or nothing). Empty and "plain" are the entries.
+            per "pixel", by a filter where it is one and else by the sampled diagonal ("shape"), or by nothing
+            ("filter"). Empty and "plain" are the entries.
         briefly: the same in rounds that are too short for two tries; None is as in others.
         probes: pairs of looks at the distance per channel, for its Hessian at the original.
     """
@@ -104,9 +104,9 @@ ANY = Family(
     explored=(0.15, 0.15),
     tried=0.14,
     kept=0.8,
-    homeward=0.3,
+    homeward=0.4,
     scaled=("shape", "filter"),
-    briefly=("diagonal",),
+    briefly=("sampled",),
 )
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer

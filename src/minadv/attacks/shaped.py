@@ -1,4 +1,4 @@
-"""What a distance looks like from its originals: it weighs entries, or it filters them, or neither."""
+"""Distances for which entries count for each other as neighbours do: filters, diagonal in frequencies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,18 +13,20 @@ from minadv.attacks.directions import TINY, inner, norm
 from minadv.distances.base import Anchored, Selectable, per_sample
 from minadv.masks import possibly_any
 
-# Bounds on how far entries and frequencies move, relative to what their means do.
-ENTRIES, FREQUENCIES = 3e-3, 1e-2
+# Bound on how far frequencies move, relative to what their mean does.
+RIDGE = 1e-2
 # A side of fewer entries has too few frequencies to be told apart.
 SMALLEST = 4
+# A filter leaves less than this share unexplained of what the identity does, or the distance is none.
+LEFT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Shaped:
-    """A is diagonal or, in the rows that are `smooth`, a filter, as the distance is; the identity if it is none.
+    """A is a filter in the rows that are `smooth`, and diagonal elsewhere.
 
     Attributes:
-        units: the diagonal, (batch, ...), or 1; it is 1 in rows that it does not explain.
+        units: (batch, ...) the diagonal, or 1.
         gain: (batch, 1, ...) the filter, real, for each frequency of the real Fourier transform; None without any.
         smooth: (batch,) bool.
     """
@@ -35,33 +37,29 @@ class Shaped:
 
     def slope(self, gradient: Tensor) -> Tensor:
         """Aᵀ·gradient, the gradient in u; in its memory or not."""
-        return self._filtered(gradient.mul_(self.units), inverse=False)
+        return self._either(gradient, gradient * self.units, self.gain)
 
     def step(self, u: Tensor) -> Tensor:
         """A·u; in its memory or not."""
-        return self._filtered(u.mul_(self.units), inverse=False)
+        return self._either(u, u * self.units, self.gain)
 
     def of(self, delta: Tensor) -> Tensor:
         """Return u of a perturbation; in its memory or not."""
-        return self._filtered(delta.div_(self.units), inverse=True)
+        return self._either(delta, delta / self.units, None if self.gain is None else 1 / self.gain)
 
     def without(self, rows: Tensor) -> "Shaped":
         """Return plain entries in these rows, (batch,)."""
         plain = torch.where(per_sample(rows, self.units), 1.0, self.units)
         return replace(self, units=plain, smooth=self.smooth & ~rows)
 
-    def diagonal(self) -> "Shaped":
-        """Return plain entries where A is a filter."""
-        return replace(self, smooth=torch.zeros_like(self.smooth))
-
-    def filter(self) -> "Shaped":
+    def plainly(self) -> "Shaped":
         """Return plain entries where A is diagonal."""
         return replace(self, units=self.units.new_ones((1,) * self.units.ndim))
 
-    def _filtered(self, x: Tensor, inverse: bool) -> Tensor:
-        if self.gain is None or not possibly_any(self.smooth):
-            return x
-        return torch.where(per_sample(self.smooth, x), filtered(x, 1 / self.gain if inverse else self.gain), x)
+    def _either(self, x: Tensor, scaled: Tensor, gain: Tensor | None) -> Tensor:
+        if gain is None or not possibly_any(self.smooth):
+            return scaled
+        return torch.where(per_sample(self.smooth, x), filtered(x, gain), scaled)
 
 
 class Look(NamedTuple):
@@ -71,19 +69,18 @@ class Look(NamedTuple):
     change: Tensor
 
 
-def shape(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0.01) -> Shaped:
-    """Return what explains best how slopes change along random moves, by 2·`probes` distances and no model pass.
+def shape(x0: Tensor, distance: Selectable, units: Tensor, probes: int = 4, length: float = 0.01) -> Shaped:
+    """Return a filter where that explains how slopes change along random moves, and `units` elsewhere.
 
-    Where entries count by what is around them, the Hessian is diagonal; where they count for each other as
-    neighbours do, as in blurred or differentiated images, it is a filter, which is diagonal in frequencies.
+    It takes 2·`probes` distances and no model pass. Blurred and differentiated images are such: their Hessian is
+    that of one kernel, whatever is where.
     """
-    found = [_shape(x0[rows], distance.select(rows), probes, length) for rows in portions(x0)]
-    gains = [one.gain for one in found if one.gain is not None]
-    return Shaped(
-        torch.cat([one.units for one in found]),
-        torch.cat(gains) if gains else None,
-        torch.cat([one.smooth for one in found]),
-    )
+    smooth = torch.zeros_like(x0.flatten(1)[:, 0], dtype=torch.bool)
+    if x0.ndim < 3 or min(x0.shape[2:]) < SMALLEST:
+        return Shaped(units, None, smooth)
+    found = [_filter(x0[rows], distance.select(rows), probes, length) for rows in portions(x0)]
+    gains, smooths = zip(*found, strict=True)
+    return Shaped(units, torch.cat(gains), torch.cat(smooths))
 
 
 def filtered(x: Tensor, gain: Tensor) -> Tensor:
@@ -96,15 +93,12 @@ def _spectrum(x: Tensor) -> Tensor:
     return cast("Tensor", torch.fft.rfftn(x, dim=tuple(range(2, x.ndim))))
 
 
-def _shape(x0: Tensor, distance: Anchored, probes: int, length: float) -> Shaped:
+def _filter(x0: Tensor, distance: Anchored, probes: int, length: float) -> tuple[Tensor, Tensor]:
+    """Return the gain, and in which rows it explains the distance."""
     looks = _looks(x0, distance, probes, length)
-    weighed = units(sum((move * change for move, change in looks), torch.zeros_like(x0)), ENTRIES)
-    fits, gain = [_fit(looks), _fit([Look(move / weighed, change * weighed) for move, change in looks])], None
-    if x0.ndim > 2 and min(x0.shape[2:]) >= SMALLEST:
-        gain = _gain(looks)
-        fits.append(_fit([Look(filtered(move, 1 / gain), filtered(change, gain)) for move, change in looks]))
-    best = torch.stack(fits).argmax(dim=0)
-    return Shaped(torch.where(per_sample(best == 1, x0), weighed, 1.0), gain, best == 2)
+    gain = _gain(looks)
+    inside = [Look(filtered(move, 1 / gain), filtered(change, gain)) for move, change in looks]
+    return gain, 1 - _fit(inside) < LEFT * (1 - _fit(looks))
 
 
 def _looks(x0: Tensor, distance: Anchored, probes: int, length: float) -> list[Look]:
@@ -142,7 +136,7 @@ def _gain(looks: Sequence[Look]) -> Tensor:
         sizes.append(u.square().sum(dim=-1).sum(dim=1, keepdim=True))
     even = looks[0].move.shape[-1] % 2 == 0
     rise, size = (_around(torch.stack(each).sum(dim=0), even) for each in (rises, sizes))
-    return units(rise / size, FREQUENCIES)
+    return units(rise / size, RIDGE)
 
 
 def _around(power: Tensor, even: bool) -> Tensor:
