@@ -145,15 +145,23 @@ def test_distances_that_are_none() -> None:
         ALMA(distance=total, steps=5)(MODEL, X, Y)
 
 
-@pytest.mark.parametrize("given", ["nan", "inf", "-0.5"])
+@pytest.mark.parametrize("given", ["nan", "inf", "-0.5", "1"])
 def test_distances_that_are_not_0_at_the_original(given: str) -> None:
     def own(x: Tensor, x0: Tensor) -> Tensor:
         length = (x - x0).flatten(1).norm(dim=1)
-        return {"nan": length / (length * 0), "inf": 1 / length, "-0.5": length - 0.5}[given]
+        others = {"nan": length / (length * 0), "inf": 1 / length, "-0.5": length - 0.5, "1": (-length).exp()}
+        return others[given]
 
-    message = f"distance own must be finite, and 0 from an image to itself, got {given} for 4 of 4"
+    message = f"distance own must be finite, and 0 from an image to itself, got {given} there and .* for 4 of 4"
     with pytest.raises(ValueError, match=message):
         ALMA(distance=own, steps=5)(MODEL, X, Y)
+
+
+def test_distances_in_large_units_that_are_nearly_0_are_fine() -> None:
+    def own(x: Tensor, x0: Tensor) -> Tensor:
+        return 1e4 * ((x - x0).flatten(1).square().sum(dim=1) + 1e-8).sqrt()
+
+    assert ALMA(distance=own, steps=5)(MODEL, X, Y).distances.isfinite().any()
 
 
 @pytest.mark.parametrize("beyond", [torch.nan, torch.inf, -1.0])

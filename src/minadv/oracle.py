@@ -77,7 +77,8 @@ class Oracle:
         self.distance = anchor(distance, self.originals)
         if len(self.originals) and not family(distance):  # the caller's own
             with torch.no_grad():
-                check_distance(distance.name, self.distance(self.originals))
+                corners = (self.originals < 0.5).to(self.originals.dtype)
+                check_distance(distance.name, self.distance(self.originals), self.distance(corners))
         # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
         self.surrogate: Selectable = getattr(self.distance, "surrogate", self.distance)
         self._parts = Parts(

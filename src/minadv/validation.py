@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-# What a distance may be from an image to itself: √(Σδ² + ε), say.
+# What a distance may be from an image to itself, relative to what it is far off: of √(Σδ² + ε), say.
 NEARLY = 0.01
 
 
@@ -98,13 +98,15 @@ def check_targets(targets: Tensor, labels: Tensor) -> None:
         )
 
 
-def check_distance(name: str, values: Tensor) -> None:
-    """Raise ValueError unless the distances of originals to themselves, (batch,), are 0 or nearly so."""
-    bad = ~(values.abs() <= NEARLY)
+def check_distance(name: str, own: Tensor, far: Tensor) -> None:
+    """Raise ValueError unless distances of originals to themselves, (batch,), are nearly 0 beside those `far` off."""
+    bad = ~(own.abs() <= NEARLY * far.abs().nan_to_num(torch.inf, torch.inf)) | own.isinf()
     if bad.any():
+        row = int(bad.nonzero()[0])
         raise ValueError(
-            f"distance {name} must be finite, and 0 from an image to itself, got {values[bad][0].item():.6g} "
-            f"for {int(bad.sum())} of {len(values)} originals: return what grows with the change"
+            f"distance {name} must be finite, and 0 from an image to itself, got {own[row].item():.6g} there and "
+            f"{far[row].item():.6g} far off for {int(bad.sum())} of {len(own)} originals: return what grows with "
+            "the change"
         )
 
 

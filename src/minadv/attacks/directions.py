@@ -34,6 +34,11 @@ def inner(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.mul(a, b, out=out).flatten(1).sum(dim=1)
 
 
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """(batch,) cosine of the angle between each pair of samples; 0 where one vanishes."""
+    return inner(a, b) / (norm(a, 2) * norm(b, 2)).clamp_min(torch.finfo(a.dtype).tiny)
+
+
 def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     """h/‖h‖₂ in the memory of `h`; a random direction (from the sample's own key) where the gradient vanishes."""
     return unit_and_length(h, oracle, below)[0]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.curvature import grows_like_a_square
-from minadv.attacks.directions import inner
+from minadv.attacks.directions import cosine, inner
 from minadv.attacks.nearest import LEAST, along, entry_weights
 from minadv.distances.base import Selectable, per_sample
 from minadv.probe import Probe
@@ -43,7 +43,7 @@ class Secant(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What the last points taught: the last perturbation and its slope, weights of entries, and secants.
+    """What the last points taught: the last perturbation and its slope, weights of entries, and their worth.
 
     The secants, newest last, are those that the next call still goes by. It overwrites the first two.
     """
@@ -51,6 +51,7 @@ class Learned(NamedTuple):
     delta: Tensor
     slope: Tensor
     weights: Tensor
+    trust: Tensor
     secants: tuple[Secant, ...]
 
 
@@ -61,20 +62,21 @@ class BySecants:
     Entries may count for each other, as in features or in neighbours' differences; then no weights of single ones
     are a model. But each step shows how the slope of D²/2 (or of D, if it grows like a square) changes along it,
     and that it rises from 0 at the original along the whole perturbation: the newest of the secants, as it were.
-    Weights of entries, |slope| / |x − x0| with a `floor` for both, are what the model starts from.
+    Weights of entries, |slope| / |x − x0| with a floor for both, are what the model starts from: with a low floor
+    where these foretell how the slope changes along a step better than with a high one, which hardly trusts them.
 
     Attributes:
         x0: (batch, ...) originals.
         distance: from them.
         kept: secants of steps.
-        floor: of the weights' two parts, relative to their typical entry.
-        memory: weight of the past in the weights.
+        floors: low and high, of the weights' two parts, relative to their typical entry.
+        memory: weight of the past in the weights, and in how much better low floors foretell.
     """
 
     x0: Tensor
     distance: Selectable
     kept: int = 3
-    floor: float = 1.0
+    floors: tuple[float, float] = (0.01, 1.0)
     memory: float = 0.7
 
     by_gradient: ClassVar[bool] = True
@@ -85,12 +87,17 @@ class BySecants:
         """Return the nearest point, and what was learned."""
         delta = probe.x - self.x0
         slope = probe.slope * per_sample(torch.where(self._squared, 1.0, probe.distance), delta)
-        weights = entry_weights(slope, delta, self.floor)
-        secants = tuple[Secant, ...]()
+        low, high = self.floors
+        weights, trust, secants = entry_weights(slope, delta, high), torch.zeros_like(need), tuple[Secant, ...]()
         if remembered is not None:
-            weights = remembered.weights.to(weights.dtype).lerp_(weights, 1 - self.memory)
             move = torch.sub(delta, remembered.delta, out=remembered.delta)
             change = torch.sub(slope, remembered.slope, out=remembered.slope)
+            bold = entry_weights(slope, delta, low)
+            better = cosine(bold * move, change) - cosine(weights * move, change)
+            trust = remembered.trust.lerp(better, 1 - self.memory)
+            weights = torch.where(per_sample(trust > 0, weights), bold, weights)
+            del bold
+            weights = remembered.weights.to(weights.dtype).lerp_(weights, 1 - self.memory)
             secants = (*remembered.secants, Secant.of(move, change))
         # by the last of them, the model is smallest at the original
         direction = solve(normal, (*secants, Secant.of(delta, slope)), weights)
@@ -100,7 +107,7 @@ class BySecants:
         home = along(self.x0, direction, normal, need)
         del direction  # before what is remembered takes memory
         kept = secants[1:] if len(secants) == self.kept else secants
-        return home, Learned(delta, slope, weights, tuple(secant.packed() for secant in kept))
+        return home, Learned(delta, slope, weights, trust, tuple(secant.packed() for secant in kept))
 
     @cached_property
     def _squared(self) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks.curvature import portions, quadratic, units
-from minadv.attacks.directions import TINY, inner, norm
+from minadv.attacks.directions import cosine
 from minadv.distances.base import Anchored, Selectable, per_sample
 from minadv.masks import possibly_any
 
@@ -123,8 +123,7 @@ def _looks(x0: Tensor, distance: Anchored, probes: int, length: float) -> list[L
 
 def _fit(looks: Sequence[Look]) -> Tensor:
     """(batch,) mean cosine between moves and changes, which are parallel where A is right."""
-    cosines = [inner(move, change) / (norm(move, 2) * norm(change, 2)).clamp_min(TINY) for move, change in looks]
-    return torch.stack(cosines).mean(dim=0)
+    return torch.stack([cosine(move, change) for move, change in looks]).mean(dim=0)
 
 
 def _gain(looks: Sequence[Look]) -> Tensor:
