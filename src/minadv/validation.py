@@ -99,7 +99,7 @@ def check_targets(targets: Tensor, labels: Tensor) -> None:
 
 
 def check_distance(name: str, own: Tensor, far: Tensor) -> None:
-    """Raise ValueError unless distances of originals to themselves are nearly 0 beside those to images `far` off."""
+    """Raise ValueError unless distances of originals to themselves are nearly 0, beside those to `far` images."""
     bad = ~(own.abs() <= NEARLY * far.abs().nan_to_num(torch.inf, torch.inf)) | own.isinf()
     if bad.any():
         row = int(bad.nonzero()[0])
