@@ -536,6 +536,21 @@ def test_nearest_by_secants_goes_to_the_nearest_point_of_a_plane(own: Callable[.
     torch.testing.assert_close((normal * (x0 - x)).flatten(1).sum(dim=1), need, rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize(("own", "trusted"), [(weighted, True), (differences, False)])
+def test_weights_of_entries_are_trusted_where_they_foretell_slopes(
+    own: Callable[..., Tensor], trusted: bool
+) -> None:
+    x0, normal = torch.full((3, 1, 4, 4), 0.5), torch.randn(3, 1, 4, 4, generator=generator(5))
+    distance, need = resolve(own).anchored(x0), torch.full((3,), 0.1)
+    nearest, memory, x = BySecants(x0, distance), None, along(x0, normal, normal, need)
+    for _ in range(9):
+        value, slope = distance.value_and_gradient(x)
+        home, memory = nearest(normal, need, probe_at(x, slope, value), memory)
+        x = x.lerp(home, 0.15)
+    assert memory is not None
+    assert ((memory.trust > 0) == trusted).all()
+
+
 def test_own_distance_on_a_linear_model_is_exact() -> None:
     model = linear(48)
     x = 0.5 + 0.2 * (torch.rand(8, 48, generator=generator(2)) - 0.5)

@@ -1,7 +1,7 @@
 """One fixed set of choices per family of distances: how Auto explores and what it takes for the nearest point."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -143,6 +143,8 @@ _KNOWN = {
         homeward=0.3,
         scaled=("sampled", "entry"),
     ),
+    # ALMA's pull is the distance's own from the first step, which pays where gradients lead on
+    "lpips": replace(ANY, lagrangian=500),
     "ciede2000": Family(
         (Member("metric", straight, (1.0,)),),
         lagrangian=300,
