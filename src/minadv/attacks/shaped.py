@@ -23,7 +23,7 @@ LEFT = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Shaped:
-    """A is a filter in the rows that are `smooth`, and diagonal elsewhere.
+    """Coordinates x − x0 = A·u, where A is a filter in the rows that are `smooth`, and diagonal elsewhere.
 
     Attributes:
         units: (batch, ...) the diagonal, or 1.
