@@ -251,7 +251,7 @@ def test_the_suites_budgets_and_seed_are_for_entries_without_their_own():
 def test_own_distances_are_called_by_their_own_name():
     (row,) = wanted(asked({"attack": "alma", "distances": ["python:tests.test_auto:weighted"], "steps": [3]}))
     assert row.label == "ALMA weighted 3"
-    assert row.build("demo").distance.name == "weighted"  # pyright: ignore[reportAttributeAccessIssue]
+    assert resolve(row.build("demo").distance).name == "weighted"
 
 
 def test_a_value_may_stand_without_its_brackets():

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from benchmarks.frontier.distances import differences
 from torch import Tensor
 
 from minadv.attacks.coordinates import coordinates
@@ -41,12 +42,6 @@ def response() -> Tensor:
 
 def coarse(x: Tensor, x0: Tensor) -> Tensor:
     return root(filtered(x - x0, response()))
-
-
-def differences(x: Tensor, x0: Tensor) -> Tensor:
-    delta = x - x0
-    parts = (delta.diff(dim=-1), delta.diff(dim=-2), 0.3 * delta)
-    return root(torch.cat([part.flatten(1) for part in parts], dim=1))
 
 
 def originals(black: bool) -> Tensor:

@@ -61,9 +61,7 @@ def targets() -> tuple[Target, ...]:
     demo = {"demo": "demo", "demo_linf_at": f"{own}demo_linf_at"}
     return (
         Target("demo", "demo", demo, colour),
-        Target(
-            "digits", f"npz:{models.folder() / 'digits.npz'}", {name: own + name for name in digits}, (*LP, *OWN)
-        ),
+        Target("digits", f"npz:{models.folder() / 'digits.npz'}", digits, (*LP, *OWN)),
         Target("mnist", f"npz:{MNIST}", {name: f"zoo:{name}" for name in mnist}, grey),
         # `train` leaves these images out
         Target("unseen", f"npz:{MNIST}", {name: own + name for name in unseen}, grey),

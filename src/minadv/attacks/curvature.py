@@ -161,6 +161,11 @@ def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
     return distance(x0 + length * signs) > 2**1.5 * distance(x0 + length / 2 * signs)
 
 
+def energy_slope(value: Tensor, slope: Tensor, squared: Tensor) -> Tensor:
+    """Gradient of D²/2, from D and its own; of D in the rows, (batch,), where that grows like a square itself."""
+    return slope * per_sample(torch.where(squared, 1.0, value), slope)
+
+
 def _looks(
     x0: Tensor, distance: Anchored, squared: Tensor, moved: slice, probes: int, length: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -174,7 +179,7 @@ def _looks(
         step = torch.zeros_like(pixels(x0))
         step[:, moved] = signs
         value, slope = distance.value_and_gradient(x0 + length * step.reshape(x0.shape))
-        yield signs, pixels(slope * per_sample(torch.where(squared, 1.0, value), slope))
+        yield signs, pixels(energy_slope(value, slope, squared))
 
 
 def _signs(keys: Tensor, places: Tensor, number: int, length: float) -> Tensor:

@@ -143,7 +143,7 @@ _KNOWN = {
         homeward=0.3,
         scaled=("sampled", "entry"),
     ),
-    # ALMA's pull is the distance's own from the first step, which pays where gradients lead on
+    # ALMA first pays in long runs on networks that are not masked, which is where LPIPS is asked for
     "lpips": replace(ANY, lagrangian=500),
     "ciede2000": Family(
         (Member("metric", straight, (1.0,)),),

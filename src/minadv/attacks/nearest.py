@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
-from minadv.attacks.curvature import Blocks, blocks, pixels
+from minadv.attacks.curvature import Blocks, blocks, energy_slope, pixels
 from minadv.attacks.directions import TINY, inner, typical
 from minadv.distances.base import Selectable, per_sample
 from minadv.elementwise import step
@@ -127,7 +127,7 @@ class ByMetric:
         """Return the nearest point, and the model, its blocks' factors, to remember."""
         squared, hessian = self._blocks
         delta = pixels(probe.x - self.x0)
-        slope = pixels(probe.slope) * torch.where(squared, 1.0, probe.distance)[:, None, None]
+        slope = pixels(energy_slope(probe.distance, probe.slope, squared))
         here = hessian.square(delta)
         floor = self.floor * here.mean(dim=2, keepdim=True).clamp_min(TINY)
         factors = ((delta * slope).sum(dim=1, keepdim=True).clamp_min(0) + floor) / (here + floor)

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from minadv.attacks.curvature import grows_like_a_square
+from minadv.attacks.curvature import energy_slope, grows_like_a_square
 from minadv.attacks.directions import cosine, inner
 from minadv.attacks.nearest import LEAST, along, entry_weights
 from minadv.distances.base import Selectable, per_sample
@@ -86,7 +86,7 @@ class BySecants:
     ) -> tuple[Tensor, Learned]:
         """Return the nearest point, and what was learned."""
         delta = probe.x - self.x0
-        slope = probe.slope * per_sample(torch.where(self._squared, 1.0, probe.distance), delta)
+        slope = energy_slope(probe.distance, probe.slope, self._squared)
         low, high = self.floors
         weights, trust, secants = entry_weights(slope, delta, high), torch.zeros_like(need), tuple[Secant, ...]()
         if remembered is not None:

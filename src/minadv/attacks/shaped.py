@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.curvature import portions, quadratic, units
+from minadv.attacks.curvature import energy_slope, portions, quadratic, units
 from minadv.attacks.directions import cosine
 from minadv.distances.base import Anchored, Selectable, per_sample
 from minadv.masks import possibly_any
@@ -109,15 +109,12 @@ def _looks(x0: Tensor, distance: Anchored, probes: int, length: float) -> list[L
     """
     squared, keys, half = quadratic(x0, distance, length), random.keys(x0, 0), length / 2
     inside = x0.clamp(half, 1 - half)
-
-    def slope(x: Tensor) -> Tensor:
-        value, gradient = distance.value_and_gradient(x)
-        return gradient * per_sample(torch.where(squared, 1.0, value), gradient)
-
     looks = list[Look]()
     for number in range(probes):
         signs = random.signs(keys, x0, stream=number)
-        looks.append(Look(signs, slope(inside + half * signs) - slope(inside - half * signs)))
+        ends = (distance.value_and_gradient(inside + turn * signs) for turn in (half, -half))
+        ahead, behind = (energy_slope(value, slope, squared) for value, slope in ends)
+        looks.append(Look(signs, ahead - behind))
     return looks
 
 

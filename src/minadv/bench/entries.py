@@ -122,9 +122,10 @@ def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
 
 def _label(entry: AttackEntry, distance: str, steps: int | None, budget: int | None) -> str:
     """Name a row as the paper does where it has one, e.g. "FMN ℓ1 100"."""
-    own = distance.startswith(PREFIX)
-    family, _, options = (distance.rpartition(":")[2], "", "") if own else distance.partition(":")
+    family, _, options = distance.partition(":")
     symbol = tables.SYMBOLS.get(family, family) + (f" ({options})" if options else "")
+    if distance.startswith(PREFIX):
+        symbol = options.rpartition(":")[2]
     if entry.label is not None:
         return (
             entry.label.replace("{distance}", symbol)
