@@ -14,6 +14,7 @@ from minadv.distances import Distance, Lp, as_published, resolve
 from minadv.distances import family as family_of
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, guarded
+from minadv.heap import kept
 from minadv.ledger import BudgetSpentError
 from minadv.oracle import Oracle
 from minadv.precision import check_passes
@@ -102,7 +103,7 @@ class Attack(ABC):
         settings = Settings(
             self.confidence, self.levels, self.propagations, self.seed, trace, fill_up, precision, channels_last
         )
-        with guarded(model, inputs) as logits, settings.arithmetic(inputs.device):
+        with kept(inputs.device), guarded(model, inputs) as logits, settings.arithmetic(inputs.device):
             oracle = Oracle(logits, inputs, classes, goal, resolve(self.distance), settings, on_step)
             if len(oracle.originals):
                 with suppress(BudgetSpentError):

@@ -10,7 +10,6 @@ from minadv.cli.attack import attack
 from minadv.cli.bench import EPILOG, bench, merge
 from minadv.cli.console import INTERRUPTED, out
 from minadv.cli.diagnose import diagnose
-from minadv.cli.heap import keep_freed_memory
 from minadv.cli.listing import list_names
 from minadv.cli.pictures import plot, report
 
@@ -46,7 +45,6 @@ def options(
 
 def main() -> None:
     """Run the command line, in a process of its own."""
-    keep_freed_memory()
     try:
         app()
     except KeyboardInterrupt:  # before a command could take care of it

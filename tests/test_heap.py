@@ -1,0 +1,52 @@
+"""The heap during a search: freed memory that is taken again costs no page faults; after it, it is given back."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+SEARCH = """
+import resource, torch
+from minadv import DDN
+
+weights = torch.randn(768, 10, generator=torch.Generator().manual_seed(0))
+images = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+def model(x):  # large layers: 39 MB each
+    return torch.tanh(x.flatten(1).repeat(1, 200)).unflatten(1, (200, 768)).mean(dim=1) @ weights
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+labels = model(images).argmax(dim=1)
+attack = DDN(steps=12)
+attack(model, images, labels)
+before = resident()
+seen = []
+attack(model, images, labels, on_step=lambda step: seen.append(faults()) or False)
+print(seen[-1] - seen[-3], resident() - before)
+"""
+
+
+def run(**environment: str) -> tuple[int, int]:
+    """Page faults of two late steps, and how much more memory is resident after the search."""
+    usual = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH], capture_output=True, text=True, check=True, env=usual | environment
+    )
+    faults, resident = map(int, done.stdout.split())
+    return faults, resident
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_kept_during_a_search_and_given_back_after_it() -> None:
+    kept, more = run()
+    own, _ = run(MALLOC_TRIM_THRESHOLD_="131072")  # the user's own settings are left alone
+    assert own > 10_000
+    assert kept < own / 10
+    assert more < 2**25
