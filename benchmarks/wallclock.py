@@ -1,22 +1,34 @@
 """Our seconds over a peer's: same attack, same settings, same images, one after the other.
 
+Each runs in a process of its own, as it would for its user: what one has freed makes the other faster otherwise.
 Counts of both are shown, per sample: where they are equal, so is the work.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from statistics import median
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from benchmarks.cases import CIFAR, Case, load
+from benchmarks.paired import bare_pass
 from benchmarks.parity import ORDERS, Outcome, Row, run_ours, run_theirs, score
 from benchmarks.peers import Counting, Peer, adv_lib, foolbox, there
 from benchmarks.tables import Table, judged
 from benchmarks.tracking import Track
 
 STEPS, FAB_STEPS, CW_STEPS, SEARCHES = 100, 30, 300, 9
+WARM_UP = 2  # images
 LEAVING = "finished samples leave the batch"
-NOTE = "Median of the ratios of seconds over rounds; forwards/backwards are per sample."
+NOTE = (
+    "Each run in a process of its own, after a run on two images. Median of the ratios of seconds over rounds; "
+    "forwards/backwards are per sample."
+)
+
+Side = Literal["ours", "peer"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,18 @@ class Race:
 
     def __str__(self) -> str:
         return f"{self.row.label} {self.row.peer.package}"
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others."""
+        return f"{self} {self.row.peer.settings}"
+
+    def run(self, side: Side, case: Case) -> Outcome:
+        """Run one side in this process."""
+        if side == "ours":
+            return run_ours(self.row.ours, Counting(case.model), case.inputs, case.labels)
+        found = run_theirs(self.row.peer, case.model, case.inputs, case.labels)
+        return score(found, self.row.ours.distance, case.model, case.inputs, case.labels)
 
 
 def races() -> Iterator[Race]:
@@ -71,32 +95,34 @@ def tables(only: str, samples: int, rounds: int, track: Track) -> Iterator[Table
     rows: list[tuple[str, ...]] = []
     columns = ("ours", "peer", "fwd/bwd", "the peer's", "ours / the peer's seconds", "at most")
     for race in track("beside peers", chosen):
-        rows.append(compared(race, case, rounds))
+        rows.append(compared(race, rounds, lambda race, side: apart(race, side, samples)))
         title = f"Wall-clock time beside peers: {case} ({case.note})"
         yield Table(title, columns, tuple(rows), NOTE, complete=len(rows) == len(chosen))
 
 
-def compared(race: Race, case: Case, rounds: int) -> tuple[str, ...]:
+def compared(race: Race, rounds: int, run: Callable[[Race, Side], Outcome]) -> tuple[str, ...]:
     """Run both sides in turns, the first one in turns as well, and return a row's cells."""
     row, peer = race.row, race.row.peer
     if not there(peer.package):
         return row.label, peer.installed, "", "", "", f"{race.most:.2f}"
-    ratios: list[float] = []
-    for number in range(rounds):
-        if number % 2:
-            theirs, ours = run_peer(race, case), run_own(race, case)
-        else:
-            ours, theirs = run_own(race, case), run_peer(race, case)
-        ratios.append(ours.seconds / theirs.seconds)
-    counts = ours.passes, theirs.passes
+    order: tuple[Side, Side] = ("ours", "peer")
+    found = [{side: run(race, side) for side in order[:: 1 - 2 * (number % 2)]} for number in range(rounds)]
+    ratios = [one["ours"].seconds / one["peer"].seconds for one in found]
+    counts = found[-1]["ours"].passes, found[-1]["peer"].passes
     label = f"{peer.installed} {peer.settings}"
     return row.label, label, *counts, judged(median(ratios), race.most), f"{race.most:.2f}"
 
 
-def run_own(race: Race, case: Case) -> Outcome:
-    return run_ours(race.row.ours, Counting(case.model), case.inputs, case.labels)
+def apart(race: Race, side: Side, samples: int) -> Outcome:
+    """Run one side in a process of its own."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_run, race.key, side, samples, torch.get_num_threads()).result()
 
 
-def run_peer(race: Race, case: Case) -> Outcome:
-    found = run_theirs(race.row.peer, case.model, case.inputs, case.labels)
-    return score(found, race.row.ours.distance, case.model, case.inputs, case.labels)
+def _run(key: str, side: Side, samples: int, threads: int) -> Outcome:
+    torch.set_num_threads(threads)
+    race, case = next(race for race in races() if race.key == key), load(CIFAR, samples)
+    # what is imported and prepared at the first call is no part of an attack's time
+    race.run(side, case.first(WARM_UP))
+    bare_pass(case.model, case.inputs)
+    return race.run(side, case)

@@ -212,45 +212,46 @@ def test_memory_of_every_attack_is_limited_except_with_lpips() -> None:
 def test_races_name_attacks_and_settings_that_exist() -> None:
     races = list(wallclock.races())
     assert all(race.row.there for race in races)
-    assert len({str(race) + race.row.peer.settings for race in races}) == len(races)
+    assert len({race.key for race in races}) == len(races)
     halves = {race.row.attack.partition(".")[0] for race in races if race.most == 0.5}
     assert halves == {"CW", "EAD"}
     assert {race.most for race in races} == {0.5, 1.0}
 
 
-def test_a_race_is_run_in_turns_and_judged_by_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_race_is_run_in_turns_and_judged_by_the_median() -> None:
     order: list[str] = []
-    taken = {"ours": iter([3.0, 9.0, 1.0]), "theirs": iter([2.0, 3.0, 2.0])}
+    taken = {"ours": iter([3.0, 9.0, 1.0]), "peer": iter([2.0, 3.0, 2.0])}
 
-    def run(side: str) -> Callable[..., Outcome]:
-        def one(race: Any, batch: Case) -> Outcome:
-            order.append(side)
-            return Outcome(0.1, 1.0, 100, 99, next(taken[side]))
+    def run(race: wallclock.Race, side: wallclock.Side) -> Outcome:
+        order.append(side)
+        return Outcome(0.1, 1.0, 100, 99, next(taken[side]))
 
-        return one
-
-    monkeypatch.setattr(wallclock, "run_own", run("ours"))
-    monkeypatch.setattr(wallclock, "run_peer", run("theirs"))
     race = next(wallclock.races())
     here = replace(race, row=replace(race.row, peer=Peer("torch", "made up", lambda *_: torch.zeros(1))))
-    cells = wallclock.compared(here, case(), 3)
-    assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
+    cells = wallclock.compared(here, 3, run)
+    assert order == ["ours", "peer", "peer", "ours", "ours", "peer"]
     assert cells[2:] == ("100/99", "100/99", f"1.50 {MISSED}", "1.00")
 
 
 def test_a_race_without_its_peer_says_so() -> None:
     race = next(wallclock.races())
     missing = replace(race, row=replace(race.row, peer=Peer("nobody-has-it", "", lambda *_: torch.zeros(1))))
-    assert "make parity" in wallclock.compared(missing, case(), 3)[1]
+    assert "make parity" in wallclock.compared(missing, 3, lambda race, _side: race.run("ours", case()))[1]
 
 
 def test_a_race_of_equal_counts() -> None:
     pytest.importorskip("adv_lib")
     race = next(wallclock.races())
     short = replace(race.row, settings={"steps": 5}, peer=adv_lib("ddn", steps=5, levels=None))
-    cells = wallclock.compared(replace(race, row=short, most=math.inf), case(), 1)
+    cells = wallclock.compared(replace(race, row=short, most=math.inf), 1, lambda one, side: one.run(side, case()))
     assert cells[2:4] == ("5/5", "5/5")
     assert float(cells[4]) > 0
+
+
+def test_a_side_runs_in_a_process_of_its_own() -> None:
+    outcome = wallclock.apart(next(wallclock.races()), "ours", 2)
+    assert outcome.passes == "100/100"
+    assert outcome.seconds > 0
 
 
 def test_linear_marks_what_grows() -> None:

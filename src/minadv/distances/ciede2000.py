@@ -21,7 +21,7 @@ from minadv.distances.delta_e import Reference, squared_ciede2000
 
 # Some thirty maps are alive while a part is differentiated: more at a time would not stay in the caches, and each
 # step would take their memory from the system anew. Each thread works on its share of a part.
-PIXELS_PER_THREAD = 2**15
+PIXELS_PER_THREAD = 2**16
 
 
 @dataclass(frozen=True)

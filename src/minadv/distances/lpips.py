@@ -34,7 +34,7 @@ Linear = Literal["learned", "none", "paper"]
 
 _NORM_GUARD = 1e-10
 # A trunk's features take many times the memory of its input.
-PIXELS_AT_A_TIME = 2**15
+PIXELS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True, eq=False)
