@@ -21,7 +21,7 @@ from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import Refined, Refinement, boundary, closer, concentrated, hurried, leave_out
 from minadv.attacks.rounds import divide, portions
 from minadv.attacks.secants import BySecants, Secant, solve
-from minadv.attacks.sparse_refinement import SparseRefinement, enough
+from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import get, resolve
 from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
@@ -922,9 +922,3 @@ def test_blocks_multiply_and_solve_as_their_matrices_do(channels: int) -> None:
     product = torch.einsum("zabp,zbp->zap", matrices, vectors)
     torch.testing.assert_close(blocks.square(vectors), (vectors * product).sum(dim=1, keepdim=True))
     torch.testing.assert_close(blocks.solve(product), vectors * mean[:, None, None])
-
-
-def test_counts_of_entries() -> None:
-    gain = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
-    assert enough(gain, torch.tensor([2.5])).item() == 1
-    assert enough(gain, torch.tensor([3.5])).item() == 2

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from minadv import largest
 from minadv.distances.base import Batch, PerSample, per_sample
 from minadv.elementwise import clip
 from minadv.masks import possibly_any
@@ -23,8 +24,6 @@ IMMOBILE = 1e-8
 NEWTON_STEPS = 64
 # The bracket's width falls to that of rounding, in float32 after 24 and in float64 after 53 of them.
 HALVINGS = {torch.float32: 26, torch.float64: 55}
-# ℓ1 steps rarely move more entries than this: so many are ordered first, on a CPU
-FEW = 24
 # Hyperplanes are crossed for so many entries at a time, on a CPU.
 ENTRIES = 2**17
 # torch's grain size: the least work that a thread is given
@@ -48,9 +47,7 @@ def l0_ball(delta: Batch, radius: PerSample) -> Batch:
     """Keep the ⌊radius⌋ entries of largest magnitude of each row, of equal ones the first."""
     rows = delta.flatten(1)
     size, count = rows.abs(), radius.clamp(0, rows.shape[1]).long()[:, None]
-    # far fewer than all have to be ordered, but how many the host knows only where asking is free
-    enough = rows.shape[1] if rows.device.type != "cpu" else max(int(count.max()), 1)
-    least = size.topk(enough, dim=1).values.gather(1, (count - 1).clamp_min(0))
+    least = largest.nth(size, count.clamp_min(1), largest.first_few(size))
     kept = size >= least
     if possibly_any(kept.sum(dim=1, keepdim=True, dtype=torch.int32) > count):
         above = size > least
@@ -194,7 +191,7 @@ def cheapest(gain: Tensor, room: Tensor, need: Tensor, p: float) -> Tensor:
     `gain` ≥ 0 and `room` ≥ 0 are (batch, entries), `need` ≥ 0 is (batch, 1).
     """
     if p == 1:
-        return _spend_largest_first(gain, room, need, FEW if gain.device.type == "cpu" else gain.shape[1])
+        return _spend_largest_first(gain, room, need, largest.first_few(gain))
     return _spend_together(gain, room, need, gain if p == 2 else gain.sign())
 
 
@@ -209,7 +206,7 @@ def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor, few: int) -> 
     moves = torch.minimum(left.div_(torch.where(top > 0, top, 1.0)).clamp_min_(0), within)
     move = torch.zeros_like(room).scatter_(1, order, moves)
     if len(lacks):
-        move[lacks] = _spend_largest_first(gain[lacks], room[lacks], need[lacks], 4 * few)
+        move[lacks] = _spend_largest_first(gain[lacks], room[lacks], need[lacks], largest.MORE * few)
     return move
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv import random
+from minadv import largest, random
 from minadv.attacks.directions import inner
 from minadv.attacks.exploration import Constrain
 from minadv.attacks.refinement import Refined, boundary, seen_before, weight_of_past
@@ -74,7 +74,7 @@ class SparseRefinement:
             away = step(-average).sub_(x0)  # to the face that lowers the constraint
             gain = (average * away).neg_().flatten(1)
             if i == 0:
-                count = enough(gain, way - inner(average, x - x0))
+                count = largest.enough(gain, way - inner(average, x - x0), largest.first_few(gain))
             else:
                 change = torch.where(probe.adversarial == before, 2 * change, change / 2)
                 change = change.clamp(*self.change)
@@ -99,9 +99,3 @@ class SparseRefinement:
             x = following
             del average, away, gain, kept, following
         return Refined(x, reached, classes, start.residual, None if seen is None else seen.normal, normal)
-
-
-def enough(gain: Tensor, need: Tensor) -> Tensor:
-    """Return how many of the largest gains, (batch, entries), it takes to reach `need`."""
-    sums = gain.sort(dim=1, descending=True).values.cumsum(dim=1)
-    return (sums < need[:, None]).sum(dim=1).to(need.dtype) + 1

@@ -1,0 +1,47 @@
+"""The largest entries of rows: as by sorting all, whatever few come first."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from minadv import largest
+
+SIZES = st.tuples(
+    st.integers(1, 6), st.integers(1, 200), st.integers(0, 2**31), st.sampled_from([1, 2, 3, 16, 24])
+)
+
+
+def made(rows: int, entries: int, seed: int) -> Tensor:
+    """Values of few digits, so that some are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(rows, entries, generator=generator).mul_(50).round_() / 50
+
+
+@given(SIZES)
+def test_the_nth_is_that_of_the_sorted_row(sizes: tuple[int, int, int, int]) -> None:
+    rows, entries, seed, few = sizes
+    values = made(rows, entries, seed)
+    n = torch.randint(1, entries + 1, (rows, 1), generator=torch.Generator().manual_seed(seed))
+    expected = values.sort(dim=1, descending=True).values.gather(1, n - 1)
+    assert torch.equal(largest.nth(values, n, few), expected)
+
+
+@given(SIZES)
+def test_enough_is_what_the_sorted_row_needs(sizes: tuple[int, int, int, int]) -> None:
+    rows, entries, seed, few = sizes
+    values = made(rows, entries, seed)
+    need = values.sum(dim=1) * torch.rand(rows, generator=torch.Generator().manual_seed(seed))
+    sums = values.sort(dim=1, descending=True).values.cumsum(dim=1)
+    assert torch.equal(largest.enough(values, need, few), (sums < need[:, None]).sum(dim=1).float() + 1)
+
+
+def test_counts_of_entries() -> None:
+    gain = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
+    assert largest.enough(gain, torch.tensor([2.5]), 1).item() == 1
+    assert largest.enough(gain, torch.tensor([3.5]), 1).item() == 2
+
+
+def test_accelerators_order_all_at_once() -> None:
+    assert largest.first_few(torch.empty(2, 1000)) == largest.FEW
+    assert largest.first_few(torch.empty(2, 1000, device="meta")) == 1000
