@@ -8,6 +8,7 @@ attack's step over the model's own passes, our seconds over a peer's. ✗ is abo
     overhead    seconds per step over a bare forward and backward pass of the same model and batch
     auto        seconds per propagation of Auto over those of ALMA
     memory      peak memory beyond the bare pass
+    heap        seconds and page faults of a step with freed memory kept, and without
     wallclock   same attacks and settings beside other packages (`make parity` installs them)
     linear      cost of a step against the number of steps and the batch
     starting    imports and the command line
@@ -21,11 +22,11 @@ import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import automatic, cases, footprint, linear, overhead, starting, wallclock
+from benchmarks import automatic, cases, footprint, heap, linear, overhead, starting, wallclock
 from benchmarks.tables import Table, written
 from benchmarks.tracking import Track, tracked
 
-PARTS = ("overhead", "auto", "memory", "wallclock", "linear", "starting")
+PARTS = ("overhead", "auto", "memory", "heap", "wallclock", "linear", "starting")
 
 
 def parts(given: argparse.Namespace, track: Track) -> dict[str, Callable[[], Iterator[Table]]]:
@@ -35,6 +36,7 @@ def parts(given: argparse.Namespace, track: Track) -> dict[str, Callable[[], Ite
         lambda: overhead.tables(models, given.attack, given.rounds, track),
         lambda: automatic.tables(models, given.attack, given.rounds, track),
         lambda: footprint.tables(given.attack, track),
+        lambda: heap.tables(models, given.attack, given.rounds, track),
         lambda: wallclock.tables(given.attack, given.samples, given.rounds, track),
         lambda: linear.tables(given.rounds, track),
         lambda: starting.tables(track),
@@ -46,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="parts")
     parser.add_argument("--model", default="", help="part of a model's name, for the first two parts")
-    parser.add_argument("--attack", default="", help="part of an attack's name, for the first four parts")
+    parser.add_argument("--attack", default="", help="part of an attack's name, for the first five parts")
     parser.add_argument("--samples", type=int, default=64, help="images of the wallclock part")
     parser.add_argument("--rounds", type=int, default=3, help="of each measurement: the median counts")
     parser.add_argument("--threads", type=int, default=2)

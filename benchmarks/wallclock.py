@@ -5,14 +5,11 @@ Counts of both are shown, per sample: where they are equal, so is the work.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from statistics import median
 from typing import Any, Literal
 
-import torch
-
+from benchmarks.apart import apart
 from benchmarks.cases import CIFAR, Case, load
 from benchmarks.paired import bare_pass
 from benchmarks.parity import ORDERS, Outcome, Row, run_ours, run_theirs, score
@@ -95,34 +92,27 @@ def tables(only: str, samples: int, rounds: int, track: Track) -> Iterator[Table
     rows: list[tuple[str, ...]] = []
     columns = ("ours", "peer", "fwd/bwd", "the peer's", "ours / the peer's seconds", "at most")
     for race in track("beside peers", chosen):
-        rows.append(compared(race, rounds, lambda race, side: apart(race, side, samples)))
+        rows.append(compared(race, rounds, lambda race, side: apart(run, race.key, side, samples)))
         title = f"Wall-clock time beside peers: {case} ({case.note})"
         yield Table(title, columns, tuple(rows), NOTE, complete=len(rows) == len(chosen))
 
 
-def compared(race: Race, rounds: int, run: Callable[[Race, Side], Outcome]) -> tuple[str, ...]:
+def compared(race: Race, rounds: int, outcome: Callable[[Race, Side], Outcome]) -> tuple[str, ...]:
     """Run both sides in turns, the first one in turns as well, and return a row's cells."""
     row, peer = race.row, race.row.peer
     if not there(peer.package):
         return row.label, peer.installed, "", "", "", f"{race.most:.2f}"
     order: tuple[Side, Side] = ("ours", "peer")
-    found = [{side: run(race, side) for side in order[:: 1 - 2 * (number % 2)]} for number in range(rounds)]
+    found = [{side: outcome(race, side) for side in order[:: 1 - 2 * (number % 2)]} for number in range(rounds)]
     ratios = [one["ours"].seconds / one["peer"].seconds for one in found]
     counts = found[-1]["ours"].passes, found[-1]["peer"].passes
     label = f"{peer.installed} {peer.settings}"
     return row.label, label, *counts, judged(median(ratios), race.most), f"{race.most:.2f}"
 
 
-def apart(race: Race, side: Side, samples: int) -> Outcome:
-    """Run one side in a process of its own."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_run, race.key, side, samples, torch.get_num_threads()).result()
-
-
-def _run(key: str, side: Side, samples: int, threads: int) -> Outcome:
-    torch.set_num_threads(threads)
+def run(key: str, side: Side, samples: int) -> Outcome:
+    """Run one side of a comparison in this process, after what it prepares at its first call."""
     race, case = next(race for race in races() if race.key == key), load(CIFAR, samples)
-    # what is imported and prepared at the first call is no part of an attack's time
     race.run(side, case.first(WARM_UP))
     bare_pass(case.model, case.inputs)
     return race.run(side, case)

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
-from benchmarks import automatic, cases, footprint, linear, overhead, paired, speed, starting, wallclock
+from benchmarks import automatic, cases, footprint, heap, linear, overhead, paired, speed, starting, wallclock
+from benchmarks.apart import apart
 from benchmarks.cases import Case
 from benchmarks.linear import Cost
 from benchmarks.paired import Paired
@@ -249,9 +251,26 @@ def test_a_race_of_equal_counts() -> None:
 
 
 def test_a_side_runs_in_a_process_of_its_own() -> None:
-    outcome = wallclock.apart(next(wallclock.races()), "ours", 2)
+    outcome = apart(wallclock.run, next(wallclock.races()).key, "ours", 2)
     assert outcome.passes == "100/100"
     assert outcome.seconds > 0
+
+
+def test_what_keeping_memory_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {False: iter([8.0, 12.0, 10.0]), True: iter([6.0, 6.0, 6.0])}
+    monkeypatch.setattr(heap, "apart", lambda _cost, _name, _label, kept: heap.Cost(next(costs[kept]), 3.0))
+    (table,) = heap.tables([cases.CIFAR], "ddn", 3, silent)
+    assert table.rows == ((f"{cases.CIFAR}, DDN", "10.0", "3", "6.0", "3", "0.60"),)
+    assert not list(heap.tables([cases.RESNET50], "ddn", 3, silent))
+
+
+def test_a_setting_that_changes_nothing_leaves_the_heap_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heap, "load", lambda _name: case())
+    monkeypatch.setattr(heap.os, "environ", environment := dict(os.environ))
+    assert heap.cost(cases.CIFAR, "DDN", True).milliseconds > 0
+    assert "MALLOC_PERTURB_" not in environment
+    heap.cost(cases.CIFAR, "DDN", False)
+    assert environment["MALLOC_PERTURB_"] == "0"
 
 
 def test_linear_marks_what_grows() -> None:

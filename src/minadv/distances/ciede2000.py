@@ -19,8 +19,8 @@ from minadv.distances.base import (
 from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pullback
 from minadv.distances.delta_e import Reference, squared_ciede2000
 
-# Some thirty maps are alive while a part is differentiated: twice as many pixels at a time are a tenth faster, but
-# Auto, which holds more than others meanwhile, would take 18 batches' memory. Each thread works on its share of a part.
+# Some thirty maps are alive while a part is differentiated. Twice as many pixels at a time are a tenth faster, but
+# Auto, which holds more than others meanwhile, would take 18 batches' memory. Threads share the pixels of a part.
 PIXELS_PER_THREAD = 2**15
 
 
