@@ -7,8 +7,9 @@ from typing import Any, Literal, cast
 
 from torch import Tensor
 
+from benchmarks.apart import apart
 from benchmarks.cases import CIFAR, CNN, RESNET50, Case, load
-from benchmarks.paired import Bare, Run, bare_pass, differentiated, ratio
+from benchmarks.paired import Bare, Ratios, Run, bare_pass, differentiated, ratios
 from benchmarks.peers import Peer, adv_lib, installed, there
 from benchmarks.tables import Table, judged
 from benchmarks.tracking import Track
@@ -29,8 +30,9 @@ AT_MOST = {
 # steps of one measurement, and of our run before it that warms up (and compiles what is compiled)
 STEPS = {CIFAR: (13, 12), CNN: (15, 12), RESNET50: (5, 2)}
 NOTE = (
-    "Seconds per step / seconds of a bare forward and backward pass, measured in turns: median over steps, then "
-    "over rounds. For LPIPS, a bare pass also holds a forward and backward of the feature trunk (demo)."
+    "Seconds per step / seconds of a bare forward and backward pass by itself, each attack in its own process: "
+    "median over steps, then over rounds. In turns: over bare passes between its own, which share its heap. For "
+    "LPIPS, a bare pass also holds a forward and backward of the feature trunk (demo)."
 )
 
 
@@ -116,23 +118,40 @@ def tables(names: Sequence[str], only: str, rounds: int, track: Track) -> Iterat
         yield _table(case, columns, measured)
 
 
-def _measure(case: Case, jobs: list[Job], rounds: int, track: Track) -> dict[Job, float]:
-    steps, warm_up = STEPS[case.name]
-    ratios: dict[Job, list[float]] = {job: [] for job in jobs}
-    for job in track(f"{case}, warming up", jobs):
-        job.run(warm_up if job.side == "ours" else 2)(case.model, case.inputs, case.labels)
+def measured(name: str, label: str, side: Side) -> Ratios:
+    """Measure one side of a column in this process."""
+    case, job = load(name), Job(next(column for column in COLUMNS if column.label == label), side)
+    steps, warm_up = STEPS[name]
+    return ratios(job.run(warm_up if side == "ours" else 2), job.run(steps), case, job.column.bare(case))
+
+
+def _measure(case: Case, jobs: list[Job], rounds: int, track: Track) -> dict[Job, Ratios]:
+    found: dict[Job, list[Ratios]] = {job: [] for job in jobs}
     for number in range(rounds):
         for job in track(f"{case}, round {number + 1}", jobs):
-            ratios[job].append(ratio(job.run(steps), case, job.column.bare(case)))
-    return {job: median(values) for job, values in ratios.items()}
+            found[job].append(apart(measured, case.name, job.column.label, job.side))
+    return {
+        job: Ratios(median(one.alone for one in values), median(one.in_turns for one in values))
+        for job, values in found.items()
+    }
 
 
-def _table(case: Case, columns: list[Column], measured: dict[Job, float]) -> Table:
+def _table(case: Case, columns: list[Column], measured: dict[Job, Ratios]) -> Table:
     most = AT_MOST[case.name]
-    ours = [judged(measured[Job(column, "ours")], most.get(column.label)) for column in columns]
+
+    def cells(side: Side, value: Callable[[Ratios], float]) -> list[str]:
+        found = [measured.get(Job(column, side)) for column in columns]
+        return ["" if one is None else f"{value(one):.2f}" for one in found]
+
+    ours = [judged(measured[Job(column, "ours")].alone, most.get(column.label)) for column in columns]
     limits = [f"{most[column.label]:.2f}" if column.label in most else "" for column in columns]
-    others = [measured.get(Job(column, "peer")) for column in columns]
-    theirs = ["" if other is None else f"{other:.2f}" for other in others]
-    rows = ("ours", *ours), ("at most", *limits), (installed(PEER), *theirs)
+    peer = installed(PEER)
+    rows = (
+        ("ours", *ours),
+        ("at most", *limits),
+        (peer, *cells("peer", lambda one: one.alone)),
+        ("ours, in turns", *cells("ours", lambda one: one.in_turns)),
+        (f"{peer}, in turns", *cells("peer", lambda one: one.in_turns)),
+    )
     labels = (column.label for column in columns)
     return Table(f"Overhead per step: {case} ({case.note})", ("seconds per step / bare pass", *labels), rows, NOTE)

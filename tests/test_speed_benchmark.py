@@ -16,7 +16,7 @@ from benchmarks import automatic, cases, footprint, heap, linear, overhead, pair
 from benchmarks.apart import apart
 from benchmarks.cases import Case
 from benchmarks.linear import Cost
-from benchmarks.paired import Paired
+from benchmarks.paired import Paired, Ratios
 from benchmarks.parity import Outcome
 from benchmarks.peers import Counting, Peer, adv_lib
 from benchmarks.tables import MISSED, Table, judged, written
@@ -96,6 +96,19 @@ def test_a_machine_that_slows_down_changes_nothing() -> None:
     assert found == pytest.approx(2, rel=0.05)
 
 
+def test_a_step_is_over_bare_passes_by_themselves() -> None:
+    """In an attack's heap bare passes take half; the attack's own time stays."""
+    machine = Machine()
+    batch = Case("", Working(machine), torch.rand(2, 3), torch.zeros(2), "")
+    kept: list[bool] = []
+
+    def bare(_: Tensor) -> None:
+        machine.work(1 if kept else 2)
+
+    found = paired.ratios(lambda *_: kept.append(True), attack_of(machine, 0.5), batch, bare, machine)
+    assert (found.alone, found.in_turns) == pytest.approx((0.75, 1.5))
+
+
 def test_a_bare_pass_is_one_forward_and_one_backward_whatever_the_mode() -> None:
     counting = Counting(convolutional())
     x = images(4)
@@ -131,19 +144,20 @@ def test_targets_are_about_columns_that_are_measured() -> None:
 
 def test_overhead_beside_limits_and_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A column per attack; rows of ours, limits, and the peer's or how to get it."""
-    seen: list[str] = []
+    found = iter([1.09, 1.07, 1.09])
 
-    def measured(run: Any, batch: Case, bare: Any) -> float:
-        seen.append(type(run).__name__)
-        return 1.09 if seen.count("ALMA") % 2 else 1.07
+    def measured(_measured: object, name: str, label: str, side: str) -> Ratios:
+        assert (name, label, side) == (cases.CIFAR, "ALMA ℓ2", "ours")
+        return Ratios(next(found), 1.2)
 
     monkeypatch.setattr(overhead, "load", lambda name: replace(case(), name=name))
-    monkeypatch.setattr(overhead, "ratio", measured)
+    monkeypatch.setattr(overhead, "apart", measured)
     monkeypatch.setattr(overhead, "PEER", "adv-lib-that-nobody-has")
     (table,) = overhead.tables([cases.CIFAR], "alma ℓ2", 3, silent)
     assert table.columns[1:] == ("ALMA ℓ2",)
-    ours, limits, theirs = table.rows
+    ours, limits, theirs, in_turns, _ = table.rows
     assert ours[1] == f"1.09 {MISSED}"  # the median of 1.09, 1.07, 1.09
+    assert in_turns[1] == "1.20"
     assert limits[1] == "1.08"
     assert "not installed: make parity" in theirs[0]
     assert theirs[1] == ""
