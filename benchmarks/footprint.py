@@ -13,7 +13,7 @@ from minadv.attacks.registry import REGISTRY
 from minadv.attacks.rounds import SHORT
 
 AT_MOST = 12
-OWN = "python:benchmarks.frontier.distances:weighted"
+OWN = "python:benchmarks.frontier.distances:differences"
 DISTANCES = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", OWN, "lpips:trunk=demo")
 # a distance that keeps features of the original takes what its network asks for
 UNLIMITED = ("lpips:trunk=demo",)

@@ -25,9 +25,10 @@ from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import get, resolve
 from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
+from minadv.largest import FEW
 from minadv.oracle import Oracle
 from minadv.probe import Probe, Step
-from minadv.projections import FEW, hyperplane_box
+from minadv.projections import hyperplane_box
 from minadv.verification import Settings
 from tests.networks import Linear, convolutional, generator, images, linear, predictions
 from tests.test_conformance import exact

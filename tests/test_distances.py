@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minadv import distances
 from minadv.distances import Distance, Lp
-from tests.networks import convolutional, images
+from tests.networks import convolutional, generator, images
 
 SMOOTH = ["l2", "ssim", "ciede2000", "ciede2000:scale=paper"]
 ALL = ["l0", "l1", *SMOOTH, "linf"]
@@ -185,3 +185,20 @@ def test_gradients_that_are_none_count_as_0() -> None:
     _, x0 = pair()
     anchored = distances.anchor(distances.resolve(root), x0)
     assert (anchored.value_and_gradient(x0)[1] == 0).all()
+
+
+def test_an_own_distance_is_differentiated_in_parts() -> None:
+    """Rows of a batch too large for one part: as each alone, and as by autograd at once."""
+    x, x0 = (torch.rand(210, 3, 32, 32, generator=generator(seed)) for seed in (1, 2))
+
+    def own(x: Tensor, x0: Tensor) -> Tensor:
+        return (x - x0).diff(dim=-1).square().flatten(1).sum(dim=1)
+
+    seen: list[int] = []
+    counted = distances.resolve(lambda x, x0: seen.append(len(x)) or own(x, x0))
+    value, gradient = counted.anchored(x0).value_and_gradient(x)
+    assert seen == [72, 72, 66]
+    leaf = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(own(leaf, x0).sum(), leaf)
+    torch.testing.assert_close(value, own(x, x0))
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=0)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks.directions import TINY, typical
-from minadv.distances.base import Anchored, Selectable, per_sample
+from minadv.distances.base import Anchored, Selectable, few, per_sample
 from minadv.masks import possibly_any
 from minadv.projections import ENTRIES, wide
 
@@ -128,7 +128,7 @@ def blocks(x0: Tensor, distance: Selectable, probes: int, length: float, ridge: 
 
 def portions(x0: Tensor) -> list[Tensor]:
     """Row numbers in parts: on a CPU, a distance's own maps of all would take the memory of a dozen batches."""
-    size = max(ENTRIES // 2 // x0[0].numel() // 4 * 4, 4) if x0.device.type == "cpu" else len(x0)
+    size = few(x0, ENTRIES // 2) if x0.device.type == "cpu" else len(x0)
     rows = torch.arange(len(x0), device=x0.device)
     return [rows[first : first + size] for first in range(0, len(x0), size)]
 

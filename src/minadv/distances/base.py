@@ -1,5 +1,6 @@
 """What a distance is: a value per sample, and everything that depends on the original computed once."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
@@ -15,6 +16,9 @@ from minadv.shapes import per_sample as per_sample
 Batch = Float[Tensor, "batch ..."]
 PerSample = Float[Tensor, " batch"]
 Rows = slice | Tensor
+
+# A user's distance is differentiated for so many entries at a time on a CPU: autograd may keep many times as much.
+ENTRIES = 2**18
 
 
 @runtime_checkable
@@ -81,11 +85,11 @@ class ByAutograd:
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the distances and their gradients."""
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            value = self(leaf)
-            (gradient,) = torch.autograd.grad(value.sum(), leaf)
-        return value.detach(), finite(gradient)
+
+        def measure(some: Batch, rows: Rows) -> tuple[PerSample, Batch]:
+            return differentiated(some, lambda leaf: self.value(leaf, rows))
+
+        return by_parts(measure, x, few(x, ENTRIES))
 
     def select(self, rows: Tensor) -> "ByAutograd":
         """Return the distance to the originals of the given rows (indices)."""
@@ -108,7 +112,7 @@ class Reanchored:
         """Return the distances and their gradients."""
         own = getattr(self.anchored, "value_and_gradient", None)
         if own is None:
-            return ByAutograd(lambda x, _rows: self.anchored(x)).value_and_gradient(x)
+            return differentiated(x, self.anchored)
         value, gradient = own(x)
         return value, finite(gradient)
 
@@ -150,6 +154,15 @@ class Custom:
         return ByAutograd(lambda x, rows: self(x, x0[rows]))
 
 
+def differentiated(x: Batch, value: Callable[[Batch], PerSample]) -> tuple[PerSample, Batch]:
+    """Return values and their gradients by autograd."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        found = value(leaf)
+        (gradient,) = torch.autograd.grad(found.sum(), leaf)
+    return found.detach(), finite(gradient)
+
+
 def finite(gradient: Tensor) -> Tensor:
     """Return a gradient with 0 for what is NaN or infinite, as that of √Σδ² is at the original."""
     return gradient.nan_to_num(0, 0, 0) if possibly_broken(gradient.sum()) else gradient
@@ -160,11 +173,12 @@ def by_parts(
 ) -> tuple[PerSample, Batch]:
     """Values and gradients `measure(x, rows)` of all rows, on a CPU so many at a time as stay in its cache.
 
-    `at_a_time` should be a multiple of 4, for the sake of equal rounding.
+    Parts are about equal, and multiples of 4, for the sake of equal rounding.
     """
     if len(x) <= at_a_time or x.device.type != "cpu":
         return measure(x, slice(None))
-    rows = [slice(start, start + at_a_time) for start in range(0, len(x), at_a_time)]
+    size = 4 * math.ceil(len(x) / math.ceil(len(x) / at_a_time) / 4)
+    rows = [slice(start, start + size) for start in range(0, len(x), size)]
     value, gradient = measure(x[rows[0]], rows[0])
     values, gradients = value.new_empty(len(x)), gradient.new_empty(len(x), *gradient.shape[1:])
     for some in rows:
@@ -213,9 +227,9 @@ def safe_sqrt(u: Tensor) -> Tensor:
     return torch.where(positive, u, 1.0).sqrt() * positive
 
 
-def few(x0: Tensor, pixels: int) -> int:
-    """How many images (a multiple of 4) have about so many pixels together."""
-    return max(pixels // x0[0, 0].numel() // 4 * 4, 4) if len(x0) else 4
+def few(x: Tensor, entries: int) -> int:
+    """How many images (a multiple of 4) have about so many entries together."""
+    return max(entries // x[0].numel() // 4 * 4, 4) if len(x) else 4
 
 
 def check_pair(distance: str, x: Tensor, x0: Tensor) -> None:

@@ -34,7 +34,7 @@ Linear = Literal["learned", "none", "paper"]
 
 _NORM_GUARD = 1e-10
 # A trunk's features take many times the memory of its input.
-PIXELS_AT_A_TIME = 2**16
+ENTRIES_AT_A_TIME = 3 * 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ class AnchoredLPIPS:
 
     def value_and_gradient(self, x: Batch) -> tuple[PerSample, Batch]:
         """Return the distances and their gradients: autograd goes through the trunk alone."""
-        return by_parts(self._differentiate, x, few(x, PIXELS_AT_A_TIME))
+        return by_parts(self._differentiate, x, few(x, ENTRIES_AT_A_TIME))
 
     def select(self, rows: Tensor) -> "AnchoredLPIPS":
         """Return the distance to the originals of the given rows."""
