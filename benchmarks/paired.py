@@ -26,7 +26,7 @@ Clock = Callable[[], float]
 # the first step chooses step sizes, the last forward is the verification's
 SKIPPED = 1
 # bare passes by themselves, of which the first ones prepare what is kept
-ALONE, PREPARING = 16, 4
+ALONE, PREPARING = 10, 2
 
 
 class Paired(nn.Module):
