@@ -174,17 +174,23 @@ def _centre(
     return x0.lerp(newton, 1 - memory) if remembered is None else remembered.centre.lerp_(newton, 1 - memory)
 
 
-def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 4) -> Tensor:
-    """Return x0 − θ·direction, clipped to the box, with ⟨normal, x0 − x⟩ = need up to a few corrections of θ."""
+def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 6) -> Tensor:
+    """Return x0 − θ·direction, clipped to the box, with ⟨normal, x0 − x⟩ = need up to a few corrections of θ.
+
+    What is reached rises with θ, less so the more entries are at a face: secants end short of it, and close in.
+    """
     x, scratch = torch.empty_like(x0), torch.empty_like(x0)
     theta = need / inner(normal, direction, out=scratch).clamp_min(TINY)
     _move(x0, theta, direction, x)
+    earlier, before = torch.zeros_like(theta), torch.zeros_like(theta)
     for _ in range(rounds):
         reached = inner(normal, torch.sub(x0, x, out=scratch), out=scratch)
         off = (reached - need).abs() > CLOSE * need.abs()
         if not possibly_any(off):
             break
-        correction = torch.where(reached.abs() > TINY, need / reached, 1.0).clamp(0.5, 2)
+        rise = (reached - before) / (theta - earlier)
+        correction = torch.where(rise > TINY, 1 + (need - reached) / (rise * theta), 1.0).clamp(0.5, 2)
+        earlier, before = torch.where(off, theta, earlier), torch.where(off, reached, before)
         theta = torch.where(off, theta * correction, theta)
         _move(x0, theta, direction, x)
     return x
