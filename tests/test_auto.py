@@ -28,7 +28,7 @@ from minadv.goals import Untargeted
 from minadv.largest import FEW
 from minadv.oracle import Oracle
 from minadv.probe import Probe, Step
-from minadv.projections import hyperplane_box
+from minadv.projections import cheapest, hyperplane_box
 from minadv.verification import Settings
 from tests.networks import Linear, convolutional, generator, images, linear, predictions
 from tests.test_conformance import exact
@@ -816,6 +816,18 @@ def test_along_meets_the_plane_inside_the_box() -> None:
     found = along(x0, normal.clone(), normal, need, rounds=20)
     torch.testing.assert_close((normal * (x0 - found)).sum(1), need, rtol=0, atol=1e-4)
     assert found.max() <= 1
+
+
+def test_along_is_the_nearest_point_where_many_entries_are_at_a_face() -> None:
+    """Weighted ℓ2 in units of its weights is ℓ2: exact by Newton's method on the breakpoints."""
+    x0 = torch.rand(32, 400, generator=generator(1)).mul_(1.4).sub_(0.2).clamp_(0, 1)
+    normal = torch.randn(32, 400, generator=generator(2))
+    room = torch.where(normal > 0, x0, 1 - x0)
+    need = (normal.abs() * room).sum(dim=1) * torch.linspace(0.05, 0.8, 32)
+    exact = cheapest(normal.abs(), room, need[:, None], 2)
+    found = along(x0, normal, normal, need)
+    torch.testing.assert_close((normal * (x0 - found)).sum(dim=1), need, rtol=1e-3, atol=0)
+    torch.testing.assert_close((x0 - found).abs(), exact, rtol=0, atol=1e-2)
 
 
 @pytest.mark.parametrize("budget", [1, 7, 99, 100, 299, 300, 500, 999, 1000, 2001, 3000, 10_000, 123_456])
