@@ -3,20 +3,19 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from torch import Tensor
 
 from benchmarks.apart import apart
 from benchmarks.cases import CIFAR, CNN, RESNET50, Case, load
 from benchmarks.paired import Bare, Ratios, Run, bare_pass, differentiated, ratios
-from benchmarks.peers import Peer, adv_lib, installed, there
+from benchmarks.peers import Peer, Side, adv_lib, installed, there
 from benchmarks.tables import Table, judged
 from benchmarks.tracking import Track
 from minadv import ALMA, DDN, FMN, Attack
 from minadv.distances import LPIPS, get
 
-Side = Literal["ours", "peer"]
 BOTH: tuple[Side, ...] = ("ours", "peer")
 
 PEER = "adv-lib"
@@ -114,8 +113,7 @@ def tables(names: Sequence[str], only: str, rounds: int, track: Track) -> Iterat
         sides = {column: column.large if name == RESNET50 else BOTH for column in chosen}
         columns = [column for column in chosen if sides[column]]
         jobs = [Job(column, side) for column in columns for side in sides[column] if column.has(side)]
-        measured = _measure(case, jobs, rounds, track)
-        yield _table(case, columns, measured)
+        yield _table(case, columns, _measure(case, jobs, rounds, track))
 
 
 def measured(name: str, label: str, side: Side) -> Ratios:
@@ -136,14 +134,14 @@ def _measure(case: Case, jobs: list[Job], rounds: int, track: Track) -> dict[Job
     }
 
 
-def _table(case: Case, columns: list[Column], measured: dict[Job, Ratios]) -> Table:
+def _table(case: Case, columns: list[Column], medians: dict[Job, Ratios]) -> Table:
     most = AT_MOST[case.name]
 
     def cells(side: Side, value: Callable[[Ratios], float]) -> list[str]:
-        found = [measured.get(Job(column, side)) for column in columns]
+        found = [medians.get(Job(column, side)) for column in columns]
         return ["" if one is None else f"{value(one):.2f}" for one in found]
 
-    ours = [judged(measured[Job(column, "ours")].alone, most.get(column.label)) for column in columns]
+    ours = [judged(medians[Job(column, "ours")].alone, most.get(column.label)) for column in columns]
     limits = [f"{most[column.label]:.2f}" if column.label in most else "" for column in columns]
     peer = installed(PEER)
     rows = (

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+Side = Literal["ours", "peer"]
 
 
 class Counting(nn.Module):

@@ -47,8 +47,8 @@ def parts(given: argparse.Namespace, track: Track) -> dict[str, Callable[[], Ite
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="parts")
-    parser.add_argument("--model", default="", help="part of a model's name, for the first two parts")
-    parser.add_argument("--attack", default="", help="part of an attack's name, for the first five parts")
+    parser.add_argument("--model", default="", help="part of a model's name, for overhead, auto, heap")
+    parser.add_argument("--attack", default="", help="part of an attack's name, for all but linear, starting")
     parser.add_argument("--samples", type=int, default=64, help="images of the wallclock part")
     parser.add_argument("--rounds", type=int, default=3, help="of each measurement: the median counts")
     parser.add_argument("--threads", type=int, default=2)

@@ -7,13 +7,13 @@ Counts of both are shown, per sample: where they are equal, so is the work.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from benchmarks.apart import apart
 from benchmarks.cases import CIFAR, Case, load
 from benchmarks.paired import bare_pass
 from benchmarks.parity import ORDERS, Outcome, Row, run_ours, run_theirs, score
-from benchmarks.peers import Counting, Peer, adv_lib, foolbox, there
+from benchmarks.peers import Counting, Peer, Side, adv_lib, foolbox, there
 from benchmarks.tables import Table, judged
 from benchmarks.tracking import Track
 
@@ -24,8 +24,6 @@ NOTE = (
     "Each run in a process of its own, after a run on two images. Median of the ratios of seconds over rounds; "
     "forwards/backwards are per sample."
 )
-
-Side = Literal["ours", "peer"]
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ def compared(race: Race, rounds: int, outcome: Callable[[Race, Side], Outcome]) 
     row, peer = race.row, race.row.peer
     if not there(peer.package):
         return row.label, peer.installed, "", "", "", f"{race.most:.2f}"
-    order: tuple[Side, Side] = ("ours", "peer")
-    found = [{side: outcome(race, side) for side in order[:: 1 - 2 * (number % 2)]} for number in range(rounds)]
+    orders: tuple[tuple[Side, Side], ...] = (("ours", "peer"), ("peer", "ours"))
+    found = [{side: outcome(race, side) for side in orders[number % 2]} for number in range(rounds)]
     ratios = [one["ours"].seconds / one["peer"].seconds for one in found]
     counts = found[-1]["ours"].passes, found[-1]["peer"].passes
     label = f"{peer.installed} {peer.settings}"

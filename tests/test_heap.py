@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from minadv import heap
 
 SEARCH = """
 import resource, torch
@@ -50,3 +53,61 @@ def test_freed_memory_is_kept_during_a_search_and_given_back_after_it() -> None:
     assert own > 10_000
     assert kept < own / 10
     assert more < 2**25
+
+
+class Glibc:
+    """What it was told."""
+
+    def __init__(self) -> None:
+        self.rules: dict[int, int] = {}
+        self.trimmed = 0
+
+    def mallopt(self, rule: int, value: int) -> int:
+        self.rules[rule] = value
+        return 1
+
+    def malloc_trim(self, pad: int) -> int:
+        self.trimmed += pad
+        return 1
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Glibc:
+    for name in list(os.environ):
+        if name.startswith(("MALLOC_", "GLIBC_")):
+            monkeypatch.delenv(name)
+    glibc = Glibc()
+    monkeypatch.setattr(heap, "_glibc", lambda: glibc)
+    return glibc
+
+
+def test_a_search_that_fails_gives_memory_back_too(told: Glibc) -> None:
+    def fail() -> None:
+        with heap.kept(torch.device("cpu")):
+            assert told.rules == {heap.TRIM_THRESHOLD: heap.NEVER, heap.MMAP_MAX: 0}
+            assert not told.trimmed
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert told.rules == heap.AFTERWARDS
+    assert told.trimmed == heap.AFTERWARDS[heap.TRIM_THRESHOLD]
+
+
+@pytest.mark.parametrize(
+    "setting", ["MALLOC_TRIM_THRESHOLD_=1", "MALLOC_PERTURB_=0", "GLIBC_TUNABLES=glibc.malloc.check=0"]
+)
+def test_the_users_own_settings_are_left_alone(told: Glibc, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv(*setting.split("=", 1))
+    with heap.kept(torch.device("cpu")):
+        assert not told.rules
+    assert not told.rules
+
+
+def test_nothing_is_done_for_accelerators_and_without_glibc(told: Glibc, monkeypatch: pytest.MonkeyPatch) -> None:
+    with heap.kept(torch.device("meta")):
+        assert not told.rules
+    monkeypatch.setattr(heap, "_glibc", lambda: None)
+    with heap.kept(torch.device("cpu")):
+        pass
+    assert not told.rules

@@ -1,6 +1,6 @@
 """The largest entries of each row of (batch, entries).
 
-On a CPU, ordering all entries takes twenty times as long as finding a few: so a few come first, and more only in
+On a CPU, ordering all entries takes many times as long as finding a few: so a few come first, and more only in
 the rows that these are not enough for. On an accelerator asking which these are would wait for the device, and all
 entries are ordered at once.
 """
@@ -16,9 +16,9 @@ def first_few(values: Tensor) -> int:
     return FEW if values.device.type == "cpu" else values.shape[1]
 
 
-def nth(values: Tensor, n: Tensor, few: int) -> Tensor:
-    """(batch, 1) n-th largest value of each row; n is (batch, 1), at least 1."""
-    few = min(few, values.shape[1])
+def nth(values: Tensor, n: Tensor, few: int | None = None) -> Tensor:
+    """(batch, 1) n-th largest value of each row; n is (batch, 1), at least 1. `few` come first."""
+    few = min(few or first_few(values), values.shape[1])
     found = values.topk(few, dim=1).values.gather(1, (n - 1).clamp_max(few - 1))
     if few < values.shape[1]:
         short = torch.nonzero(n[:, 0] > few).flatten()
@@ -27,9 +27,9 @@ def nth(values: Tensor, n: Tensor, few: int) -> Tensor:
     return found
 
 
-def enough(values: Tensor, need: Tensor, few: int) -> Tensor:
-    """(batch,) how many of the largest values it takes to reach a sum of `need`, (batch,)."""
-    few = min(few, values.shape[1])
+def enough(values: Tensor, need: Tensor, few: int | None = None) -> Tensor:
+    """(batch,) how many of the largest values it takes to reach a sum of `need`, (batch,). `few` come first."""
+    few = min(few or first_few(values), values.shape[1])
     sums = values.topk(few, dim=1).values.cumsum(dim=1)
     count = (sums < need[:, None]).sum(dim=1).to(need.dtype) + 1
     if few < values.shape[1]:

@@ -47,7 +47,7 @@ def l0_ball(delta: Batch, radius: PerSample) -> Batch:
     """Keep the ⌊radius⌋ entries of largest magnitude of each row, of equal ones the first."""
     rows = delta.flatten(1)
     size, count = rows.abs(), radius.clamp(0, rows.shape[1]).long()[:, None]
-    least = largest.nth(size, count.clamp_min(1), largest.first_few(size))
+    least = largest.nth(size, count.clamp_min(1))
     kept = size >= least
     if possibly_any(kept.sum(dim=1, keepdim=True, dtype=torch.int32) > count):
         above = size > least
@@ -191,13 +191,13 @@ def cheapest(gain: Tensor, room: Tensor, need: Tensor, p: float) -> Tensor:
     `gain` ≥ 0 and `room` ≥ 0 are (batch, entries), `need` ≥ 0 is (batch, 1).
     """
     if p == 1:
-        return _spend_largest_first(gain, room, need, largest.first_few(gain))
+        return _spend_largest_first(gain, room, need)
     return _spend_together(gain, room, need, gain if p == 2 else gain.sign())
 
 
-def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor, few: int) -> Tensor:
+def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor, few: int | None = None) -> Tensor:
     """Order the `few` largest gains, and more in rows, and only in those, where these are not enough."""
-    few = min(few, gain.shape[1])
+    few = min(few or largest.first_few(gain), gain.shape[1])
     top, order = gain.topk(few, dim=1)
     within = room.gather(1, order)
     used = top * within

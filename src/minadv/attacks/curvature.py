@@ -12,10 +12,13 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks.directions import TINY, typical
-from minadv.distances.base import Anchored, Selectable, few, per_sample
+from minadv.distances.base import Anchored, Selectable, per_sample
+from minadv.distances.portions import portions
 from minadv.masks import possibly_any
-from minadv.projections import ENTRIES, wide
+from minadv.projections import wide
 
+# The distance is differentiated for so many entries at a time, on a CPU.
+ENTRIES = 2**16
 # Blocks are factored for so many parts of the pixels in turn.
 PARTS = 16
 
@@ -37,7 +40,7 @@ def sampled(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0
     It takes 2·`probes` distances.
     """
     found = torch.empty_like(x0)
-    for rows in portions(x0):
+    for rows in portions(x0, ENTRIES):
         found[rows] = _sampled(x0[rows], distance.select(rows), probes, length)
     return found
 
@@ -119,18 +122,11 @@ def blocks(x0: Tensor, distance: Selectable, probes: int, length: float, ridge: 
         torch.zeros_like(places[:, 0, 0]),
         x0.new_empty(len(x0), channels * (channels + 1) // 2, places.shape[2]),
     )
-    for rows in portions(x0):
+    for rows in portions(x0, ENTRIES):
         squared[rows], (mean[rows], factors[rows]) = _blocks(
             x0[rows], distance.select(rows), probes, length, ridge
         )
     return squared, Blocks(mean, factors)
-
-
-def portions(x0: Tensor) -> list[Tensor]:
-    """Row numbers in parts: on a CPU, a distance's own maps of all would take the memory of a dozen batches."""
-    size = few(x0, ENTRIES // 2) if x0.device.type == "cpu" else len(x0)
-    rows = torch.arange(len(x0), device=x0.device)
-    return [rows[first : first + size] for first in range(0, len(x0), size)]
 
 
 def _blocks(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float) -> tuple[Tensor, Blocks]:
@@ -152,7 +148,7 @@ def _blocks(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: f
 
 def grows_like_a_square(x0: Tensor, distance: Selectable, length: float) -> Tensor:
     """(batch,) `quadratic` for parts of the originals in turn."""
-    return torch.cat([quadratic(x0[rows], distance.select(rows), length) for rows in portions(x0)])
+    return torch.cat([quadratic(x0[rows], distance.select(rows), length) for rows in portions(x0, ENTRIES)])
 
 
 def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.curvature import energy_slope, portions, quadratic, units
+from minadv.attacks.curvature import ENTRIES, energy_slope, quadratic, units
 from minadv.attacks.directions import cosine
 from minadv.distances.base import Anchored, Selectable, per_sample
+from minadv.distances.portions import portions
 from minadv.masks import possibly_any
 
 # Bound on how far frequencies move, relative to what their mean does.
@@ -78,7 +79,7 @@ def shape(x0: Tensor, distance: Selectable, units: Tensor, probes: int = 4, leng
     smooth = torch.zeros_like(x0.flatten(1)[:, 0], dtype=torch.bool)
     if x0.ndim < 3 or min(x0.shape[2:]) < SMALLEST:
         return Shaped(units, None, smooth)
-    found = [_filter(x0[rows], distance.select(rows), probes, length) for rows in portions(x0)]
+    found = [_filter(x0[rows], distance.select(rows), probes, length) for rows in portions(x0, ENTRIES)]
     gains, smooths = zip(*found, strict=True)
     return Shaped(units, torch.cat(gains), torch.cat(smooths))
 

@@ -74,7 +74,7 @@ class SparseRefinement:
             away = step(-average).sub_(x0)  # to the face that lowers the constraint
             gain = (average * away).neg_().flatten(1)
             if i == 0:
-                count = largest.enough(gain, way - inner(average, x - x0), largest.first_few(gain))
+                count = largest.enough(gain, way - inner(average, x - x0))
             else:
                 change = torch.where(probe.adversarial == before, 2 * change, change / 2)
                 change = change.clamp(*self.change)

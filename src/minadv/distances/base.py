@@ -1,6 +1,5 @@
 """What a distance is: a value per sample, and everything that depends on the original computed once."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
@@ -10,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from minadv.distances.portions import Rows, by_parts, few
 from minadv.masks import possibly_broken
 from minadv.shapes import per_sample as per_sample
 
 Batch = Float[Tensor, "batch ..."]
 PerSample = Float[Tensor, " batch"]
-Rows = slice | Tensor
 
 # A user's distance is differentiated for so many entries at a time on a CPU: autograd may keep many times as much.
 ENTRIES = 2**18
@@ -168,26 +167,6 @@ def finite(gradient: Tensor) -> Tensor:
     return gradient.nan_to_num(0, 0, 0) if possibly_broken(gradient.sum()) else gradient
 
 
-def by_parts(
-    measure: Callable[[Batch, Rows], tuple[PerSample, Batch]], x: Batch, at_a_time: int
-) -> tuple[PerSample, Batch]:
-    """Values and gradients `measure(x, rows)` of all rows, on a CPU so many at a time as stay in its cache.
-
-    Parts are about equal, and multiples of 4, for the sake of equal rounding.
-    """
-    if len(x) <= at_a_time or x.device.type != "cpu":
-        return measure(x, slice(None))
-    size = 4 * math.ceil(len(x) / math.ceil(len(x) / at_a_time) / 4)
-    rows = [slice(start, start + size) for start in range(0, len(x), size)]
-    value, gradient = measure(x[rows[0]], rows[0])
-    values, gradients = value.new_empty(len(x)), gradient.new_empty(len(x), *gradient.shape[1:])
-    for some in rows:
-        if some.start:
-            value, gradient = measure(x[some], some)
-        values[some], gradients[some] = value, gradient
-    return values, gradients
-
-
 def differentiable(anchored: "Closed", x: Batch) -> PerSample:
     """Distances of `x` as part of the caller's graph (once differentiable), where the caller keeps one."""
     if torch.is_grad_enabled() and x.requires_grad:
@@ -225,11 +204,6 @@ def safe_sqrt(u: Tensor) -> Tensor:
     """√u for u ≥ 0 with gradient 0 (instead of ∞) where u is 0; rounding below 0 counts as 0."""
     positive = u > 0
     return torch.where(positive, u, 1.0).sqrt() * positive
-
-
-def few(x: Tensor, entries: int) -> int:
-    """How many images (a multiple of 4) have about so many entries together."""
-    return max(entries // x[0].numel() // 4 * 4, 4) if len(x) else 4
 
 
 def check_pair(distance: str, x: Tensor, x0: Tensor) -> None:

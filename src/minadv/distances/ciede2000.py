@@ -5,19 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.base import (
-    Batch,
-    PerSample,
-    Rows,
-    by_parts,
-    check_pair,
-    differentiable,
-    few,
-    need_images,
-    per_sample,
-)
+from minadv.distances.base import Batch, PerSample, check_pair, differentiable, need_images, per_sample
 from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pullback
 from minadv.distances.delta_e import Reference, squared_ciede2000
+from minadv.distances.portions import Rows, by_parts, few
 
 # Some thirty maps are alive while a part is differentiated. Twice as many pixels at a time are a tenth faster, but
 # Auto, which holds more than others meanwhile, would take 18 batches' memory. Threads share the pixels of a part.

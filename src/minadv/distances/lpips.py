@@ -17,17 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from minadv.distances.base import (
-    Batch,
-    PerSample,
-    Rows,
-    by_parts,
-    check_pair,
-    differentiable,
-    few,
-    need_images,
-    per_sample,
-)
+from minadv.distances.base import Batch, PerSample, check_pair, differentiable, need_images, per_sample
+from minadv.distances.portions import Rows, by_parts, few
 from minadv.distances.trunks import Trunk, learned_weights, load_trunk
 
 Linear = Literal["learned", "none", "paper"]
