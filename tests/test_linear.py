@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from minadv import ALMA
+from minadv import ALMA, Auto
 from tests.networks import Linear, generator, linear, predictions
 
 DUAL = {"l1": float("inf"), "l2": 2, "linf": 1}
@@ -87,6 +87,9 @@ def test_convex_solver_with_an_active_box(norm: str, targeted: bool) -> None:
     # ℓ1's last per cents are chance: inputs off by 1e-7, or another CPU, move single samples from 1.008 to 1.029
     assert (result.distances <= exact * 1.05 + 1e-3).all(), result.distances / exact
     assert (result.distances <= exact * 1.02 + 1e-3).double().mean() > 0.85
+    found = Auto(distance=norm, budget=1000)(model, x, labels, targets=targets)
+    assert (found.distances >= exact * (1 - 1e-3)).all()
+    assert (found.distances <= exact * (1.03 if targeted else 1.01) + 1e-3).all(), found.distances / exact
 
 
 def test_float64() -> None:
