@@ -13,7 +13,7 @@ from minadv import ALMA, FMN, Auto, losses
 from minadv.attacks import aiming, families
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import PerEntry, PerPixel
-from minadv.attacks.curvature import Blocks, factored, pixels, quadratic, sampled, units, upper
+from minadv.attacks.curvature import Blocks, factored, pixels, quadratic, sampled, units
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import flat, sparse, straight
@@ -448,7 +448,7 @@ def test_blind_steps_of_a_refinement_take_no_backward(distance: str) -> None:
     assert (result.backwards == 1 + 20).all()
     assert result.success.all()
     if distance == "l2":
-        assert (result.distances < 1.001 * best).float().mean() > 0.5  # others were led to another class
+        assert (result.distances < 1.002 * best).float().mean() > 0.5  # others were led to another class
 
 
 def test_stops_where_rounds_agree_and_loses_nothing_there() -> None:
@@ -527,7 +527,7 @@ def test_nearest_by_secants_goes_to_the_nearest_point_of_a_plane(own: Callable[.
 
     hessian = torch.autograd.functional.hessian(energy, 0.01 * torch.randn(16, generator=generator(6)))
     least = need / (normal.flatten(1) @ hessian.inverse() * normal.flatten(1)).sum(dim=1).sqrt()
-    nearest, memory, x = BySecants(x0, distance), None, along(x0, normal, normal, need)
+    nearest, memory, x = BySecants(x0, distance), None, along(x0, normal, normal, need)[0]
     assert (distance(x) > 1.2 * least).all()
     for _ in range(60):
         value, slope = distance.value_and_gradient(x)
@@ -543,7 +543,7 @@ def test_weights_of_entries_are_trusted_where_they_foretell_slopes(
 ) -> None:
     x0, normal = torch.full((3, 1, 4, 4), 0.5), torch.randn(3, 1, 4, 4, generator=generator(5))
     distance, need = resolve(own).anchored(x0), torch.full((3,), 0.1)
-    nearest, memory, x = BySecants(x0, distance), None, along(x0, normal, normal, need)
+    nearest, memory, x = BySecants(x0, distance), None, along(x0, normal, normal, need)[0]
     for _ in range(9):
         value, slope = distance.value_and_gradient(x)
         home, memory = nearest(normal, need, probe_at(x, slope, value), memory)
@@ -729,7 +729,7 @@ def test_steps_in_coordinates_change_the_distance_alike(per: str) -> None:
         free = matrices.diagonal(dim1=1, dim2=2).transpose(1, 2).reshape(x0.shape).rsqrt()
         coordinates: PerEntry | PerPixel = PerEntry(free)
     else:
-        coordinates = PerPixel.of_blocks(Blocks(mean, upper(factored(matrices, mean, 0.0))), x0)
+        coordinates = PerPixel.of_blocks(Blocks(mean, factored(matrices, mean, 0.0)), x0)
     u, h = (torch.randn(x0.shape, generator=generator(seed)).double() for seed in (1, 2))
     delta = coordinates.step(u.clone())
     torch.testing.assert_close(coordinates.of(delta.clone()), u)
@@ -813,9 +813,12 @@ def test_along_meets_the_plane_inside_the_box() -> None:
     x0 = torch.tensor([[0.95, 0.5, 0.5]])
     normal = torch.tensor([[-1.0, -1.0, -1.0]])
     need = torch.tensor([0.4])  # 0.05 of it from the first entry at most
-    found = along(x0, normal.clone(), normal, need, rounds=20)
+    found, longer = along(x0, normal.clone(), normal, need, rounds=20)
     torch.testing.assert_close((normal * (x0 - found)).sum(1), need, rtol=0, atol=1e-4)
     assert found.max() <= 1
+    again, same = along(x0, normal.clone(), normal, need, longer, rounds=0)  # there at once
+    torch.testing.assert_close(again, found)
+    torch.testing.assert_close(same, longer)
 
 
 def test_along_is_the_nearest_point_where_many_entries_are_at_a_face() -> None:
@@ -825,7 +828,7 @@ def test_along_is_the_nearest_point_where_many_entries_are_at_a_face() -> None:
     room = torch.where(normal > 0, x0, 1 - x0)
     need = (normal.abs() * room).sum(dim=1) * torch.linspace(0.05, 0.8, 32)
     exact = cheapest(normal.abs(), room, need[:, None], 2)
-    found = along(x0, normal, normal, need)
+    found, _ = along(x0, normal, normal, need)
     torch.testing.assert_close((normal * (x0 - found)).sum(dim=1), need, rtol=1e-3, atol=0)
     torch.testing.assert_close((x0 - found).abs(), exact, rtol=0, atol=1e-2)
 
@@ -913,14 +916,14 @@ def test_indefinite_blocks_become_definite_and_others_stay() -> None:
     blocks = torch.einsum("zabp,zcbp->zacp", root, root)
     blocks[0, :, :, 0] = torch.diag(torch.tensor([-1.0, 1.0, 2.0])).double()
     typical = torch.ones(2).double()
-    factor = factored(blocks, typical, 0.01)
+    factor = torch.zeros(2, 3, 3, 5).double()
+    above = torch.triu_indices(3, 3)
+    factor[:, above[0], above[1]] = factored(blocks, typical, 0.01)
     metric = torch.einsum("zabp,zacp->zbcp", factor, factor) * typical[:, None, None, None]
     ridge = 0.01 * torch.eye(3).double()[None, :, :, None]
     expected = blocks.clone()
     expected[0, 0, 0, 0] = 0.0
     torch.testing.assert_close(metric, expected + ridge)
-    lower = torch.tril(torch.ones(3, 3), diagonal=-1).bool()
-    assert (factor[:, lower] == 0).all()
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -929,7 +932,7 @@ def test_blocks_multiply_and_solve_as_their_matrices_do(channels: int) -> None:
     mean = torch.tensor([2.0, 0.5], dtype=torch.float64)
     matrices = torch.einsum("zabp,zcbp->zacp", root, root) + torch.eye(channels)[None, :, :, None]
     vectors = torch.randn(2, channels, 5, generator=generator(8), dtype=torch.float64)
-    triangles = upper(factored(matrices, mean, 0.0))
+    triangles = factored(matrices, mean, 0.0)
     assert triangles.shape == (2, channels * (channels + 1) // 2, 5)
     blocks = Blocks(mean, triangles)
     product = torch.einsum("zabp,zbp->zap", matrices, vectors)

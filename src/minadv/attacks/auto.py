@@ -96,7 +96,7 @@ class Auto(Attack):
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
-        metric = ByMetric(x0, oracle.surrogate, probes=family.probes)  # computed at its first use, and once
+        metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
             "secants": BySecants(x0, oracle.surrogate),
@@ -106,7 +106,7 @@ class Auto(Attack):
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(rounds) > 1 or budget < family.lagrangian
         kinds = family.briefly if budget < SHORT and family.briefly is not None else family.scaled
-        scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
+        scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric, family.looks)
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled)
         aims, slopes_in = Aims.of(oracle, self.aimed), explorer.coordinates(0)
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends

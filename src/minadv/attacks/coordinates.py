@@ -16,7 +16,7 @@ from minadv.distances.base import Curved, Selectable, per_sample
 Per = Literal["plain", "sampled", "entry", "pixel", "shape", "filter"]
 
 # Bounds on how far entries move, see `units`: sampled diagonals are not to be trusted where they are small.
-SAMPLED, EXACT = 3e-3, 3e-4
+SAMPLED, EXACT = 3e-3, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +88,24 @@ Coordinates = PerEntry | PerPixel | Shaped
 
 
 def coordinates(
-    kinds: Sequence[Per], x0: Tensor, distance: Selectable, metric: ByMetric
+    kinds: Sequence[Per], x0: Tensor, distance: Selectable, metric: ByMetric, looks: int = 8
 ) -> list[Coordinates | None]:
     """Return these kinds for `distance` from originals `x0`, whose `metric` knows the Hessian's blocks.
 
-    None are the plain entries.
+    Its diagonal is sampled by so many looks. None are the plain entries.
     """
-    seen = cache(lambda: shape(x0, distance, units(sampled(x0, distance), SAMPLED)))
-    return [_coordinates(kind, x0, distance, metric, seen) for kind in kinds]
+    diagonal = cache(lambda: units(sampled(x0, distance, looks), SAMPLED))
+    seen = cache(lambda: shape(x0, distance, diagonal()))
+    return [_coordinates(kind, x0, distance, metric, diagonal, seen) for kind in kinds]
 
 
 def _coordinates(
-    kind: Per, x0: Tensor, distance: Selectable, metric: ByMetric, seen: Callable[[], Shaped]
+    kind: Per,
+    x0: Tensor,
+    distance: Selectable,
+    metric: ByMetric,
+    diagonal: Callable[[], Tensor],
+    seen: Callable[[], Shaped],
 ) -> Coordinates | None:
     match kind:
         case "plain":
@@ -109,7 +115,7 @@ def _coordinates(
         case "entry":
             return PerEntry(units(cast("Curved", distance).curvature(), EXACT))
         case "sampled":
-            return PerEntry(units(sampled(x0, distance), SAMPLED))
+            return PerEntry(diagonal())
         case "shape":
             return seen()
         case "filter":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.directions import TINY, typical
+from minadv.attacks.directions import TINY, inner, typical
 from minadv.distances.base import Anchored, Selectable, per_sample
 from minadv.distances.portions import portions
 from minadv.masks import possibly_any
@@ -19,8 +19,8 @@ from minadv.projections import wide
 
 # The distance is differentiated for so many entries at a time, on a CPU.
 ENTRIES = 2**16
-# Blocks are factored for so many parts of the pixels in turn.
-PARTS = 16
+# A distance that grows like rᵖ with the size of a perturbation grows like its square if p is above this.
+SQUARE = 1.5
 
 
 def units(diagonal: Tensor, ridge: float) -> Tensor:
@@ -34,22 +34,22 @@ def units(diagonal: Tensor, ridge: float) -> Tensor:
     return free.div_(typical(free))
 
 
-def sampled(x0: Tensor, distance: Selectable, probes: int = 4, length: float = 0.01) -> Tensor:
+def sampled(x0: Tensor, distance: Selectable, looks: int = 8, length: float = 0.01) -> Tensor:
     """(batch, ...) of which the expectation is the Hessian's diagonal at the original, up to a factor.
 
-    It takes 2·`probes` distances.
+    It takes as many distances as `looks`.
     """
     found = torch.empty_like(x0)
     for rows in portions(x0, ENTRIES):
-        found[rows] = _sampled(x0[rows], distance.select(rows), probes, length)
+        found[rows] = _sampled(x0[rows], distance.select(rows), looks, length)
     return found
 
 
-def _sampled(x0: Tensor, distance: Anchored, probes: int, length: float) -> Tensor:
-    squared = quadratic(x0, distance, length)
-    diagonal = torch.zeros_like(pixels(x0))
-    for signs, slope in _looks(x0, distance, squared, slice(None), probes, length):
-        diagonal.addcmul_(signs, slope)
+def _sampled(x0: Tensor, distance: Anchored, looks: int, length: float) -> Tensor:
+    diagonal, squared = torch.zeros_like(pixels(x0)), None
+    for signs, value, slope in _looks(x0, distance, slice(None), looks, length):
+        squared = grows(value, length * inner(signs, slope)) if squared is None else squared
+        diagonal.addcmul_(signs, energy_slope(value, slope, squared))
     return diagonal.reshape(x0.shape)
 
 
@@ -60,7 +60,7 @@ class Blocks(NamedTuple):
 
     Attributes:
         mean: (batch,) of the matrices' diagonals.
-        factors: (batch, n(n + 1)/2, pixels) the `upper` triangles of Lᵀ.
+        factors: (batch, n(n + 1)/2, pixels) rows of the upper triangles of Lᵀ, one after another.
     """
 
     mean: Tensor
@@ -111,39 +111,30 @@ class Blocks(NamedTuple):
         return self.factors[:, row * n - row * (row - 1) // 2 + column - row]
 
 
-def blocks(x0: Tensor, distance: Selectable, probes: int, length: float, ridge: float) -> tuple[Tensor, Blocks]:
+def blocks(x0: Tensor, distance: Selectable, looks: int, length: float, ridge: float) -> tuple[Tensor, Blocks]:
     """Whether D grows like a square, (batch,), and its Hessian's blocks.
 
-    It takes 2·`probes` distances per channel. `ridge` is added to every eigenvalue, relative to their mean.
+    It takes as many distances per channel as `looks`. `ridge`, relative to the eigenvalues' mean, is added to all.
     """
-    places = pixels(x0)
-    squared, channels = torch.zeros_like(places[:, 0, 0], dtype=torch.bool), places.shape[1]
-    mean, factors = (
-        torch.zeros_like(places[:, 0, 0]),
-        x0.new_empty(len(x0), channels * (channels + 1) // 2, places.shape[2]),
-    )
-    for rows in portions(x0, ENTRIES):
-        squared[rows], (mean[rows], factors[rows]) = _blocks(
-            x0[rows], distance.select(rows), probes, length, ridge
-        )
-    return squared, Blocks(mean, factors)
+    found = [_blocks(x0[rows], distance.select(rows), looks, length, ridge) for rows in portions(x0, ENTRIES)]
+    squared, means, factors = zip(*found, strict=True)
+    return torch.cat(squared), Blocks(torch.cat(means), torch.cat(factors))
 
 
-def _blocks(x0: Tensor, distance: Anchored, probes: int, length: float, ridge: float) -> tuple[Tensor, Blocks]:
-    squared = quadratic(x0, distance, length)
-    columns = list[Tensor]()
+def _blocks(
+    x0: Tensor, distance: Anchored, looks: int, length: float, ridge: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    columns, squared = list[Tensor](), None
     for channel in range(pixels(x0).shape[1]):
-        looks = _looks(x0, distance, squared, slice(channel, channel + 1), probes, length)
-        column = torch.zeros_like(pixels(x0))
-        for signs, slope in looks:
-            column.addcmul_(slope, signs.expand_as(slope))
-        columns.append(column / (2 * probes * length))
+        column, moved = torch.zeros_like(pixels(x0)), slice(channel, channel + 1)
+        for signs, value, slope in _looks(x0, distance, moved, looks, length):
+            squared = grows(value, length * inner(signs, slope[:, moved])) if squared is None else squared
+            column.addcmul_(energy_slope(value, slope, squared), signs.expand_as(slope))
+        columns.append(column.div_(looks * length))
     whole = torch.stack(columns, dim=2)
     whole = whole.add_(whole.transpose(1, 2).clone()).div_(2)
     mean = whole.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
-    # a part of the pixels at a time: in float64, those of all take as much memory as fifty images
-    parts = [upper(factored(part, mean, ridge)) for part in whole.chunk(PARTS, dim=3)]
-    return squared, Blocks(mean, torch.cat(parts, dim=2))
+    return cast("Tensor", squared), mean, factored(whole, mean, ridge)
 
 
 def grows_like_a_square(x0: Tensor, distance: Selectable, length: float) -> Tensor:
@@ -153,8 +144,13 @@ def grows_like_a_square(x0: Tensor, distance: Selectable, length: float) -> Tens
 
 def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
     """(batch,) whether D grows like the square of a perturbation, as SSIM's does."""
-    signs = _signs(random.keys(x0, 0), x0, 0, length)
-    return distance(x0 + length * signs) > 2**1.5 * distance(x0 + length / 2 * signs)
+    signs, value, slope = next(_looks(x0, distance, slice(None), 1, length))
+    return grows(value, length * inner(signs, slope))
+
+
+def grows(value: Tensor, rise: Tensor) -> Tensor:
+    """(batch,) whether D grows like a square: where it grows like rᵖ, its rise ⟨∇D, δ⟩ is p·D."""
+    return rise > SQUARE * value
 
 
 def energy_slope(value: Tensor, slope: Tensor, squared: Tensor) -> Tensor:
@@ -163,52 +159,69 @@ def energy_slope(value: Tensor, slope: Tensor, squared: Tensor) -> Tensor:
 
 
 def _looks(
-    x0: Tensor, distance: Anchored, squared: Tensor, moved: slice, probes: int, length: float
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield random signs of the `moved` channels and the slope `length` away along them, both as pixels.
+    x0: Tensor, distance: Anchored, moved: slice, looks: int, length: float
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield random signs of the `moved` channels, and value and slope `length` away along them; all as pixels.
 
-    The slope is that of D²/2 or, where D grows like a square, of D.
+    Signs come in pairs of opposite ones, so that odd orders cancel, but where only one of them stays in the box.
     """
     places, keys = pixels(x0)[:, moved], random.keys(x0, 0)
-    for number in range(2 * probes):
-        signs = _signs(keys, places, number, length)
+    signs = torch.empty(0)
+    for number in range(looks):
+        signs = -signs if number % 2 else random.signs(keys, places, stream=number // 2)
+        moves = _inside(places, signs, length)
         step = torch.zeros_like(pixels(x0))
-        step[:, moved] = signs
+        step[:, moved] = moves
         value, slope = distance.value_and_gradient(x0 + length * step.reshape(x0.shape))
-        yield signs, pixels(energy_slope(value, slope, squared))
+        yield moves, value, pixels(slope)
 
 
-def _signs(keys: Tensor, places: Tensor, number: int, length: float) -> Tensor:
-    """Random signs that stay in the box, in pairs of opposite ones: odd orders cancel."""
-    signs = random.signs(keys, places, stream=number // 2) * (-1) ** number
-    inside = ((places + length * signs) >= 0) & ((places + length * signs) <= 1)
-    return torch.where(inside, signs, -signs)
+def _inside(places: Tensor, signs: Tensor, length: float) -> Tensor:
+    """Return the signs, turned around where they lead out of the box."""
+    ends = places + length * signs
+    return torch.where(ends == ends.clamp(0, 1), signs, -signs)
 
 
-def factored(given: Tensor, mean: Tensor, ridge: float) -> Tensor:
-    """Return Lᵀ of (batch, channels, channels, pixels) matrices `mean`·L·Lᵀ without negative eigenvalues.
+def factored(matrices: Tensor, mean: Tensor, ridge: float) -> Tensor:
+    """(batch, n(n + 1)/2, pixels) rows of the upper triangles of Lᵀ: (batch, n, n, pixels) ones are `mean`·L·Lᵀ.
 
-    Eigenvalues are those of the `given` ones, at least 0, plus `ridge`·`mean`, (batch,). Hardly a matrix has
+    Eigenvalues are those of the given ones, at least 0, plus `ridge`·`mean`, (batch,). Hardly a matrix has
     negative ones beyond half the ridge: only of these the eigenvectors are found.
     """
-    scale, one = wide(mean)[:, None, None, None], torch.eye(given.shape[1], device=given.device)
-    metric = wide(given.permute(0, 3, 1, 2)) / scale + ridge / 2 * one
-    indefinite = cast("Tensor", torch.linalg.cholesky_ex(metric).info) > 0
-    metric += ridge / 2 * one
+    scaled = wide(matrices) / wide(mean)[:, None, None, None]
+    diagonal, one_each = scaled.diagonal(dim1=1, dim2=2), scaled.permute(0, 3, 1, 2)
+    diagonal += ridge / 2
+    _, indefinite = _cholesky(scaled)
     if possibly_any(indefinite):
-        values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(metric[indefinite]))
-        metric[indefinite] = (vectors * values.clamp_min(ridge)[:, None]) @ vectors.transpose(1, 2)
-    lower = cast("Tensor", torch.linalg.cholesky(metric))
-    return lower.permute(0, 3, 2, 1).to(given.dtype)
+        values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(one_each[indefinite]))
+        values = values.clamp_min(ridge / 2)[:, None]
+        one_each[indefinite] = (vectors * values) @ vectors.transpose(1, 2)
+    diagonal += ridge / 2
+    rows, _ = _cholesky(scaled)
+    return torch.stack(rows, dim=1).to(matrices.dtype)
+
+
+def _cholesky(matrices: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Rows of the upper triangles of Lᵀ, each (batch, pixels), and which pixels' pivots are not positive.
+
+    Few channels and many pixels: an entry of all matrices at a time.
+    """
+    n, indefinite = matrices.shape[1], torch.zeros_like(matrices[:, 0, 0], dtype=torch.bool)
+    found = dict[tuple[int, int], Tensor]()
+    for row in range(n):
+        for column in range(row, n):
+            rest = matrices[:, row, column].clone()
+            for before in range(row):
+                rest.addcmul_(found[before, row], found[before, column], value=-1)
+            if row == column:
+                indefinite |= ~(rest > 0)
+                found[row, row] = rest.sqrt_()
+            else:
+                found[row, column] = rest.div_(found[row, row])
+    return list(found.values()), indefinite
 
 
 def pixels(values: Tensor) -> Tensor:
     """(batch, channels, pixels) of images with up to four channels; otherwise every entry is a pixel."""
     colour = values.ndim >= 3 and values.shape[1] <= 4
     return values.flatten(2) if colour else values.flatten(1)[:, None]
-
-
-def upper(matrices: Tensor) -> Tensor:
-    """(batch, n(n + 1)/2, pixels) rows of the upper triangles of (batch, n, n, pixels) matrices."""
-    rows, columns = torch.triu_indices(matrices.shape[1], matrices.shape[2])
-    return matrices[:, rows, columns]

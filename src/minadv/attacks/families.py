@@ -53,7 +53,7 @@ class Family:
             per "pixel", by a filter where it is one and else by the sampled diagonal ("shape"), or by nothing
             ("filter"). Empty and "plain" are the entries.
         briefly: the same in rounds that are too short for two tries; None is as in others.
-        probes: pairs of looks at the distance per channel, for its Hessian at the original.
+        looks: at the distance, for its Hessian at the original; for blocks per channel.
     """
 
     members: tuple[Member, ...]
@@ -68,7 +68,7 @@ class Family:
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
     scaled: tuple[Per, ...] = ()
     briefly: tuple[Per, ...] | None = None
-    probes: int = 4
+    looks: int = 8
 
 
 def of(family: str) -> Family:
@@ -142,6 +142,7 @@ _KNOWN = {
         tried=0.18,
         homeward=0.3,
         scaled=("sampled", "entry"),
+        looks=2,
     ),
     # ALMA first pays in long runs on networks that are not masked, which is where LPIPS is asked for
     "lpips": replace(ANY, lagrangian=500),
@@ -151,6 +152,6 @@ _KNOWN = {
         explored=(0.25, 0.25),
         tried=0.1,
         scaled=("pixel",),
-        probes=1,
+        looks=1,
     ),
 }

@@ -18,6 +18,8 @@ from minadv.projections import IMMOBILE, cheapest
 
 # Clipped points reach their plane to this, relatively.
 CLOSE = 2e-4
+# A step to the plane is at most so many times as long as it would be without the box.
+LONGEST = 64.0
 # Squares of a gradient's norm that are smaller are taken for 0.
 LEAST = 1e-30
 
@@ -25,11 +27,12 @@ LEAST = 1e-30
 class Remembered(NamedTuple):
     """A model of the distance near the last points: where it is smallest, and the weights of entries or pixels.
 
-    The next call overwrites it.
+    The next call overwrites it, and begins with a step that is longer by as much as the last one had to be.
     """
 
     centre: Tensor
     weights: Tensor
+    longer: Tensor
 
 
 @runtime_checkable
@@ -56,11 +59,11 @@ class ByNorm:
     by_gradient: ClassVar[bool] = False
 
     def __call__(
-        self, normal: Tensor, need: Tensor, _probe: Probe, _remembered: Remembered | None
-    ) -> tuple[Tensor, Remembered | None]:
-        """Return the nearest point; there is nothing to remember."""
+        self, normal: Tensor, need: Tensor, _probe: Probe, longer: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the nearest point, and how much longer than without the box the step was, if that is known."""
         if self.p == 2:  # in plain steps, which are exact away from the box's faces
-            return along(self.x0, normal, normal, need), None
+            return along(self.x0, normal, normal, need, longer)
         down = per_sample(need.sign(), normal) * normal  # what must fall, by |need|
         room = step(-down).sub_(self.x0).abs_()  # to the face where it falls
         gain = threshold(down.abs(), IMMOBILE, 0.0, inplace=True)
@@ -91,8 +94,10 @@ class ByWeights:
         if remembered is not None:
             weights = remembered.weights.lerp_(weights, 1 - self.memory)
         centre = _centre(self.x0, probe.x, slope, slope / weights, remembered, self.memory)
-        found = along(centre, normal / weights, normal, need + inner(normal, centre - self.x0))
-        return found, Remembered(centre, weights)
+        longer = None if remembered is None else remembered.longer
+        need = need + inner(normal, centre - self.x0)
+        found, longer = along(centre, normal / weights, normal, need, longer)
+        return found, Remembered(centre, weights, longer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +112,9 @@ class ByMetric:
         ridge: what is added to every eigenvalue, relative to their mean.
         floor: stabilises the factors by which pixels far from the original count more or less than at it.
         memory: of those factors and of Newton points, over the steps.
-        probes: pairs of random signs that tell a block from its neighbours; one where pixels are independent.
-        length: of a difference between gradients.
+        looks: along random signs, per channel, which tell a block from its neighbours; one where pixels are
+            independent.
+        length: of the steps there.
     """
 
     x0: Tensor
@@ -116,8 +122,8 @@ class ByMetric:
     ridge: float = 3e-3
     floor: float = 0.1
     memory: float = 0.8
-    probes: int = 4
-    length: float = 0.01
+    looks: int = 8
+    length: float = 5e-4
 
     by_gradient: ClassVar[bool] = True
 
@@ -139,8 +145,9 @@ class ByMetric:
         centre = _centre(self.x0, probe.x, slope.reshape(normal.shape), back, remembered, self.memory)
         del slope, back
         direction = hessian.solve(pixels(normal)).div_(factors).reshape(normal.shape)
-        found = along(centre, direction, normal, need + inner(normal, centre - self.x0))
-        return found, Remembered(centre, factors)
+        longer = None if remembered is None else remembered.longer
+        found, longer = along(centre, direction, normal, need + inner(normal, centre - self.x0), longer)
+        return found, Remembered(centre, factors, longer)
 
     @property
     def hessian(self) -> Blocks:
@@ -149,7 +156,7 @@ class ByMetric:
 
     @cached_property
     def _blocks(self) -> tuple[Tensor, Blocks]:
-        return blocks(self.x0, self.distance, self.probes, self.length, self.ridge)
+        return blocks(self.x0, self.distance, self.looks, self.length, self.ridge)
 
 
 def entry_weights(slope: Tensor, delta: Tensor, floor: float) -> Tensor:
@@ -174,26 +181,30 @@ def _centre(
     return x0.lerp(newton, 1 - memory) if remembered is None else remembered.centre.lerp_(newton, 1 - memory)
 
 
-def along(x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, rounds: int = 6) -> Tensor:
+def along(
+    x0: Tensor, direction: Tensor, normal: Tensor, need: Tensor, longer: Tensor | None = None, rounds: int = 6
+) -> tuple[Tensor, Tensor]:
     """Return x0 − θ·direction, clipped to the box, with ⟨normal, x0 − x⟩ = need up to a few corrections of θ.
 
     What is reached rises with θ, less so the more entries are at a face: secants end short of it, and close in.
+    Returned is also how much `longer` the way is than without the box, (batch,); a similar one begins with it.
     """
     x, scratch = torch.empty_like(x0), torch.empty_like(x0)
-    theta = need / inner(normal, direction, out=scratch).clamp_min(TINY)
-    _move(x0, theta, direction, x)
-    earlier, before = torch.zeros_like(theta), torch.zeros_like(theta)
+    free = need / inner(normal, direction, out=scratch).clamp_min(TINY)
+    longer = torch.ones_like(free) if longer is None else longer
+    _move(x0, longer * free, direction, x)
+    earlier, before = torch.zeros_like(free), torch.zeros_like(free)
     for _ in range(rounds):
         reached = inner(normal, torch.sub(x0, x, out=scratch), out=scratch)
         off = (reached - need).abs() > CLOSE * need.abs()
         if not possibly_any(off):
             break
-        rise = (reached - before) / (theta - earlier)
-        correction = torch.where(rise > TINY, 1 + (need - reached) / (rise * theta), 1.0).clamp(0.5, 2)
-        earlier, before = torch.where(off, theta, earlier), torch.where(off, reached, before)
-        theta = torch.where(off, theta * correction, theta)
-        _move(x0, theta, direction, x)
-    return x
+        rise = (reached - before) / (longer - earlier)
+        correction = torch.where(rise > TINY, 1 + (need - reached) / (rise * longer), 1.0).clamp(0.5, 2)
+        earlier, before = torch.where(off, longer, earlier), torch.where(off, reached, before)
+        longer = torch.where(off, longer * correction, longer)
+        _move(x0, longer * free, direction, x)
+    return x, longer.clamp(1, LONGEST)
 
 
 def _move(x0: Tensor, theta: Tensor, direction: Tensor, x: Tensor) -> None:

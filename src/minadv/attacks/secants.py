@@ -45,13 +45,15 @@ class Secant(NamedTuple):
 class Learned(NamedTuple):
     """What the last points taught: the last perturbation and its slope, weights of entries, and their worth.
 
-    The secants, newest last, are those that the next call still goes by. It overwrites the first two.
+    `longer` is how much longer the last step to the plane was, see `along`. The secants, newest last, are those
+    that the next call still goes by. It overwrites the first two.
     """
 
     delta: Tensor
     slope: Tensor
     weights: Tensor
     trust: Tensor
+    longer: Tensor
     secants: tuple[Secant, ...]
 
 
@@ -104,10 +106,11 @@ class BySecants:
         uphill = inner(direction, normal) > 0
         direction = torch.where(per_sample(uphill, normal), direction, normal / weights)
         weights = weights.bfloat16()
-        home = along(self.x0, direction, normal, need)
+        longer = None if remembered is None else remembered.longer
+        home, longer = along(self.x0, direction, normal, need, longer)
         del direction  # before what is remembered takes memory
         kept = secants[1:] if len(secants) == self.kept else secants
-        return home, Learned(delta, slope, weights, trust, tuple(secant.packed() for secant in kept))
+        return home, Learned(delta, slope, weights, trust, longer, tuple(secant.packed() for secant in kept))
 
     @cached_property
     def _squared(self) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.curvature import ENTRIES, energy_slope, quadratic, units
-from minadv.attacks.directions import cosine
+from minadv.attacks.curvature import ENTRIES, energy_slope, grows, units
+from minadv.attacks.directions import cosine, inner
 from minadv.distances.base import Anchored, Selectable, per_sample
 from minadv.distances.portions import portions
 from minadv.masks import possibly_any
@@ -108,14 +108,17 @@ def _looks(x0: Tensor, distance: Anchored, probes: int, length: float) -> list[L
     They are `length` apart in each entry, on both sides of the original or, at a face of the box, both inside. So
     the signs of a move are independent of each other, whatever the image is.
     """
-    squared, keys, half = quadratic(x0, distance, length), random.keys(x0, 0), length / 2
+    keys, half, squared = random.keys(x0, 0), length / 2, None
     inside = x0.clamp(half, 1 - half)
     looks = list[Look]()
     for number in range(probes):
         signs = random.signs(keys, x0, stream=number)
-        ends = (distance.value_and_gradient(inside + turn * signs) for turn in (half, -half))
-        ahead, behind = (energy_slope(value, slope, squared) for value, slope in ends)
-        looks.append(Look(signs, ahead - behind))
+        (value, ahead), (other, behind) = (
+            distance.value_and_gradient(inside + turn * signs) for turn in (half, -half)
+        )
+        if squared is None:
+            squared = grows(value, inner(ahead, inside + half * signs - x0))
+        looks.append(Look(signs, energy_slope(value, ahead, squared) - energy_slope(other, behind, squared)))
     return looks
 
 
