@@ -39,8 +39,8 @@ class SparseRefinement:
     """
 
     change: tuple[float, float] = (0.05, 1.0)
-    memory: tuple[float, float] = (0.7, 0.9)
-    loyalty: float = 1.0
+    memory: tuple[float, float] = (0.8, 0.9)
+    loyalty: float = 0.5
     farther: float = 0.7
     heat: tuple[float, float, float] = (0.3, 1.5, 2.0)
 
