@@ -138,7 +138,7 @@ class Refinement:
     boldest: float = 8.0
     adaptation: tuple[float, float] = (0.2, 0.15)
     strongest: float = 4.0
-    longest: float = 0.1
+    longest: float = 0.2
     farther: float = 1.5
     farthest: float = 0.9
 
