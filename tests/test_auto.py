@@ -13,7 +13,7 @@ from minadv import ALMA, FMN, Auto, losses
 from minadv.attacks import aiming, families
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import PerEntry, PerPixel
-from minadv.attacks.curvature import Blocks, factored, pixels, quadratic, sampled, units
+from minadv.attacks.curvature import Blocks, blocks, factored, pixels, quadratic, sampled, units
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import flat, sparse, straight
@@ -697,6 +697,22 @@ def test_nearest_by_metric_knows_a_quadratic_form_of_colours() -> None:
     torch.testing.assert_close(found, x0 - theta.reshape(-1, 1, 1, 1) * direction, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", ["correct", "paper"])
+@pytest.mark.parametrize("kind", ["random", "grey", "black"])
+def test_blocks_of_one_look_a_channel_are_the_hessian_of_colours(scale: str, kind: str) -> None:
+    """CIEDE2000 of a small change v is √(vᵀHv), in float64 and a thousandth of the looks' length away."""
+    x0 = 0.1 + 0.8 * torch.rand(4, 3, 5, 5, generator=generator(3))
+    x0 = {"random": x0, "grey": x0.mean(dim=1, keepdim=True).expand_as(x0), "black": 0 * x0}[kind]
+    distance = resolve(f"ciede2000:scale={scale}")
+    squared, hessian = blocks(x0, distance.anchored(x0), looks=1, length=5e-4, ridge=0.0)
+    assert not squared.any()
+    v = torch.rand(x0.shape, generator=generator(9))
+    moved = x0.double() + 5e-7 * v.double()
+    exact = (distance.anchored(x0.double())(moved) / 5e-7).square()
+    found = hessian.square(pixels(v)).flatten(1).sum(dim=1)
+    torch.testing.assert_close(found.double(), exact, rtol=0.05, atol=0)
+
+
 def test_units_are_how_far_entries_move_at_equal_distance() -> None:
     """Of the root of a weighted sum of squares, and of a sum of squares itself."""
     x0 = 0.1 + 0.8 * torch.rand(2, 3, 4, 4, generator=generator(4)).double()
@@ -713,7 +729,8 @@ def test_units_are_how_far_entries_move_at_equal_distance() -> None:
         distance = resolve(form).anchored(x0)
         assert torch.equal(quadratic(x0, distance, 0.01), torch.full((2,), form is square))
         torch.testing.assert_close(units(sampled(x0, distance), ridge=0), expected, rtol=1e-6, atol=0)
-    assert quadratic(images(2), resolve("ssim").anchored(images(2)), 0.01).all()
+    for x0 in (images(2), torch.zeros_like(images(2))):
+        assert quadratic(x0, resolve("ssim").anchored(x0), 0.001).all()
 
 
 @pytest.mark.parametrize("per", ["entry", "pixel"])
@@ -819,6 +836,28 @@ def test_along_meets_the_plane_inside_the_box() -> None:
     again, same = along(x0, normal.clone(), normal, need, longer, rounds=0)  # there at once
     torch.testing.assert_close(again, found)
     torch.testing.assert_close(same, longer)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_along_comes_back_from_a_start_that_is_too_long(side: int) -> None:
+    """Half of the entries have a gradient, and all of these are at a face: both looks reach the same."""
+    x0, normal = torch.full((1, 100), 0.5), torch.cat((torch.ones(1, 50), torch.zeros(1, 50)), dim=1)
+    need = torch.tensor([side * 0.5 * 25])
+    found, longer = along(x0, normal, normal, need, torch.tensor([64.0]), rounds=8)
+    torch.testing.assert_close((normal * (x0 - found)).sum(dim=1), need, rtol=1e-3, atol=0)
+    torch.testing.assert_close(longer, torch.ones(1), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_along_meets_one_plane_after_the_other(side: int) -> None:
+    """On either side, and again after one that is out of reach."""
+    x0, normal = torch.rand(8, 200, generator=generator(1)), torch.randn(8, 200, generator=generator(2))
+    room = torch.where(side * normal > 0, x0, 1 - x0)
+    most, longer = side * (normal.abs() * room).sum(dim=1), None
+    for share in (0.1, 0.3, 0.6, 1.5, 0.6, 0.5):
+        found, longer = along(x0, normal, normal, share * most, longer)
+        assert longer.isfinite().all()
+    torch.testing.assert_close((normal * (x0 - found)).sum(dim=1), 0.5 * most, rtol=1e-3, atol=0)
 
 
 def test_along_is_the_nearest_point_where_many_entries_are_at_a_face() -> None:

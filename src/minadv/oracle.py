@@ -278,9 +278,8 @@ class Oracle:
                 "model; look for .detach(), .data, .numpy(), argmax or torch.no_grad() in its forward"
             )
         gradient = probe.from_leaf(found).contiguous()
-        totals = gradient.flatten(1).sum(dim=1)
-        if possibly_broken(totals):
-            unusable = broken(totals)
+        if possibly_broken(gradient):  # asked of the whole batch, decided by a row's own entries
+            unusable = broken(gradient).flatten(1).any(dim=1)
             self._non_finite |= unusable
             gradient = clear(gradient, unusable)
         if payers is not rows and payers is not None:

@@ -88,13 +88,13 @@ Coordinates = PerEntry | PerPixel | Shaped
 
 
 def coordinates(
-    kinds: Sequence[Per], x0: Tensor, distance: Selectable, metric: ByMetric, looks: int = 8
+    kinds: Sequence[Per], x0: Tensor, distance: Selectable, metric: ByMetric
 ) -> list[Coordinates | None]:
     """Return these kinds for `distance` from originals `x0`, whose `metric` knows the Hessian's blocks.
 
-    Its diagonal is sampled by so many looks. None are the plain entries.
+    Its diagonal is sampled by as many looks. None are the plain entries.
     """
-    diagonal = cache(lambda: units(sampled(x0, distance, looks), SAMPLED))
+    diagonal = cache(lambda: units(sampled(x0, distance, metric.looks), SAMPLED))
     seen = cache(lambda: shape(x0, distance, diagonal()))
     return [_coordinates(kind, x0, distance, metric, diagonal, seen) for kind in kinds]
 

@@ -19,6 +19,8 @@ from minadv.projections import wide
 
 # The distance is differentiated for so many entries at a time, on a CPU.
 ENTRIES = 2**16
+# Blocks are factored for so many parts of the pixels in turn.
+PARTS = 4
 # A distance that grows like rᵖ with the size of a perturbation grows like its square if p is above this.
 SQUARE = 1.5
 
@@ -46,10 +48,9 @@ def sampled(x0: Tensor, distance: Selectable, looks: int = 8, length: float = 0.
 
 
 def _sampled(x0: Tensor, distance: Anchored, looks: int, length: float) -> Tensor:
-    diagonal, squared = torch.zeros_like(pixels(x0)), None
-    for signs, value, slope in _looks(x0, distance, slice(None), looks, length):
-        squared = grows(value, length * inner(signs, slope)) if squared is None else squared
-        diagonal.addcmul_(signs, energy_slope(value, slope, squared))
+    diagonal = torch.zeros_like(pixels(x0))
+    for look in _looks(x0, distance, slice(None), looks, length):
+        diagonal.addcmul_(look.moves, look.slope)
     return diagonal.reshape(x0.shape)
 
 
@@ -127,14 +128,16 @@ def _blocks(
     columns, squared = list[Tensor](), None
     for channel in range(pixels(x0).shape[1]):
         column, moved = torch.zeros_like(pixels(x0)), slice(channel, channel + 1)
-        for signs, value, slope in _looks(x0, distance, moved, looks, length):
-            squared = grows(value, length * inner(signs, slope[:, moved])) if squared is None else squared
-            column.addcmul_(energy_slope(value, slope, squared), signs.expand_as(slope))
+        for look in _looks(x0, distance, moved, looks, length, squared):
+            column.addcmul_(look.slope, look.moves.expand_as(look.slope))
+            squared = look.squared
         columns.append(column.div_(looks * length))
     whole = torch.stack(columns, dim=2)
     whole = whole.add_(whole.transpose(1, 2).clone()).div_(2)
     mean = whole.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
-    return cast("Tensor", squared), mean, factored(whole, mean, ridge)
+    # a part of the pixels at a time: factors are found in float64
+    factors = torch.cat([factored(part, mean, ridge) for part in whole.chunk(PARTS, dim=3)], dim=2)
+    return cast("Tensor", squared), mean, factors
 
 
 def grows_like_a_square(x0: Tensor, distance: Selectable, length: float) -> Tensor:
@@ -144,8 +147,7 @@ def grows_like_a_square(x0: Tensor, distance: Selectable, length: float) -> Tens
 
 def quadratic(x0: Tensor, distance: Anchored, length: float) -> Tensor:
     """(batch,) whether D grows like the square of a perturbation, as SSIM's does."""
-    signs, value, slope = next(_looks(x0, distance, slice(None), 1, length))
-    return grows(value, length * inner(signs, slope))
+    return next(_looks(x0, distance, slice(None), 1, length)).squared
 
 
 def grows(value: Tensor, rise: Tensor) -> Tensor:
@@ -158,22 +160,39 @@ def energy_slope(value: Tensor, slope: Tensor, squared: Tensor) -> Tensor:
     return slope * per_sample(torch.where(squared, 1.0, value), slope)
 
 
+class Look(NamedTuple):
+    """What the distance's slope is at a small perturbation.
+
+    Attributes:
+        moves: its signs, (batch, moved channels, pixels).
+        slope: (batch, channels, pixels) that of D²/2 or, where D itself grows like a square, of D.
+        squared: (batch,) whether it does.
+    """
+
+    moves: Tensor
+    slope: Tensor
+    squared: Tensor
+
+
 def _looks(
-    x0: Tensor, distance: Anchored, moved: slice, looks: int, length: float
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield random signs of the `moved` channels, and value and slope `length` away along them; all as pixels.
+    x0: Tensor, distance: Anchored, moved: slice, looks: int, length: float, squared: Tensor | None = None
+) -> Iterator[Look]:
+    """Look along random signs of the `moved` channels, `length` away; `squared` is found where it is not known.
 
     Signs come in pairs of opposite ones, so that odd orders cancel, but where only one of them stays in the box.
     """
     places, keys = pixels(x0)[:, moved], random.keys(x0, 0)
-    signs = torch.empty(0)
-    for number in range(looks):
-        signs = -signs if number % 2 else random.signs(keys, places, stream=number // 2)
-        moves = _inside(places, signs, length)
-        step = torch.zeros_like(pixels(x0))
-        step[:, moved] = moves
-        value, slope = distance.value_and_gradient(x0 + length * step.reshape(x0.shape))
-        yield moves, value, pixels(slope)
+    for stream in range((looks + 1) // 2):
+        signs = random.signs(keys, places, stream=stream)
+        for turned in (signs, -signs)[: looks - 2 * stream]:
+            moves = _inside(places, turned, length)
+            step = torch.zeros_like(pixels(x0))
+            step[:, moved] = moves
+            value, slope = distance.value_and_gradient(x0 + length * step.reshape(x0.shape))
+            slope = pixels(slope)
+            if squared is None:
+                squared = grows(value, length * inner(moves, slope[:, moved]))
+            yield Look(moves, energy_slope(value, slope, squared), squared)
 
 
 def _inside(places: Tensor, signs: Tensor, length: float) -> Tensor:
@@ -215,7 +234,7 @@ def _cholesky(matrices: Tensor) -> tuple[list[Tensor], Tensor]:
                 rest.addcmul_(found[before, row], found[before, column], value=-1)
             if row == column:
                 indefinite |= ~(rest > 0)
-                found[row, row] = rest.sqrt_()
+                found[row, row] = rest.clamp_min_(TINY).sqrt_()
             else:
                 found[row, column] = rest.div_(found[row, row])
     return list(found.values()), indefinite

@@ -53,7 +53,7 @@ class Family:
             per "pixel", by a filter where it is one and else by the sampled diagonal ("shape"), or by nothing
             ("filter"). Empty and "plain" are the entries.
         briefly: the same in rounds that are too short for two tries; None is as in others.
-        looks: at the distance, for its Hessian at the original; for blocks per channel.
+        looks: at the distance, for its Hessian at the original; per channel, for blocks.
     """
 
     members: tuple[Member, ...]

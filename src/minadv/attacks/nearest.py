@@ -18,7 +18,7 @@ from minadv.projections import IMMOBILE, cheapest
 
 # Clipped points reach their plane to this, relatively.
 CLOSE = 2e-4
-# A step to the plane is at most so many times as long as it would be without the box.
+# A step to the plane begins at most so many times as long as it would be without the box: six halvings undo that.
 LONGEST = 64.0
 # Squares of a gradient's norm that are smaller are taken for 0.
 LEAST = 1e-30
@@ -186,21 +186,22 @@ def along(
 ) -> tuple[Tensor, Tensor]:
     """Return x0 − θ·direction, clipped to the box, with ⟨normal, x0 − x⟩ = need up to a few corrections of θ.
 
-    What is reached rises with θ, less so the more entries are at a face: secants end short of it, and close in.
-    Returned is also how much `longer` the way is than without the box, (batch,); a similar one begins with it.
+    What is reached rises with θ, less so the more entries are at a face: secants close in. Returned is also how
+    much `longer` the way is than without the box, (batch,), from 1 to `LONGEST`; a similar one begins with it.
     """
     x, scratch = torch.empty_like(x0), torch.empty_like(x0)
     free = need / inner(normal, direction, out=scratch).clamp_min(TINY)
     longer = torch.ones_like(free) if longer is None else longer
     _move(x0, longer * free, direction, x)
-    earlier, before = torch.zeros_like(free), torch.zeros_like(free)
+    earlier, before, toward = torch.zeros_like(free), torch.zeros_like(free), need.sign()
     for _ in range(rounds):
         reached = inner(normal, torch.sub(x0, x, out=scratch), out=scratch)
         off = (reached - need).abs() > CLOSE * need.abs()
         if not possibly_any(off):
             break
-        rise = (reached - before) / (longer - earlier)
-        correction = torch.where(rise > TINY, 1 + (need - reached) / (rise * longer), 1.0).clamp(0.5, 2)
+        lacks, rise = toward * (need - reached), toward * (reached - before) / (longer - earlier)
+        stuck = torch.where(lacks < 0, 0.5, 1.0)  # every entry at a face
+        correction = torch.where(rise > TINY, 1 + lacks / (rise * longer), stuck).clamp(0.5, 2)
         earlier, before = torch.where(off, longer, earlier), torch.where(off, reached, before)
         longer = torch.where(off, longer * correction, longer)
         _move(x0, longer * free, direction, x)

@@ -70,16 +70,16 @@ class Look(NamedTuple):
     change: Tensor
 
 
-def shape(x0: Tensor, distance: Selectable, units: Tensor, probes: int = 4, length: float = 0.01) -> Shaped:
+def shape(x0: Tensor, distance: Selectable, units: Tensor, pairs: int = 4, length: float = 0.01) -> Shaped:
     """Return a filter where that explains how slopes change along random moves, and `units` elsewhere.
 
-    It takes 2·`probes` distances and no model pass. Blurred and differentiated images are such: their Hessian is
+    It takes 2·`pairs` distances and no model pass. Blurred and differentiated images are such: their Hessian is
     that of one kernel, whatever is where.
     """
     smooth = torch.zeros_like(x0.flatten(1)[:, 0], dtype=torch.bool)
     if x0.ndim < 3 or min(x0.shape[2:]) < SMALLEST:
         return Shaped(units, None, smooth)
-    found = [_filter(x0[rows], distance.select(rows), probes, length) for rows in portions(x0, ENTRIES)]
+    found = [_filter(x0[rows], distance.select(rows), pairs, length) for rows in portions(x0, ENTRIES)]
     gains, smooths = zip(*found, strict=True)
     return Shaped(units, torch.cat(gains), torch.cat(smooths))
 
@@ -94,15 +94,15 @@ def _spectrum(x: Tensor) -> Tensor:
     return cast("Tensor", torch.fft.rfftn(x, dim=tuple(range(2, x.ndim))))
 
 
-def _filter(x0: Tensor, distance: Anchored, probes: int, length: float) -> tuple[Tensor, Tensor]:
+def _filter(x0: Tensor, distance: Anchored, pairs: int, length: float) -> tuple[Tensor, Tensor]:
     """Return the gain, and in which rows it explains the distance."""
-    looks = _looks(x0, distance, probes, length)
+    looks = _looks(x0, distance, pairs, length)
     gain = _gain(looks)
     inside = [Look(filtered(move, 1 / gain), filtered(change, gain)) for move, change in looks]
     return gain, 1 - _fit(inside) < LEFT * (1 - _fit(looks))
 
 
-def _looks(x0: Tensor, distance: Anchored, probes: int, length: float) -> list[Look]:
+def _looks(x0: Tensor, distance: Anchored, pairs: int, length: float) -> list[Look]:
     """Look at the slope of D²/2 (or of D, if that grows like a square) at pairs of points.
 
     They are `length` apart in each entry, on both sides of the original or, at a face of the box, both inside. So
@@ -111,7 +111,7 @@ def _looks(x0: Tensor, distance: Anchored, probes: int, length: float) -> list[L
     keys, half, squared = random.keys(x0, 0), length / 2, None
     inside = x0.clamp(half, 1 - half)
     looks = list[Look]()
-    for number in range(probes):
+    for number in range(pairs):
         signs = random.signs(keys, x0, stream=number)
         (value, ahead), (other, behind) = (
             distance.value_and_gradient(inside + turn * signs) for turn in (half, -half)
