@@ -135,7 +135,7 @@ class Refinement:
     memory: tuple[float, float] = (0.7, 0.9)
     overshoot: float = 1.1
     bolder: float = 1.2
-    boldest: float = 8.0
+    boldest: float = 16.0
     adaptation: tuple[float, float] = (0.2, 0.15)
     strongest: float = 4.0
     longest: float = 0.2
