@@ -430,7 +430,7 @@ def test_blind_steps_of_a_refinement_take_no_backward(distance: str) -> None:
     model = linear(3 * 8 * 8)
     x = images(6, side=8)
     labels = predictions(model, x)
-    best = exact(model, x, labels, "l2").amin(dim=1)
+    best = exact(model, x, labels, "l2")
 
     class Refining(Auto):
         def search(self, oracle: Oracle) -> None:
@@ -448,7 +448,9 @@ def test_blind_steps_of_a_refinement_take_no_backward(distance: str) -> None:
     assert (result.backwards == 1 + 20).all()
     assert result.success.all()
     if distance == "l2":
-        assert (result.distances < 1.002 * best).float().mean() > 0.5  # others were led to another class
+        reached = best.gather(1, predictions(model, result.adversarials)[:, None])[:, 0]
+        assert (result.distances < 1.01 * reached).all()
+        assert (result.distances < 1.0015 * reached).sum() >= 5  # of six, after twenty gradients
 
 
 def test_stops_where_rounds_agree_and_loses_nothing_there() -> None:

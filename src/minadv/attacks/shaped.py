@@ -63,8 +63,8 @@ class Shaped:
         return torch.where(per_sample(self.smooth, x), filtered(x, gain), scaled)
 
 
-class Look(NamedTuple):
-    """A move of all entries, (batch, ...), and the change of the slope along it."""
+class Pair(NamedTuple):
+    """Two points: the move of all entries between them, (batch, ...), and the change of the slope along it."""
 
     move: Tensor
     change: Tensor
@@ -96,13 +96,13 @@ def _spectrum(x: Tensor) -> Tensor:
 
 def _filter(x0: Tensor, distance: Anchored, pairs: int, length: float) -> tuple[Tensor, Tensor]:
     """Return the gain, and in which rows it explains the distance."""
-    looks = _looks(x0, distance, pairs, length)
-    gain = _gain(looks)
-    inside = [Look(filtered(move, 1 / gain), filtered(change, gain)) for move, change in looks]
-    return gain, 1 - _fit(inside) < LEFT * (1 - _fit(looks))
+    found = _pairs(x0, distance, pairs, length)
+    gain = _gain(found)
+    inside = [Pair(filtered(move, 1 / gain), filtered(change, gain)) for move, change in found]
+    return gain, 1 - _fit(inside) < LEFT * (1 - _fit(found))
 
 
-def _looks(x0: Tensor, distance: Anchored, pairs: int, length: float) -> list[Look]:
+def _pairs(x0: Tensor, distance: Anchored, pairs: int, length: float) -> list[Pair]:
     """Look at the slope of D²/2 (or of D, if that grows like a square) at pairs of points.
 
     They are `length` apart in each entry, on both sides of the original or, at a face of the box, both inside. So
@@ -110,7 +110,7 @@ def _looks(x0: Tensor, distance: Anchored, pairs: int, length: float) -> list[Lo
     """
     keys, half, squared = random.keys(x0, 0), length / 2, None
     inside = x0.clamp(half, 1 - half)
-    looks = list[Look]()
+    found = list[Pair]()
     for number in range(pairs):
         signs = random.signs(keys, x0, stream=number)
         (value, ahead), (other, behind) = (
@@ -118,23 +118,23 @@ def _looks(x0: Tensor, distance: Anchored, pairs: int, length: float) -> list[Lo
         )
         if squared is None:
             squared = grows(value, inner(ahead, inside + half * signs - x0))
-        looks.append(Look(signs, energy_slope(value, ahead, squared) - energy_slope(other, behind, squared)))
-    return looks
+        found.append(Pair(signs, energy_slope(value, ahead, squared) - energy_slope(other, behind, squared)))
+    return found
 
 
-def _fit(looks: Sequence[Look]) -> Tensor:
+def _fit(pairs: Sequence[Pair]) -> Tensor:
     """(batch,) mean cosine between moves and changes, which are parallel where A is right."""
-    return torch.stack([cosine(move, change) for move, change in looks]).mean(dim=0)
+    return torch.stack([cosine(move, change) for move, change in pairs]).mean(dim=0)
 
 
-def _gain(looks: Sequence[Look]) -> Tensor:
+def _gain(pairs: Sequence[Pair]) -> Tensor:
     """How far each frequency moves at equal distance, (batch, 1, ...), by the power that the Hessian has there."""
     rises, sizes = list[Tensor](), list[Tensor]()
-    for move, change in looks:
+    for move, change in pairs:
         u, h = (torch.view_as_real(_spectrum(each)) for each in (move, change))
         rises.append((u * h).sum(dim=-1).sum(dim=1, keepdim=True))
         sizes.append(u.square().sum(dim=-1).sum(dim=1, keepdim=True))
-    even = looks[0].move.shape[-1] % 2 == 0
+    even = pairs[0].move.shape[-1] % 2 == 0
     rise, size = (_around(torch.stack(each).sum(dim=0), even) for each in (rises, sizes))
     return units(rise / size, RIDGE)
 
