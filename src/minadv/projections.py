@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad, threshold
 
 from minadv import largest
 from minadv.distances.base import Batch, PerSample, per_sample
@@ -176,6 +176,8 @@ def hyperplane_box(x: Batch, w: Batch, b: PerSample, p: float) -> Batch:
 def _across(x: Tensor, w: Tensor, b: Tensor, p: float) -> Tensor:
     start, normal = wide(x.flatten(1)), wide(w.flatten(1))
     residual = (total(normal * start) - wide(b))[:, None]
+    if p == 1:
+        return (largest_first(start, normal, residual) - start).to(x.dtype).reshape(x.shape)
     normal = torch.where(residual < 0, -normal, normal)  # now ⟨normal, ·⟩ must fall by |residual|
     gain = normal.abs()
     mobile = gain > IMMOBILE
@@ -185,37 +187,36 @@ def _across(x: Tensor, w: Tensor, b: Tensor, p: float) -> Tensor:
     return (-normal.sign() * move).to(x.dtype).reshape(x.shape)
 
 
-def cheapest(gain: Tensor, room: Tensor, need: Tensor, p: float) -> Tensor:
-    """Return moves 0 ≤ u ≤ room of smallest ℓp norm with Σ gain·u = need, or room if not enough, p ∈ {1, 2, ∞}.
+def largest_first(start: Tensor, normal: Tensor, need: Tensor, few: int | None = None) -> Tensor:
+    """Return the point of smallest ℓ1 distance in the box with ⟨normal, start − x⟩ = need, or its corner.
 
-    `gain` ≥ 0 and `room` ≥ 0 are (batch, entries), `need` ≥ 0 is (batch, 1).
+    `start` and `normal` are (batch, entries), `need` is (batch, 1). Entries move to the face of the box, those of
+    the largest |normal| first, until that is enough: the `few` largest are looked for, and more in rows, and only
+    in those, where these are not enough.
     """
-    if p == 1:
-        return _spend_largest_first(gain, room, need)
-    return _spend_together(gain, room, need, gain if p == 2 else gain.sign())
-
-
-def _spend_largest_first(gain: Tensor, room: Tensor, need: Tensor, few: int | None = None) -> Tensor:
-    """Order the `few` largest gains, and more in rows, and only in those, where these are not enough."""
-    few = min(few or largest.first_few(gain), gain.shape[1])
-    top, order = gain.topk(few, dim=1)
-    within = room.gather(1, order)
-    used = top * within
-    left = need - _before(used)
-    lacks = torch.nonzero(left[:, -1] > used[:, -1]).flatten() if few < gain.shape[1] else order[:0, 0]
-    moves = torch.minimum(left.div_(torch.where(top > 0, top, 1.0)).clamp_min_(0), within)
-    move = torch.zeros_like(room).scatter_(1, order, moves)
+    few = min(few or largest.first_few(normal), normal.shape[1])
+    gain, order = normal.abs().topk(few, dim=1)
+    gain = threshold(gain, IMMOBILE, 0.0)
+    here, falls = start.gather(1, order), normal.gather(1, order) * need.sign()
+    room = torch.where(falls > 0, here, 1 - here)
+    used = gain * room
+    left = need.abs() - _before(used)
+    lacks = torch.nonzero(left[:, -1] > used[:, -1]).flatten() if few < normal.shape[1] else order[:0, 0]
+    moves = torch.where(gain > 0, torch.minimum((left / gain).clamp_min_(0), room), 0.0)
+    x = start.scatter(1, order, (here - moves.copysign_(falls)).clamp_(0, 1))
     if len(lacks):
-        move[lacks] = _spend_largest_first(gain[lacks], room[lacks], need[lacks], largest.MORE * few)
-    return move
+        x[lacks] = largest_first(start[lacks], normal[lacks], need[lacks], largest.MORE * few)
+    return x
 
 
-def _spend_together(gain: Tensor, room: Tensor, need: Tensor, speed: Tensor) -> Tensor:
-    """Return moves u = min(θ·speed, room) with Σ gain·u = need, or room if not enough.
+def cheapest(gain: Tensor, room: Tensor, need: Tensor, p: float) -> Tensor:
+    """Return moves 0 ≤ u ≤ room of smallest ℓp norm with Σ gain·u = need, or room if not enough, p ∈ {2, ∞}.
 
-    Σ gain·u is concave and piecewise linear in θ: Newton's method climbs to the root from the left, and is there
-    as soon as a step brings no further entry to its room.
+    `gain` ≥ 0 and `room` ≥ 0 are (batch, entries), `need` ≥ 0 is (batch, 1). Moves are u = min(θ·speed, room), of
+    speed `gain` at ℓ2 and 1 at ℓ∞: Σ gain·u is concave and piecewise linear in θ. Newton's method climbs to the
+    root from the left, and is there as soon as a step brings no further entry to its room.
     """
+    speed = gain if p == 2 else gain.sign()
     theta, last = torch.zeros_like(need), torch.full_like(need, gain.shape[1] + 1.0)
     rate, move, scratch = gain * speed, torch.zeros_like(room), torch.empty_like(room)
     for _ in range(NEWTON_STEPS):

@@ -14,7 +14,7 @@ from minadv.distances.base import Selectable, per_sample
 from minadv.elementwise import step
 from minadv.masks import possibly_any
 from minadv.probe import Probe
-from minadv.projections import IMMOBILE, cheapest
+from minadv.projections import IMMOBILE, cheapest, largest_first
 
 # Clipped points reach their plane to this, relatively.
 CLOSE = 2e-4
@@ -64,6 +64,9 @@ class ByNorm:
         """Return the nearest point, and how much longer than without the box the step was, if that is known."""
         if self.p == 2:  # in plain steps, which are exact away from the box's faces
             return along(self.x0, normal, normal, need, longer)
+        if self.p == 1:
+            found = largest_first(self.x0.flatten(1), normal.flatten(1), need[:, None])
+            return found.reshape(normal.shape), None
         down = per_sample(need.sign(), normal) * normal  # what must fall, by |need|
         room = step(-down).sub_(self.x0).abs_()  # to the face where it falls
         gain = threshold(down.abs(), IMMOBILE, 0.0, inplace=True)
