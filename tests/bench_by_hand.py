@@ -10,7 +10,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Finding, Pictures, Planned, Stored
+from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Finding, Planned
+from minadv.bench.stored import Pictures, Stored
 from minadv.runs import Environment
 
 INF = float("inf")

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from skimage import color
 
 from minadv import metrics, paper
-from minadv.bench.records import MEASURED, Cell, Diagnosis, Stored
+from minadv.bench.records import MEASURED, Cell, Diagnosis
+from minadv.bench.stored import Stored
 from minadv.distances import CIEDE2000
 from minadv.report import bench, pictures
 from minadv.report.bench import (

@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.distances import Distance, anchor, family
+from minadv.attacked import look, or_else
+from minadv.distances import Distance
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.incumbents import Incumbents, Rank
 from minadv.ledger import BudgetSpentError, Ledger
-from minadv.masks import broken, clear, possibly_any, possibly_broken
+from minadv.masks import broken, clear, possibly_broken
 from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
 from minadv.result import Result, assemble
-from minadv.validation import check_distance, check_logits, check_range
 from minadv.verification import Outcome, Settings, quantise, verify
 
 
@@ -48,60 +48,29 @@ class Oracle:
         """Look at the clean inputs (one forward each); `classes` are the caller's class indices, by name.
 
         Raises:
-            ValueError: for logits that are none, or classes that the model does not have.
+            ValueError: for logits that are none, classes that the model does not have, or a distance that is none.
         """
-        # one memory layout, as kernels round differently in others (indexing does not keep a layout)
-        inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
-        self._model, self._inputs, self._goal, self._distance = model, inputs, goal, distance
+        self._model, self._goal, self._distance = model, goal, distance  # of the whole batch
         self._settings, self._on_step = settings, on_step
         self._searched = searched(model, settings)
-        filled = settings.fill(torch.arange(len(inputs), device=inputs.device), inputs)
-        leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
-        copy = leaf.clone()
-        before = copy._version
-        logits = model(copy)
-        # a model that works in place gets copies; others are spared them
-        self._in_place = copy._version != before or not torch.equal(copy, leaf)
-        check_logits(logits[: len(inputs)] if len(logits) == len(leaf) else logits, inputs)
-        for name, values in classes.items():
-            check_range(name, values, logits.shape[1])
-        self.clean_logits = logits.detach()[: len(inputs)]
-        self._already = goal.margin(self.clean_logits, settings.confidence) < 0
-
-        untouched = not bool(self._already.any())
-        self._rows = filled if untouched else settings.fill(torch.nonzero(~self._already).flatten(), inputs)
-        self._copies = torch.zeros_like(self._rows, dtype=torch.bool)
-        self._copies[1:] = self._rows[1:] == self._rows[:-1]
-        self.originals = leaf.detach() if untouched else inputs[self._rows]
-        self.goal = goal.select(self._rows)
-        self.distance = anchor(distance, self.originals)
-        if len(self.originals) and not family(distance):  # the caller's own
-            with torch.no_grad():
-                corners = (self.originals < 0.5).to(self.originals.dtype)
-                check_distance(distance.name, self.distance(self.originals), self.distance(corners))
+        self._batch, clean = look(model, inputs, classes, goal, distance, settings)
+        self.originals, self.goal, self.distance = self._batch.originals, self._batch.goal, self._batch.distance
         # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
         self.surrogate: Selectable = getattr(self.distance, "surrogate", self.distance)
+        device = self.originals.device
         self._parts = Parts(
-            self.distance, self.surrogate, lambda rows: settings.fill(rows.to(inputs.device), inputs)
+            self.distance, self.surrogate, lambda rows: settings.fill(rows.to(device), self._batch.inputs)
         )
-        self._clean = Probe(
-            x=self.originals,
-            logits=_or_else(logits if untouched else logits[self._rows], None),
-            adversarial=self._already[self._rows],
-            distance=torch.zeros_like(self.originals.flatten(1)[:, 0]),
-            distance_gradient=None,
-            leaf=leaf,
-            gathered=None if untouched else self._rows,
-        )
-        self._handicap = handicap(self.goal, self._clean.logits, settings)
+        self._handicap = handicap(self.goal, clean.logits, settings)
         if self._handicap is not None:
-            self._clean = replace(self._clean, logits=self._clean.logits + self._handicap)
-        self._clean_logits = self._clean.logits.detach()
-        self._ledger = Ledger(len(self._rows), search_budget(settings))
+            clean = replace(clean, logits=clean.logits + self._handicap)
+        self._clean: Probe | None = clean
+        self._clean_logits = clean.logits.detach()
+        self._ledger = Ledger(len(self.originals), search_budget(settings))
         self._round, self._shown = (0, 1), (0, 1)
         self._best = Incumbents.before(self.originals)
-        self._non_finite = torch.zeros_like(self._clean.adversarial)
-        self._unmeasured = torch.zeros_like(self._clean.adversarial)
+        self._non_finite = torch.zeros_like(clean.adversarial)
+        self._unmeasured = torch.zeros_like(clean.adversarial)
         self._projected = ref(self._best.x), -1  # what `project` returned last, and its version then
         self._trace: list[tuple[Tensor, Tensor]] = []
 
@@ -121,6 +90,11 @@ class Oracle:
         return 0 if self._settings.lower is None else LOOKS
 
     @property
+    def clean_logits(self) -> Tensor:
+        """(inputs, classes) of the whole batch, those included that were adversarial from the start."""
+        return self._batch.logits
+
+    @property
     def logits_of_originals(self) -> Tensor:
         """(batch, classes) clean logits of the attacked samples, without a graph."""
         return self._clean_logits
@@ -133,7 +107,7 @@ class Oracle:
     @property
     def copies(self) -> Tensor:
         """(batch,) which rows are copies that fill up the batch, for what sums over it."""
-        return self._copies
+        return self._batch.copies
 
     @property
     def best(self) -> Tensor:
@@ -227,7 +201,7 @@ class Oracle:
         if possibly_broken(margin):
             self._non_finite |= broken(margin)
             # one bad answer of the model must not poison a search for good
-            logits = _or_else(logits, self._clean_logits)
+            logits = or_else(logits, self._clean_logits)
         if possibly_broken(distance):
             self._unmeasured |= broken(distance) & ~broken(margin)
         adversarial = self._counts(x, margin < 0)
@@ -266,7 +240,7 @@ class Oracle:
         if values.requires_grad:
             weights = torch.ones_like(values) if weights is None else weights
             if probe.gathered is not None:  # a copied row must not add its gradient to its original's
-                weights = torch.where(self._copies, 0.0, weights)
+                weights = torch.where(self.copies, 0.0, weights)
             (found,) = torch.autograd.grad(
                 values, probe.leaf, grad_outputs=weights, allow_unused=True, retain_graph=again
             )
@@ -283,7 +257,7 @@ class Oracle:
             self._non_finite |= unusable
             gradient = clear(gradient, unusable)
         if payers is not rows and payers is not None:
-            unpaid = torch.ones_like(self._copies).index_fill(0, payers.to(self._copies.device), False)
+            unpaid = torch.ones_like(self.copies).index_fill(0, payers.to(self.copies.device), False)
             gradient = clear(gradient, unpaid)
         return gradient
 
@@ -292,31 +266,32 @@ class Oracle:
         self._clean = None
         if self._settings.lower is not None:
             self._land()
+        batch = self._batch
         outcome = Outcome(
-            inputs=self._inputs,
-            answers=self._scatter(self._inputs.clone(), self._best.x),
-            found=self._scatter(torch.zeros_like(self._already), self._best.found),
-            already=self._already,
-            non_finite=self._scatter(torch.zeros_like(self._already), self._non_finite),
-            unmeasured=self._scatter(torch.zeros_like(self._already), self._unmeasured),
+            inputs=batch.inputs,
+            answers=batch.scatter(batch.inputs.clone(), self._best.x),
+            found=batch.scatter(torch.zeros_like(batch.already), self._best.found),
+            already=batch.already,
+            non_finite=batch.scatter(torch.zeros_like(batch.already), self._non_finite),
+            unmeasured=batch.scatter(torch.zeros_like(batch.already), self._unmeasured),
         )
-        device = self._inputs.device
+        device = batch.inputs.device
         forwards, backwards = self._ledger.forwards.to(device), self._ledger.backwards.to(device)
         verified = verify(self._model, outcome, self._goal, self._distance, self._settings)
         return Result(
             **verified,
-            forwards=self._scatter(torch.ones_like(self._already, dtype=torch.int64), forwards),
-            backwards=self._scatter(torch.zeros_like(self._already, dtype=torch.int64), backwards),
-            clean_predictions=self.clean_logits.argmax(dim=1),
+            forwards=batch.scatter(torch.ones_like(batch.already, dtype=torch.int64), forwards),
+            backwards=batch.scatter(torch.zeros_like(batch.already, dtype=torch.int64), backwards),
+            clean_predictions=batch.logits.argmax(dim=1),
             distance=self._distance.name,
             confidence=self._settings.confidence,
-            trace=assemble(self._trace, self._rows, len(self._inputs)) if self._settings.trace else None,
+            trace=assemble(self._trace, batch.rows, len(batch.inputs)) if self._settings.trace else None,
         )
 
     def _look(self, leaf: Tensor, part: Part | None, differentiate: bool) -> Tensor:
         before = leaf._version
         with torch.set_grad_enabled(differentiate):
-            logits = self._searched(leaf.clone() if self._in_place else leaf)
+            logits = self._searched(leaf.clone() if self._batch.in_place else leaf)
         if leaf._version != before:
             raise ValueError(
                 "model changed its input in place, which it did not with the clean images: clone the input in its "
@@ -339,11 +314,6 @@ class Oracle:
             self._ledger.forward(rows.cpu())
         self._record()
 
-    def _scatter(self, whole: Tensor, attacked: Tensor) -> Tensor:
-        """Put the attacked rows back among all rows of the batch."""
-        whole[self._rows] = attacked
-        return whole
-
     def _counts(self, x: Tensor, beyond: Tensor) -> Tensor:
         """Which of the images beyond the boundary `project` could return: an attack may look at others, too."""
         projected, version = self._projected
@@ -360,11 +330,3 @@ class Oracle:
         if self._settings.trace:
             spent = self._ledger.spent.to(self._best.distance.device, copy=True)
             self._trace.append((spent, self._best.distance.clone()))
-
-
-def _or_else(logits: Tensor, others: Tensor | None) -> Tensor:
-    """Replace rows that hold NaN or +∞ by the rows of `others`, or by zeros (no class wins)."""
-    unusable = ~(logits.detach().amax(dim=1, keepdim=True) < torch.inf)
-    if not possibly_any(unusable):
-        return logits
-    return torch.where(unusable, torch.zeros_like(logits) if others is None else others, logits)

@@ -25,6 +25,7 @@ LENGTH = 32  # hexadecimal digits: 128 bits
 NO_NUMBERS = (
     "minadv.attacks.registry.",
     "minadv.bench.records.",
+    "minadv.bench.stored.",
     "minadv.bench.suite.",
     "minadv.data.",
     "minadv.errors.",

@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 
 from minadv.bench import finished
-from minadv.bench.records import Cell, Planned, Stored
+from minadv.bench.records import Cell, Planned
 from minadv.bench.store import Store
+from minadv.bench.stored import Stored
 from minadv.bench.tensors import Tensors
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark folder holds, as data: cells, per-sample rows, failures and the plan. See docs/benchmark.md.
+"""What a benchmark folder holds, as files: cells, per-sample rows, failures and the plan. See docs/benchmark.md.
 
 A *cell* is one attack on one model. Its samples are computed in *shards*; each finished shard is an immutable
 folder of rows (Parquet) and adversarials (safetensors).
@@ -6,13 +6,10 @@ folder of rows (Parquet) and adversarials (safetensors).
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, JsonValue
-from torch import Tensor
 
 from minadv.bench.suite import PaperData, Population
 from minadv.runs import COLUMNS, Environment
@@ -210,51 +207,3 @@ class Diagnosis(Record):
     samples: int
     checks: tuple[str, ...]
     findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Tensors of some samples of one cell: (n, ...) each."""
-
-    originals: Tensor
-    adversarials: Tensor
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A benchmark folder, read: pure functions make tables, curves and pages of it.
-
-    Attributes:
-        title: of the last suite.
-        planned: what was asked for, in the order of the tables.
-        rows: `ROWS`, one row per (cell, sample) of finished shards. `cell` is the cell's id.
-        earlier: cells that were replaced since, by other settings, weights or code, with their rows: they count
-            for what is best known of a sample, and for nothing else.
-        failures: shards that raised and were not computed since.
-        diagnoses: of the models, with what was found.
-        notes: what a reader should know about the folder: damaged files, results of earlier settings left out.
-        environments: where the shards were computed.
-        pictures: (cell id, sample numbers) → originals and adversarials.
-        traces: cell id → (propagations, distances), (queries, samples) each, or None when no trace was kept.
-    """
-
-    title: str
-    planned: tuple[Planned, ...]
-    rows: pl.DataFrame
-    failures: tuple[Failure, ...]
-    diagnoses: tuple[Diagnosis, ...]
-    notes: tuple[str, ...]
-    environments: tuple[Environment, ...]
-    pictures: Callable[[str, Sequence[int]], Pictures]
-    traces: Callable[[str], tuple[Tensor, Tensor] | None]
-    earlier: tuple[tuple[Cell, pl.DataFrame], ...] = ()
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What was found about the models."""
-        return tuple(finding for diagnosis in self.diagnoses for finding in diagnosis.findings)
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """The cells that could be computed, in the order of the tables."""
-        return tuple(planned.cell for planned in self.planned if planned.cell is not None)

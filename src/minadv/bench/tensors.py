@@ -9,8 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from minadv.bench.records import Pictures, ShardRecord
+from minadv.bench.records import ShardRecord
 from minadv.bench.store import TENSORS_FILE, TRACE_FILE, DamagedError, Store
+from minadv.bench.stored import Pictures
 
 
 @dataclass(frozen=True)

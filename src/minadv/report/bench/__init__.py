@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from minadv import runs
-from minadv.bench.records import Population, Stored
+from minadv.bench.records import Population
+from minadv.bench.stored import Stored
 from minadv.report.bench import accuracy, drawn, headline, latex, markdown, page, report, scored
 
 FOLDER, PAGE = "report", "index.html"

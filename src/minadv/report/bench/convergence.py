@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from minadv.bench.records import Population, Stored
+from minadv.bench.records import Population
+from minadv.bench.stored import Stored
 from minadv.report import curves
 from minadv.report.bench import names, panels
 from minadv.report.bench.groups import Entry, Group

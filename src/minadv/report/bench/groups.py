@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from minadv.bench.records import Cell, Stored
+from minadv.bench.records import Cell
+from minadv.bench.stored import Stored
 from minadv.report.bench import names
 
 

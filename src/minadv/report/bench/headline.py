@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minadv.bench.records import Stored
+from minadv.bench.stored import Stored
 from minadv.metrics import geometric_mean
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from minadv import metrics
-from minadv.bench.records import Stored
+from minadv.bench.stored import Stored
 from minadv.report.bench.groups import Entry
 from minadv.result import Status
 

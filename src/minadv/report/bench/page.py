@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from minadv.bench.records import FORMAT, Diagnosis, Stored
+from minadv.bench.records import FORMAT, Diagnosis
+from minadv.bench.stored import Stored
 from minadv.report import pages
 from minadv.report.bench import (
     convergence,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from minadv.bench.records import Population, Stored
+from minadv.bench.records import Population
+from minadv.bench.stored import Stored
 from minadv.report.bench import accuracy, groups, lines, overall, palette, results, scored
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from minadv.bench.records import ERROR, MEASURED, Cell, Population, Stored
+from minadv.bench.records import ERROR, MEASURED, Cell, Population
+from minadv.bench.stored import Stored
 from minadv.report.bench import names
 from minadv.report.bench.groups import Group
 from minadv.result import Status

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import polars as pl
 from torch import Tensor
 
-from minadv.bench.records import MEASURED, Stored
+from minadv.bench.records import MEASURED
 from minadv.bench.store import DamagedError
+from minadv.bench.stored import Stored
 from minadv.distances import CIEDE2000
 from minadv.report import gallery, pictures
 from minadv.report.bench import names, selection

@@ -1,0 +1,108 @@
+"""What there is to attack in a batch: one look at the clean inputs, before any search."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minadv.distances import Distance, anchor, family
+from minadv.distances.base import Selectable
+from minadv.goals import Goal
+from minadv.masks import possibly_any
+from minadv.probe import Probe
+from minadv.validation import check_distance, check_logits, check_range
+from minadv.verification import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """A batch, and the part of it that is attacked: the samples that are not adversarial from the start.
+
+    Attributes:
+        inputs: (inputs, ...) the whole batch.
+        logits: (inputs, classes) of it.
+        already: (inputs,) which are adversarial from the start.
+        in_place: whether the model works in place, and has to get copies.
+        rows: (batch,) numbers of the others in the whole batch, and of the last of them again: as many as round
+            like a large batch.
+        copies: (batch,) which rows are there again.
+        originals, goal, distance: (batch, ...) of these.
+    """
+
+    inputs: Tensor
+    logits: Tensor
+    already: Tensor
+    in_place: bool
+    rows: Tensor
+    copies: Tensor
+    originals: Tensor
+    goal: Goal
+    distance: Selectable
+
+    def scatter(self, whole: Tensor, attacked: Tensor) -> Tensor:
+        """Put the attacked rows back among all rows of the batch, in the memory of `whole`."""
+        whole[self.rows] = attacked
+        return whole
+
+
+def look(
+    model: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    classes: Mapping[str, Tensor],
+    goal: Goal,
+    distance: Distance,
+    settings: Settings,
+) -> tuple[Attacked, Probe]:
+    """Classify the clean inputs (one forward each): what there is to attack, and what is known of it.
+
+    `classes` are the caller's class indices, by name. The probe holds the pass's graph.
+
+    Raises:
+        ValueError: for logits that are none, classes that the model does not have, or a distance that is none.
+    """
+    # one memory layout, as kernels round differently in others (indexing does not keep a layout)
+    inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
+    filled = settings.fill(torch.arange(len(inputs), device=inputs.device), inputs)
+    leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
+    copy = leaf.clone()
+    before = copy._version
+    logits = model(copy)
+    in_place = copy._version != before or not torch.equal(copy, leaf)
+    check_logits(logits[: len(inputs)] if len(logits) == len(leaf) else logits, inputs)
+    for name, values in classes.items():
+        check_range(name, values, logits.shape[1])
+    clean_logits = logits.detach()[: len(inputs)]
+    already = goal.margin(clean_logits, settings.confidence) < 0
+
+    untouched = not bool(already.any())
+    rows = filled if untouched else settings.fill(torch.nonzero(~already).flatten(), inputs)
+    copies = torch.zeros_like(rows, dtype=torch.bool)
+    copies[1:] = rows[1:] == rows[:-1]
+    originals = leaf.detach() if untouched else inputs[rows]
+    anchored = anchor(distance, originals)
+    if len(originals) and not family(distance):  # the caller's own
+        with torch.no_grad():
+            corners = (originals < 0.5).to(originals.dtype)
+            check_distance(distance.name, anchored(originals), anchored(corners))
+    attacked = Attacked(
+        inputs, clean_logits, already, in_place, rows, copies, originals, goal.select(rows), anchored
+    )
+    clean = Probe(
+        x=originals,
+        logits=or_else(logits if untouched else logits[rows], None),
+        adversarial=already[rows],
+        distance=torch.zeros_like(originals.flatten(1)[:, 0]),
+        distance_gradient=None,
+        leaf=leaf,
+        gathered=None if untouched else rows,
+    )
+    return attacked, clean
+
+
+def or_else(logits: Tensor, others: Tensor | None) -> Tensor:
+    """Replace rows that hold NaN or +∞ by the rows of `others`, or by zeros (no class wins)."""
+    unusable = ~(logits.detach().amax(dim=1, keepdim=True) < torch.inf)
+    if not possibly_any(unusable):
+        return logits
+    return torch.where(unusable, torch.zeros_like(logits) if others is None else others, logits)
