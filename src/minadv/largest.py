@@ -8,12 +8,14 @@ entries are ordered at once.
 import torch
 from torch import Tensor
 
+from minadv import host
+
 FEW, MORE = 16, 3
 
 
 def first_few(values: Tensor) -> int:
     """How many entries of each row to order first."""
-    return FEW if values.device.type == "cpu" else values.shape[1]
+    return FEW if host.has(values) else values.shape[1]
 
 
 def nth(values: Tensor, n: Tensor, few: int | None = None) -> Tensor:

@@ -9,12 +9,13 @@ import math
 import torch
 from torch import Tensor
 
+from minadv import host
 from minadv.shapes import per_sample
 
 
 def possibly_any(mask: Tensor) -> bool:
     """Whether the mask holds a True; always, where the answer is not to be had for free."""
-    return mask.device.type != "cpu" or bool(mask.any())
+    return not host.has(mask) or bool(mask.any())
 
 
 def broken(values: Tensor) -> Tensor:
@@ -24,7 +25,7 @@ def broken(values: Tensor) -> Tensor:
 
 def possibly_broken(values: Tensor) -> bool:
     """Whether a value is NaN or infinite; always, where the answer is not to be had for free."""
-    return values.device.type != "cpu" or not math.isfinite(values.sum().item())
+    return not host.has(values) or not math.isfinite(values.sum().item())
 
 
 def clear(whole: Tensor, rows: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ def clear(whole: Tensor, rows: Tensor) -> Tensor:
 
 def overwrite(whole: Tensor, rows: Tensor, others: Tensor) -> None:
     """Copy the masked rows of `others` into `whole`, in place."""
-    if whole.device.type == "cpu":
+    if host.has(rows):
         index = torch.nonzero(rows).flatten()
         if not len(index):
             return

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, threshold
 
-from minadv import largest
+from minadv import host, largest
 from minadv.distances.base import Batch, PerSample, per_sample
 from minadv.elementwise import clip
 from minadv.masks import possibly_any
@@ -88,7 +88,7 @@ def _climb(size: Tensor, radius: Tensor, tau: Tensor, last: Tensor) -> Tensor:
     for _ in range(NEWTON_STEPS):
         mass, count = _above(size, tau, scratch)
         climbing = count < last
-        left = int(torch.count_nonzero(climbing)) if size.device.type == "cpu" else len(size)
+        left = int(torch.count_nonzero(climbing)) if host.has(size) else len(size)
         if not left:
             break
         ahead = torch.maximum(tau, tau + (mass - radius) / count.clamp_min(1))

@@ -45,7 +45,8 @@ def labels_of(oracle: Oracle) -> Tensor:
 def others_by_logit(logits: Tensor, labels: Tensor) -> Tensor:
     """(batch, classes − 1) classes but the label, by falling logit."""
     ranked = logits.detach().argsort(dim=1, descending=True, stable=True)
-    return ranked[ranked != labels[:, None]].reshape(len(logits), -1)
+    label_last = (ranked == labels[:, None]).byte().argsort(dim=1, stable=True)
+    return ranked.gather(1, label_last)[:, :-1]
 
 
 def towards(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from minadv import host
 from minadv.attacks.abort import Progress
 from minadv.attacks.constant import Constant
 from minadv.masks import possibly_any
@@ -89,7 +90,7 @@ class Runs:
     @property
     def _known(self) -> bool:
         """Whether masks can be asked for free; on an accelerator, finished samples leave at checkpoints only."""
-        return self.live.device.type == "cpu"
+        return host.has(self.live)
 
     def _choose(self, rows: Tensor) -> None:
         """Repeat the best weight in the last run of ten or more."""
