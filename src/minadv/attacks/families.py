@@ -147,7 +147,7 @@ _KNOWN = {
     # ALMA first pays in long runs on networks that are not masked, which is where LPIPS is asked for
     "lpips": replace(ANY, lagrangian=500),
     "ciede2000": Family(
-        (Member("metric", straight, (1.0,)),),
+        (Member("metric", straight, (0.0,)),),
         lagrangian=300,
         explored=(0.25, 0.25),
         tried=0.1,

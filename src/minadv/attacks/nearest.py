@@ -122,9 +122,9 @@ class ByMetric:
 
     x0: Tensor
     distance: Selectable
-    ridge: float = 3e-3
+    ridge: float = 1.5e-2
     floor: float = 0.1
-    memory: float = 0.8
+    memory: float = 0.6
     looks: int = 8
     length: float = 5e-4
 
