@@ -113,7 +113,7 @@ _KNOWN = {
     "l0": Family((Member("count", sparse),), explored=(0.2, 0.2), settled=0.1, tried=0.1),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
     "l1": Family(
-        (Member("norm", sparse, p=1), Member("norm", sparse, (4.0,), p=1)),
+        (Member("norm", sparse, (1.5, 3.0), p=1), Member("norm", sparse, (4.0,), p=1)),
         explored=(0.2, 0.2),
         tried=0.18,
         alone=0.6,
@@ -121,7 +121,7 @@ _KNOWN = {
         homeward=0.3,
     ),
     "l2": Family(
-        (Member("norm", straight), Member("norm", straight, (4.0,))),
+        (Member("norm", straight, (1.0, 2.0)), Member("norm", straight, (4.0,))),
         explored=(0.2, 0.2),
         settled=0.15,
         tried=0.075,
@@ -148,7 +148,8 @@ _KNOWN = {
     "lpips": replace(ANY, lagrangian=500),
     "ciede2000": Family(
         (Member("metric", straight, (0.0,)),),
-        lagrangian=300,
+        lagrangian=500,
+        share=0.3,
         explored=(0.25, 0.25),
         tried=0.1,
         scaled=("pixel",),
