@@ -9,7 +9,7 @@ from torch import Tensor
 from minadv.distances import Distance, anchor, family
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
-from minadv.masks import possibly_any
+from minadv.masks import or_else
 from minadv.probe import Probe
 from minadv.validation import check_distance, check_logits, check_range
 from minadv.verification import Settings
@@ -46,7 +46,7 @@ class Attacked:
         return whole
 
 
-def look(
+def first_look(
     model: Callable[[Tensor], Tensor],
     inputs: Tensor,
     classes: Mapping[str, Tensor],
@@ -98,11 +98,3 @@ def look(
         gathered=None if untouched else rows,
     )
     return attacked, clean
-
-
-def or_else(logits: Tensor, others: Tensor | None) -> Tensor:
-    """Replace rows that hold NaN or +∞ by the rows of `others`, or by zeros (no class wins)."""
-    unusable = ~(logits.detach().amax(dim=1, keepdim=True) < torch.inf)
-    if not possibly_any(unusable):
-        return logits
-    return torch.where(unusable, torch.zeros_like(logits) if others is None else others, logits)

@@ -42,3 +42,11 @@ def overwrite(whole: Tensor, rows: Tensor, others: Tensor) -> None:
         whole.index_copy_(0, index, others.index_select(0, index))
     else:
         torch.where(per_sample(rows, whole), others, whole, out=whole)
+
+
+def or_else(logits: Tensor, others: Tensor | None) -> Tensor:
+    """Replace rows that hold NaN or +∞ by the rows of `others`, or by zeros (no class wins)."""
+    unusable = ~(logits.detach().amax(dim=1, keepdim=True) < torch.inf)
+    if not possibly_any(unusable):
+        return logits
+    return torch.where(unusable, torch.zeros_like(logits) if others is None else others, logits)

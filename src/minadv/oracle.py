@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacked import look, or_else
+from minadv.attacked import first_look
 from minadv.distances import Distance
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.incumbents import Incumbents, Rank
 from minadv.ledger import BudgetSpentError, Ledger
-from minadv.masks import broken, clear, possibly_broken
+from minadv.masks import broken, clear, or_else, possibly_broken
 from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
@@ -53,7 +53,7 @@ class Oracle:
         self._model, self._goal, self._distance = model, goal, distance  # of the whole batch
         self._settings, self._on_step = settings, on_step
         self._searched = searched(model, settings)
-        self._batch, clean = look(model, inputs, classes, goal, distance, settings)
+        self._batch, clean = first_look(model, inputs, classes, goal, distance, settings)
         self.originals, self.goal, self.distance = self._batch.originals, self._batch.goal, self._batch.distance
         # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
         self.surrogate: Selectable = getattr(self.distance, "surrogate", self.distance)
