@@ -29,16 +29,15 @@ def resident():
 labels = model(images).argmax(dim=1)
 attack = DDN(steps=12)
 attack(model, images, labels)
-before = resident()
 seen = []
 attack(model, images, labels, on_step=lambda step: seen.append(faults()) or False)
 steps = sorted(this - last for last, this in zip(seen, seen[1:]))
-print(steps[len(steps) // 2], resident() - before)
+print(steps[len(steps) // 2], resident())
 """
 
 
 def run(**environment: str) -> tuple[int, int]:
-    """Page faults of a step, and how much more memory is resident after the search.
+    """Page faults of a step, and the memory that is resident after two searches (bytes).
 
     The median step's: now and then one finds no hole that is large enough, and the heap grows.
     """
@@ -52,11 +51,13 @@ def run(**environment: str) -> tuple[int, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_freed_memory_is_kept_during_a_search_and_given_back_after_it() -> None:
-    kept, more = run()
-    own, _ = run(MALLOC_TRIM_THRESHOLD_="131072")  # the user's own settings are left alone
+    kept, after = run()
+    own, afterwards = run(MALLOC_TRIM_THRESHOLD_="131072")  # the user's own settings are left alone
     assert own > 10_000
     assert kept < own / 10
-    assert more < 2**25
+    # at the heap's end as much as glibc keeps by itself may stay: in one run of ten, one of the model's layers does
+    # (39 MB); where nothing is given back, 39 to 380 MB do
+    assert after < afterwards + heap.AFTERWARDS[heap.TRIM_THRESHOLD]
 
 
 class Glibc:
