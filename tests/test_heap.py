@@ -55,7 +55,7 @@ def test_freed_memory_is_kept_during_a_search_and_given_back_after_it() -> None:
     own, afterwards = run(MALLOC_TRIM_THRESHOLD_="131072")  # the user's own settings are left alone
     assert own > 10_000
     assert kept < own / 10
-    # at the heap's end as much as glibc keeps by itself may stay: in one run of ten, one of the model's layers does
+    # at the heap's end as much as glibc keeps by itself may stay: in one run of ten, a layer of the model does
     # (39 MB); where nothing is given back, 39 to 380 MB do
     assert after < afterwards + heap.AFTERWARDS[heap.TRIM_THRESHOLD]
 
