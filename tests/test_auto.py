@@ -148,8 +148,8 @@ def test_only_the_first_start_and_new_classes_of_later_rounds_have_no_noise() ->
 
 @pytest.mark.parametrize(("steps", "share"), [(1, 0.8), (7, 0.8), (10, 0.6), (20, 0.3), (100, 0.3), (0, 0.8)])
 def test_few_steps_go_home_in_longer_ones(steps: int, share: float) -> None:
-    assert hurried(0.3, steps) == pytest.approx(share)
-    assert hurried(0.9, steps) == 0.9
+    assert hurried((0.3, 0.15), steps) == pytest.approx((share, share / 2))
+    assert hurried((0.9, 0.5), steps) == (0.9, 0.5)
 
 
 @pytest.mark.parametrize(("distance", "q"), [("l1", math.inf), ("l2", 2), ("linf", 1)])

@@ -32,8 +32,8 @@ from minadv.result import Result
 
 # So many of the likeliest classes are looked at: at the originals, and at the best answers of the first round.
 FIRST_LOOK, SECOND_LOOK = 5, 9
-# After several rounds, the best answer is refined on, with so much of the way to the nearest point at first.
-GENTLY = 0.3
+# After several rounds, the best answer is refined on, with so much of the way to the nearest point, first and last.
+GENTLY = 0.3, 0.15
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -189,7 +189,7 @@ class Auto(Attack):
         start: Refined,
         steps: int,
         *,
-        homeward: float,
+        homeward: tuple[float, float],
         constrain: Constrain,
         nearest: Nearest | None,
         live: Tensor | None,
@@ -205,7 +205,7 @@ class Auto(Attack):
         if nearest is None:
             return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule)
         first, _ = Refinement.memory
-        refinement = Refinement(pull=(homeward, Refinement.pull[1]), memory=(min(first, self.memory), self.memory))
+        refinement = Refinement(pull=homeward, memory=(min(first, self.memory), self.memory))
         return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule)
 
 

@@ -45,7 +45,7 @@ class Family:
             steps.
         tried: share of its steps that then refines each of several: the nearest is refined on.
         kept: share of the nearest one's squares whose fewest entries take over the rest, before it is refined on.
-        homeward: first share of the way to the nearest point that the refinement takes.
+        homeward: first and last share of the way to the nearest point that the refinement takes.
         aimed: explorations that aim at a class that none has reached, by round and number in it; rounds with a
             single one do so to their end.
         scaled: a round's explorations in turn step in coordinates of equal distance: by the Hessian's diagonal at
@@ -64,7 +64,7 @@ class Family:
     settled: float = 0.0
     tried: float = 0.0
     kept: float = 1.0
-    homeward: float = 0.5
+    homeward: tuple[float, float] = (0.5, 0.15)
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
     scaled: tuple[Per, ...] = ()
     briefly: tuple[Per, ...] | None = None
@@ -104,7 +104,7 @@ ANY = Family(
     explored=(0.15, 0.15),
     tried=0.14,
     kept=0.8,
-    homeward=0.4,
+    homeward=(0.4, 0.15),
     scaled=("shape", "filter"),
     briefly=("sampled",),
 )
@@ -118,7 +118,7 @@ _KNOWN = {
         tried=0.18,
         alone=0.6,
         kept=0.9,
-        homeward=0.3,
+        homeward=(0.3, 0.1),
     ),
     "l2": Family(
         (Member("norm", straight, (1.0, 2.0)), Member("norm", straight, (4.0,))),
@@ -132,7 +132,7 @@ _KNOWN = {
         explored=(0.2, 0.2),
         tried=0.15,
         alone=0.6,
-        homeward=0.8,
+        homeward=(0.8, 0.15),
     ),
     # windows that are cropped make the border's entries nearly free: found sooner when they count as that, but
     # masked gradients are escaped from by steps that move all entries
@@ -140,7 +140,7 @@ _KNOWN = {
         (Member("weights", None, (2.0, 1.0)),),
         explored=(0.23, 0.17),
         tried=0.18,
-        homeward=0.3,
+        homeward=(0.3, 0.15),
         scaled=("sampled", "entry"),
         looks=2,
     ),

@@ -16,7 +16,8 @@ from minadv.probe import Probe
 
 # Fewer entries are tried so much farther from the original: the next steps come back to the boundary.
 OUTWARD = 1.1
-# Few steps go home in longer ones: the first share of the way is at least HURRY / steps, but not above HASTIEST.
+# Few steps go home in longer ones: the first share of the way is at least HURRY / steps, but not raised above
+# HASTIEST, the last one half of that.
 HURRY, HASTIEST = 6.0, 0.8
 
 
@@ -95,9 +96,11 @@ def leave_out(oracle: Oracle, end: Refined, kept: float, live: Tensor | None = N
     return end
 
 
-def hurried(share: float, steps: int) -> float:
-    """Return the first share of the way home that so few steps need, where `share` is enough for many."""
-    return max(share, min(HURRY / max(steps, 1), HASTIEST))
+def hurried(shares: tuple[float, float], steps: int) -> tuple[float, float]:
+    """Return the first and last share of the way home that so few steps need, where `shares` are enough for many."""
+    first, last = shares
+    least = min(HURRY / max(steps, 1), HASTIEST)
+    return max(first, least), max(last, least / 2)
 
 
 class Boundary(NamedTuple):
