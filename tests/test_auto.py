@@ -146,10 +146,21 @@ def test_only_the_first_start_and_new_classes_of_later_rounds_have_no_noise() ->
     assert not torch.equal((starts[1, False] - x).sign(), (starts[3, False] - x).sign())
 
 
-@pytest.mark.parametrize(("steps", "share"), [(1, 0.8), (7, 0.8), (10, 0.6), (20, 0.3), (100, 0.3), (0, 0.8)])
-def test_few_steps_go_home_in_longer_ones(steps: int, share: float) -> None:
-    assert hurried((0.3, 0.15), steps) == pytest.approx((share, share / 2))
-    assert hurried((0.9, 0.5), steps) == (0.9, 0.5)
+@pytest.mark.parametrize(
+    ("steps", "shares"),
+    [
+        (0, (1, 1)),
+        (1, (1, 1)),
+        (6, (1, 1)),
+        (10, (0.6, 0.36)),
+        (12, (0.5, 0.25)),
+        (20, (0.3, 0.15)),
+        (99, (0.3, 0.15)),
+    ],
+)
+def test_few_steps_go_home_in_longer_ones(steps: int, shares: tuple[float, float]) -> None:
+    assert hurried((0.3, 0.15), steps) == pytest.approx(shares)
+    assert hurried((1.0, 1.0), steps) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(("distance", "q"), [("l1", math.inf), ("l2", 2), ("linf", 1)])

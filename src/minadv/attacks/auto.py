@@ -32,7 +32,7 @@ from minadv.result import Result
 
 # So many of the likeliest classes are looked at: at the originals, and at the best answers of the first round.
 FIRST_LOOK, SECOND_LOOK = 5, 9
-# After several rounds, the best answer is refined on, with so much of the way to the nearest point, first and last.
+# After several rounds, the best answer is refined on, with so much of the way home, first and last.
 GENTLY = 0.3, 0.15
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05

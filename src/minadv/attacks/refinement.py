@@ -16,9 +16,8 @@ from minadv.probe import Probe
 
 # Fewer entries are tried so much farther from the original: the next steps come back to the boundary.
 OUTWARD = 1.1
-# Few steps go home in longer ones: the first share of the way is at least HURRY / steps, but not raised above
-# HASTIEST, the last one half of that.
-HURRY, HASTIEST = 6.0, 0.8
+# Few steps go home in longer ones: the first share of the way is at least HURRY / steps, the last one its square.
+HURRY = 6.0
 
 
 class Refined(NamedTuple):
@@ -97,10 +96,10 @@ def leave_out(oracle: Oracle, end: Refined, kept: float, live: Tensor | None = N
 
 
 def hurried(shares: tuple[float, float], steps: int) -> tuple[float, float]:
-    """Return the first and last share of the way home that so few steps need, where `shares` are enough for many."""
+    """Return the first and last share of the way home that so few steps need, where `shares` do for many."""
     first, last = shares
-    least = min(HURRY / max(steps, 1), HASTIEST)
-    return max(first, least), max(last, least / 2)
+    least = min(HURRY / max(steps, 1), 1.0)
+    return max(first, least), max(last, least**2)
 
 
 class Boundary(NamedTuple):
