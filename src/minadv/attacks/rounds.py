@@ -10,6 +10,8 @@ from minadv.attacks.families import Family
 SEVERAL, POLISH = 3, 0.05
 # Rounds of fewer steps explore once, and those of less than half of them do not settle.
 SHORT = 60
+# Even shorter ones explore for a smaller share: of few steps, more are needed to come back to the boundary.
+BRIEF = 20
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def _shares(
         shares = [(family.alone, 0.0, 0.0)]
     else:
         several = several[:1] if steps < SHORT else several
-        longer, settled = sum(family.explored) / sum(several), family.settled * planned / len(several)
+        longer = sum(family.explored) / sum(several) * min(steps / BRIEF, 1)
+        settled = family.settled * planned / len(several)
         settled = settled if steps >= SHORT // 2 else 0.0
         tried = family.tried if len(several) > 1 else 0.0
         shares = [(longer * share, settled, tried) for share in several]
