@@ -919,6 +919,14 @@ def test_short_rounds_explore_once_and_the_shortest_do_not_settle(distance: str)
         assert all((one.settling > 0) == settling for one in only.tries)
 
 
+@pytest.mark.parametrize(("budget", "steps"), [(1, 1), (2, 2), (10, 2), (16, 5), (20, 8), (30, 12), (59, 24)])
+def test_the_shortest_rounds_explore_for_a_smaller_share(budget: int, steps: int) -> None:
+    (only,), _ = divide(budget, families.of("linf"), 100, 2, None)  # 40 % otherwise
+    assert only.tries[0].exploring == steps
+    (chosen,), _ = divide(budget, families.of("linf"), 100, 2, 0.5)  # as a user wants it
+    assert chosen.tries[0].exploring == min(max(round(budget / 2), 2), budget)
+
+
 def test_short_explorations_go_less_far_and_end_with_larger_steps() -> None:
     usual = Exploration()
     assert vars(usual.within(20)) == vars(usual.within(70)) == vars(usual)
