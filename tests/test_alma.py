@@ -165,6 +165,15 @@ def test_vanishing_gradients_get_a_random_start() -> None:
     assert not torch.equal(first.adversarials, other.adversarials)
 
 
+@pytest.mark.parametrize("distance", ["l2", "linf", "ssim"])
+def test_fewer_than_100_steps_forget_sooner_and_end_with_larger_ones(distance: str) -> None:
+    few, some, hundred = (Pace.ours(distance, steps) for steps in (50, 70, 100))
+    assert Pace.ours(distance, 1) == Pace.ours(distance, 25) == few
+    assert few.alpha < some.alpha < hundred.alpha == pytest.approx(0.8)
+    assert few.momentum < some.momentum < hundred.momentum == pytest.approx(0.7)
+    assert few.final_step > some.final_step > hundred.final_step == pytest.approx(0.003)
+
+
 @pytest.mark.parametrize("penalty", ["PHR", "P1", "P2", "P3"])
 def test_every_penalty_finds_small_perturbations(penalty: str) -> None:
     model = convolutional()

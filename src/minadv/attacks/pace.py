@@ -23,7 +23,7 @@ class Pace:
     @classmethod
     def paper(cls, steps: int) -> "Pace":
         """Return the paper's: one smoothing for all, 0.5 up to 100 steps and 0.9 from 1000 on."""
-        alpha = _by_steps(steps, 0.5, 0.9)
+        alpha = _by_steps(steps, 0.5, 0.5, 0.9)
         return cls(alpha, alpha, alpha, mu=1.0, rho_growth=1.2, final_step=0.01)
 
     @classmethod
@@ -32,11 +32,14 @@ class Pace:
         name = distances.family(distance)
         if name not in ("l2", "linf", "ssim"):
             return cls.paper(steps)
-        alpha, alpha_rms = _by_steps(steps, 0.8, 0.9), _by_steps(steps, 0.5, 0.9)
-        momentum = _by_steps(steps, 0.7, 0.9) if name == "ssim" else 0.7
-        return cls(alpha, alpha_rms, momentum, mu=0.3, rho_growth=1.1, final_step=0.003)
+        alpha, alpha_rms = _by_steps(steps, 0.65, 0.8, 0.9), _by_steps(steps, 0.5, 0.5, 0.9)
+        momentum = _by_steps(steps, 0.6, 0.7, 0.9 if name == "ssim" else 0.7)
+        final_step = _by_steps(steps, 0.01, 0.003, 0.003)
+        return cls(alpha, alpha_rms, momentum, mu=0.3, rho_growth=1.1, final_step=final_step)
 
 
-def _by_steps(steps: int, few: float, many: float) -> float:
-    """Between the value for 100 steps and that for 1000, by log(steps)."""
-    return few + (many - few) * min(max(math.log10(steps / 100), 0.0), 1.0)
+def _by_steps(steps: int, at_50: float, at_100: float, at_1000: float) -> float:
+    """Between the values for 50 steps and fewer, 100, and 1000 and more, by log(steps)."""
+    few = min(max(math.log2(steps / 50), 0.0), 1.0)
+    many = min(max(math.log10(steps / 100), 0.0), 1.0)
+    return at_50 + (at_100 - at_50) * few + (at_1000 - at_100) * many
