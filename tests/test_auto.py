@@ -413,6 +413,25 @@ def test_entries_that_count_beyond_a_threshold_only(monkeypatch: pytest.MonkeyPa
     assert (few < 1.001 * all_kept).all()
 
 
+def test_a_refinement_without_an_adversarial_point_goes_all_the_way_to_the_boundary() -> None:
+    model, x = convolutional(), images(16)
+    labels = predictions(model, x)
+    known = Auto(distance="l2", budget=50)(model, x, labels)
+    assert known.success.all()
+
+    def found(refinement: Refinement) -> Tensor:
+        class Refining(Auto):
+            def search(self, oracle: Oracle) -> None:
+                start = oracle.originals.lerp(known.adversarials.to(oracle.originals), 0.2)
+                towards = aiming.constrain(oracle, None, self.confidence)
+                refinement(oracle, Refined.at(start, oracle), 5, towards, ByNorm(oracle.originals, 2))
+
+        return Refining(distance="l2")(model, x, labels).success
+
+    assert found(Refinement()).all()
+    assert not found(Refinement(lost=Refinement.longest)).any()
+
+
 def test_a_sparse_refinement_does_not_try_the_same_entries_again_and_again() -> None:
     model, x = convolutional(), images(16)
     labels = predictions(model, x)

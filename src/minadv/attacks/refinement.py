@@ -131,6 +131,7 @@ class Refinement:
         strongest: bound on how much more that makes it.
         longest: bound on the step to the boundary, relative to the perturbation's ℓ2 norm. Where it ends the way
             back to a boundary far behind, it grows by `farther`, up to `farthest`.
+        lost: the same bound while nothing was adversarial.
     """
 
     pull: tuple[float, float] = (0.5, 0.15)
@@ -143,6 +144,7 @@ class Refinement:
     longest: float = 0.2
     farther: float = 1.5
     farthest: float = 0.9
+    lost: float = 1.0
 
     def __call__(
         self,
@@ -175,7 +177,8 @@ class Refinement:
 
             delta = x - x0
             size = norm(delta, 2)
-            bound = longest * size
+            lost = oracle.best_distance.isinf()
+            bound = torch.where(lost, self.lost, longest) * size
             step = overshoot * torch.maximum(torch.minimum(way, bound), -bound)
             overshoot = torch.where(probe.adversarial, self.overshoot, self.bolder * overshoot).clamp_max(
                 self.boldest
