@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import astuple, replace
+from itertools import product
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import minadv
 from minadv import ALMA, FMN, Auto, losses
 from minadv.attacks import aiming, families
 from minadv.attacks.boundary import outlook
-from minadv.attacks.coordinates import PerEntry, PerPixel
+from minadv.attacks.coordinates import PerEntry, PerPixel, coordinates
 from minadv.attacks.curvature import Blocks, blocks, factored, pixels, quadratic, sampled, units
 from minadv.attacks.exploration import Exploration
 from minadv.attacks.explorer import Explorer
@@ -98,6 +99,30 @@ def test_rounds_reach_other_classes_than_the_first() -> None:
     assert (often < 1.01).all()
 
 
+def test_rounds_in_turn_step_in_their_own_coordinates() -> None:
+    model, x = convolutional(), images(2)
+    seen = dict[tuple[int, int], Tensor | None]()
+
+    class Looking(Auto):
+        def search(self, oracle: Oracle) -> None:
+            metric = ByMetric(oracle.originals, oracle.surrogate)
+            scaled = coordinates(families.of("ssim").scaled, oracle.originals, oracle.surrogate, metric)
+            explorer = Explorer(oracle, families.of("ssim"), 2, self.confidence, scaled)
+            for number, i in product(range(5), range(2)):
+                found = explorer.coordinates(number, i)
+                assert found is None or isinstance(found, PerEntry)
+                seen[number, i] = None if found is None else found.units
+
+    Looking(distance="ssim")(model, x, predictions(model, x))
+    sampled, exact_ = seen[0, 0], seen[0, 1]
+    assert sampled is not None
+    assert exact_ is not None
+    assert not torch.equal(sampled, exact_)
+    assert all(seen[number, 0] is sampled for number in range(5))  # computed once
+    assert seen[2, 1] is None  # plain entries
+    assert seen[4, 1] is exact_
+
+
 def test_units_that_led_nowhere_are_left() -> None:
     model, x = convolutional(), images(4)
     seen = list[Tensor]()
@@ -105,7 +130,7 @@ def test_units_that_led_nowhere_are_left() -> None:
     class Looking(Auto):
         def search(self, oracle: Oracle) -> None:
             units = torch.full_like(oracle.originals, 0.5)
-            explorer = Explorer(oracle, families.of("ssim"), 2, self.confidence, [PerEntry(units)])
+            explorer = Explorer(oracle, families.of("ssim"), 2, self.confidence, [[PerEntry(units)]])
             for number, i in ((0, 0), (0, 1), (1, 0)):
                 if number:
                     oracle.probe(1 - oracle.originals)

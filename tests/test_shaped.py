@@ -119,7 +119,7 @@ def test_vectors_and_small_images_have_no_frequencies() -> None:
     for x0 in (torch.rand(2, 30, generator=generator(1)), images(2, side=3)):
         distance = resolve(plain).anchored(x0)
         metric = ByMetric(x0, distance)
-        whole, second = coordinates(("shape", "filter"), x0, distance, metric)
+        ((whole, second),) = coordinates((("shape", "filter"),), x0, distance, metric)
         assert isinstance(whole, Shaped)
         assert isinstance(second, Shaped)
         assert whole.gain is None

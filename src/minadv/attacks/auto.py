@@ -105,10 +105,10 @@ class Auto(Attack):
         }
         agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(rounds) > 1 or budget < family.lagrangian
-        kinds = family.briefly if budget < SHORT and family.briefly is not None else family.scaled
+        kinds = (family.briefly,) if budget < SHORT and family.briefly is not None else family.scaled
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled)
-        aims, slopes_in = Aims.of(oracle, self.aimed), explorer.coordinates(0)
+        aims, slopes_in = Aims.of(oracle, self.aimed), explorer.coordinates(0, 0)
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
         q = min(dual(family.members[0].p), 2)
         live, scale, forwards = None, None, 0

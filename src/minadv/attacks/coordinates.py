@@ -88,15 +88,20 @@ Coordinates = PerEntry | PerPixel | Shaped
 
 
 def coordinates(
-    kinds: Sequence[Per], x0: Tensor, distance: Selectable, metric: ByMetric
-) -> list[Coordinates | None]:
+    rounds: Sequence[Sequence[Per]], x0: Tensor, distance: Selectable, metric: ByMetric
+) -> list[list[Coordinates | None]]:
     """Return these kinds for `distance` from originals `x0`, whose `metric` knows the Hessian's blocks.
 
-    Its diagonal is sampled by as many looks. None are the plain entries.
+    Its diagonal is sampled by as many looks. None are the plain entries. Kinds that recur are computed once.
     """
     diagonal = cache(lambda: units(sampled(x0, distance, metric.looks), SAMPLED))
     seen = cache(lambda: shape(x0, distance, diagonal()))
-    return [_coordinates(kind, x0, distance, metric, diagonal, seen) for kind in kinds]
+
+    @cache
+    def known(kind: Per) -> Coordinates | None:
+        return _coordinates(kind, x0, distance, metric, diagonal, seen)
+
+    return [[known(kind) for kind in kinds] for kinds in rounds]
 
 
 def _coordinates(

@@ -34,18 +34,22 @@ class Explorer:
         family: of the distance.
         explorations: most of a round.
         confidence: of the constraint.
-        scaled: coordinates of the steps, for a round's explorations in turn; none are the entries.
+        scaled: coordinates of the steps, for explorations of a round in turn, and rounds in turn; none are the
+            entries.
     """
 
     oracle: Oracle
     family: Family
     explorations: int
     confidence: float
-    scaled: Sequence[Coordinates | None]
+    scaled: Sequence[Sequence[Coordinates | None]]
 
-    def coordinates(self, i: int) -> Coordinates | None:
-        """Return those of exploration `i` of a round."""
-        return self.scaled[i % len(self.scaled)] if self.scaled else None
+    def coordinates(self, number: int, i: int) -> Coordinates | None:
+        """Return those of exploration `i` of round `number`."""
+        if not self.scaled:
+            return None
+        kinds = self.scaled[number % len(self.scaled)]
+        return kinds[i % len(kinds)]
 
     def __call__(
         self, number: int, i: int, steps: Try, scale: Tensor | None, aims: Aims, live: Tensor | None
@@ -91,7 +95,7 @@ class Explorer:
 
     def _coordinates(self, number: int, i: int) -> Coordinates | None:
         """Return those of this exploration: where none before crossed the boundary, units have led astray."""
-        usual, missed = self.coordinates(i), self.oracle.best_distance.isinf()
+        usual, missed = self.coordinates(number, i), self.oracle.best_distance.isinf()
         if not (number or i) or not isinstance(usual, PerEntry | Shaped) or not possibly_any(missed):
             return usual
         return usual.without(missed)

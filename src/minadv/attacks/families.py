@@ -48,11 +48,11 @@ class Family:
         homeward: first and last share of the way to the nearest point that the refinement takes.
         aimed: explorations that aim at a class that none has reached, by round and number in it; rounds with a
             single one do so to their end.
-        scaled: a round's explorations in turn step in coordinates of equal distance: by the Hessian's diagonal at
-            the original, as random directions tell it ("sampled") or as the distance does ("entry"), by its blocks
-            per "pixel", by a filter where it is one and else by the sampled diagonal ("shape"), or by nothing
-            ("filter"). Empty and "plain" are the entries.
-        briefly: the same in rounds that are too short for two tries; None is as in others.
+        scaled: coordinates of equal distance that explorations step in, those of a round in turn, and rounds in
+            turn: by the Hessian's diagonal at the original, as random directions tell it ("sampled") or as the
+            distance does ("entry"), by its blocks per "pixel", by a filter where it is one and else by the sampled
+            diagonal ("shape"), or by nothing ("filter"). Empty and "plain" are the entries.
+        briefly: those of rounds that are too short for two tries; None are those of others.
         looks: at the distance, for its Hessian at the original; per channel, for blocks.
     """
 
@@ -66,7 +66,7 @@ class Family:
     kept: float = 1.0
     homeward: tuple[float, float] = (0.5, 0.15)
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
-    scaled: tuple[Per, ...] = ()
+    scaled: tuple[tuple[Per, ...], ...] = ()
     briefly: tuple[Per, ...] | None = None
     looks: int = 8
 
@@ -105,7 +105,7 @@ ANY = Family(
     tried=0.14,
     kept=0.8,
     homeward=(0.4, 0.15),
-    scaled=("shape", "filter"),
+    scaled=(("shape", "filter"),),
     briefly=("sampled",),
 )
 _KNOWN = {
@@ -135,13 +135,14 @@ _KNOWN = {
         homeward=(0.8, 0.15),
     ),
     # windows that are cropped make the border's entries nearly free: found sooner when they count as that, but
-    # masked gradients are escaped from by steps that move all entries
+    # masked gradients are escaped from by steps that move all entries, and what is nearly free at the original is
+    # not so far from it: every other round of two tries has one in plain entries
     "ssim": Family(
         (Member("weights", None, (2.0, 1.0)),),
         explored=(0.23, 0.17),
         tried=0.18,
         homeward=(0.3, 0.15),
-        scaled=("sampled", "entry"),
+        scaled=(("sampled", "entry"), ("sampled",), ("sampled", "plain"), ("sampled",)),
         looks=2,
     ),
     # ALMA first pays in long runs on networks that are not masked, which is where LPIPS is asked for
@@ -152,7 +153,7 @@ _KNOWN = {
         share=0.3,
         explored=(0.25, 0.25),
         tried=0.1,
-        scaled=("pixel",),
+        scaled=(("pixel",),),
         looks=1,
     ),
 }
