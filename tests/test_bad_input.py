@@ -275,7 +275,8 @@ HYPER_PARAMETERS = {
     "ALMA()(None, [0.5], None)": "inputs must be a torch.Tensor, got list: use torch.as_tensor",
     "ALMA()(None, torch.rand(1, 3), [0])": "labels must be a torch.Tensor, got list: use torch.as_tensor",
     "ALMA()('net', torch.rand(1, 3), torch.tensor([0]))": "model must be callable, from inputs to logits, got str",
-    "minadv.evaluate(None, ([], []), ALMA())": "evaluate needs at least one sample",
+    "minadv.evaluate(None, (torch.rand(0, 3), torch.zeros(0)), ALMA())": "evaluate needs at least one sample",
+    "minadv.evaluate(None, ([], []), ALMA())": "inputs and labels must be tensors, got list and list: use torch",
     "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": "this model takes images of 3 channels, got 1",
     "minadv.distances.get('l2')(torch.rand(4, 3), torch.rand(1, 3))": "l2 compares images of one shape",
 }

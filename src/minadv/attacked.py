@@ -84,7 +84,8 @@ def first_look(
     if len(originals) and not family(distance):  # the caller's own
         with torch.no_grad():
             corners = (originals < 0.5).to(originals.dtype)
-            check_distance(distance.name, anchored(originals), anchored(corners))
+            own = anchor(distance, originals.clone())  # what changes its images in place changes no caller's
+            check_distance(distance.name, own(originals.clone()), own(corners))
     attacked = Attacked(
         inputs, clean_logits, already, in_place, rows, copies, originals, goal.select(rows), anchored
     )

@@ -117,7 +117,10 @@ def _length(data: Dataset | tuple[Tensor, Tensor]) -> int:
                 f"got {type(data).__name__}"
             )
         return len(data)
-    inputs, labels = cast("tuple[Tensor, Tensor]", data)
+    inputs, labels = cast("tuple[object, object]", data)
+    if not (isinstance(inputs, Tensor) and isinstance(labels, Tensor)):
+        given = f"{type(inputs).__name__} and {type(labels).__name__}"
+        raise TypeError(f"inputs and labels must be tensors, got {given}: use torch.as_tensor")
     if len(inputs) != len(labels):
         raise ValueError(f"inputs and labels must be as many, got {len(inputs)} and {len(labels)}")
     return len(labels)

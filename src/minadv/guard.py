@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minadv.validation import check_device, check_dtype
+from minadv.validation import check_device, check_dtypes
 
 Model = Callable[[Tensor], Any]
 
@@ -33,8 +33,14 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
     if parameters:
         check_device("the model's parameters", parameters[0].device, inputs)
-        check_dtype(parameters[0].dtype, inputs)
-    training = [module for module in modules if module.training]
+        check_dtypes({parameter.dtype for parameter in parameters}, inputs)
+    if any(parameter.is_inference() for parameter in parameters):
+        raise ValueError(
+            "the model's parameters were made under torch.inference_mode(), so that it cannot be differentiated: "
+            "build, load or copy the model outside of it"
+        )
+    # a module that torch.jit.freeze made has no mode any more
+    training = [module for module in modules if getattr(module, "training", False)]
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     if training:
         warnings.warn(
@@ -55,6 +61,16 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
             module.training = True
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def alike(logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a function to logits of its inputs' dtype, whatever floating-point dtype the model computes in."""
+
+    def look(x: Tensor) -> Tensor:
+        found = logits(x)
+        return found.to(x.dtype) if found.is_floating_point() else found
+
+    return look
 
 
 def logits_of(output: Any) -> Tensor:

@@ -210,6 +210,14 @@ class Oracle:
         self._record()
         return Probe(x, logits, adversarial, distance, slope, leaf, part)
 
+    def able(self, live: Tensor) -> Tensor:
+        """Which of the `live` samples, (batch,), can afford another propagation: without a budget, these."""
+        rows = self._parts.rows(live)
+        payers = self._ledger.solvent(rows)
+        if payers is rows or payers is None:
+            return live
+        return torch.zeros_like(live).index_fill(0, payers.to(live.device), True)
+
     def reaches(self, x: Tensor, live: Tensor | None = None) -> Tensor:
         """Whether each image is adversarial, (batch,): a `probe` that is not going to be differentiated."""
         return self.probe(x, live, differentiate=False).adversarial
@@ -224,12 +232,13 @@ class Oracle:
     ) -> Tensor:
         """Gradient of Σ weights·values, functions of `probe.logits`, with respect to `probe.x` (one backward).
 
-        Rows with non-finite logits or a non-finite gradient come back as zeros, so that a sample's other steps
-        survive; so do rows that the probe left out, that are not `live` any more, or that cannot afford it.
+        Rows with non-finite logits come back as zeros, so that a sample's other steps survive; so do rows that
+        the probe left out, that are not `live` any more, or that cannot afford it, and single entries that are
+        NaN or infinite, as that of √x is where a pixel is black.
         `again` keeps the graph for further gradients. The result is the caller's own, to be overwritten.
 
         Raises:
-            ValueError: when the model's logits do not depend differentiably on its inputs.
+            ValueError: when the model's logits do not depend differentiably on its inputs, or only once.
         """
         rows = None if probe.part is None else probe.part.rows
         payers = self._ledger.solvent(rows if live is None else self._parts.rows(live))
@@ -241,9 +250,16 @@ class Oracle:
             weights = torch.ones_like(values) if weights is None else weights
             if probe.gathered is not None:  # a copied row must not add its gradient to its original's
                 weights = torch.where(self.copies, 0.0, weights)
-            (found,) = torch.autograd.grad(
-                values, probe.leaf, grad_outputs=weights, allow_unused=True, retain_graph=again
-            )
+            try:
+                (found,) = torch.autograd.grad(values, probe.leaf, weights, allow_unused=True, retain_graph=again)
+            except RuntimeError as error:
+                # torch can be told not to, but what its cache on disk has then differentiates wrongly
+                if "donated buffers" not in str(error):
+                    raise
+                raise ValueError(
+                    "model was compiled (torch.compile), so that its passes can be differentiated once only, and "
+                    "this attack asks for several classes' gradients: pass the model as it was before"
+                ) from error
         if probe.x is self.originals and probe.part is None:
             self._clean = probe if again else None
         if found is None:
@@ -252,10 +268,10 @@ class Oracle:
                 "model; look for .detach(), .data, .numpy(), argmax or torch.no_grad() in its forward"
             )
         gradient = probe.from_leaf(found).contiguous()
-        if possibly_broken(gradient):  # asked of the whole batch, decided by a row's own entries
-            unusable = broken(gradient).flatten(1).any(dim=1)
-            self._non_finite |= unusable
-            gradient = clear(gradient, unusable)
+        if possibly_broken(gradient):  # asked of the whole batch, decided by each entry
+            entries = broken(gradient)
+            self._non_finite |= entries.flatten(1).any(dim=1)
+            gradient = gradient.masked_fill_(entries, 0)
         if payers is not rows and payers is not None:
             unpaid = torch.ones_like(self.copies).index_fill(0, payers.to(self.copies.device), False)
             gradient = clear(gradient, unpaid)
@@ -285,7 +301,7 @@ class Oracle:
             clean_predictions=batch.logits.argmax(dim=1),
             distance=self._distance.name,
             confidence=self._settings.confidence,
-            trace=assemble(self._trace, batch.rows, len(batch.inputs)) if self._settings.trace else None,
+            trace=assemble(self._trace, batch.rows, batch.inputs) if self._settings.trace else None,
         )
 
     def _look(self, leaf: Tensor, part: Part | None, differentiate: bool) -> Tensor:

@@ -91,13 +91,14 @@ class Result:
         return replace(self, trace=trace, **tensors)
 
 
-def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, samples: int) -> Trace | None:
-    """Trace of a batch from (spent, best distance) of its attacked rows at every query.
+def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Tensor) -> Trace | None:
+    """Trace of a batch of inputs from (spent, best distance) of its attacked rows at every query.
 
     Samples that were adversarial from the start are at 0 from the first query on.
     """
+    samples = len(inputs)
     if not records:
-        return Trace(torch.ones(1, samples, dtype=torch.int64), torch.zeros(1, samples))
+        return Trace(rows.new_ones(1, samples), inputs.new_zeros(1, samples))
     spent, best = (torch.stack(column) for column in zip(*records, strict=True))
     propagations = spent.new_ones(len(records), samples)
     distances = best.new_zeros(len(records), samples)

@@ -15,6 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import polars as pl
@@ -113,9 +114,25 @@ def exists(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CONFIGURATION, RESULTS, TENSORS))
 
 
+def prepare(folder: Path) -> None:
+    """Make a folder for a run, before anything is computed that could be lost.
+
+    Raises:
+        ValueError: where no file can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to the folder {folder} ({error.strerror}): choose another --out"
+        ) from error
+
+
 def write(folder: Path, run: Run) -> None:
     """Store a run; one that was there before is replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare(folder)
     for stale in (CONFIGURATION, TRACE):
         (folder / stale).unlink(missing_ok=True)
     with in_place(folder / RESULTS) as path:

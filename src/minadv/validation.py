@@ -71,10 +71,11 @@ def check_device(what: str, device: torch.device, inputs: Tensor) -> None:
         )
 
 
-def check_dtype(dtype: torch.dtype, inputs: Tensor) -> None:
-    """Raise TypeError where inputs and model are float32 and float64, which no layer mixes."""
-    if {dtype, inputs.dtype} == {torch.float32, torch.float64}:
-        raise TypeError(f"inputs are {inputs.dtype} but the model is {dtype}: use inputs.to({dtype})")
+def check_dtypes(dtypes: set[torch.dtype], inputs: Tensor) -> None:
+    """Raise TypeError where inputs are float32 and all of a model is float64, or the other way round."""
+    for dtype in (torch.float32, torch.float64):
+        if dtypes == {dtype} != {inputs.dtype}:
+            raise TypeError(f"inputs are {inputs.dtype} but the model is {dtype}: use inputs.to({dtype})")
 
 
 def check_range(name: str, classes: Tensor, count: int) -> None:

@@ -7,7 +7,7 @@ far beyond the boundary, in logits, a point must be to count, during the search 
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, TypedDict
 
@@ -20,8 +20,9 @@ from minadv.goals import Goal
 from minadv.result import Status
 
 # Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
-# logits of the confidence that the search demanded, and never accepts a tie.
-ROUNDING_SLACK = 5e-5
+# logits of the confidence that the search demanded, or so many epsilons of the sample's largest logit, and never
+# accepts a tie.
+ROUNDING_SLACK, ROUNDING_EPSILONS = 5e-5, 4
 # CPU kernels round a sample's logits differently in batches of 1, 2, 3, 5, … than in large ones, and a search
 # amplifies that: measured, distances moved by more than 100 %. Batches that are multiples of this agree to the
 # last bit on every image network that we tried (one of ten features did not), so batches are filled up with copies
@@ -116,18 +117,25 @@ def verify(
 ) -> Verified:
     """Classify the answers again by a separate forward pass, and recompute their distances.
 
-    Rows that were not found, or that do not pass, become the original with distance inf.
+    Rows that were not found, or that do not pass, become the original with distance inf. That is another batch,
+    and verified again, until all that is returned has passed as it is returned.
 
     Warns:
         UserWarning: when answers of the search do not pass, or when a distance was none.
     """
-    answers = outcome.answers
-    logits = classify(model, answers, settings)
-    passed = _passes(answers, goal.margin(logits), outcome.already, settings)
-    success = (outcome.found | outcome.already) & passed
+    answers, success = outcome.answers, outcome.found | outcome.already
+    while True:
+        logits = classify(model, answers, settings)
+        passed = success & _passes(model, answers, logits, goal, outcome.already, settings)
+        failing, success = success & ~passed, passed
+        if not failing.any():
+            break
+        answers[failing] = outcome.inputs[failing]
     lost = outcome.found & ~success
     if lost.any():
         rounded = "" if settings.lower is None else f", and precision={settings.precision!r} can be left out"
+        if settings.precision is None and torch.is_autocast_enabled(answers.device.type):
+            rounded = ", and under autocast precision='bfloat16' keeps what its rounding would lose"
         warnings.warn(
             f"{int(lost.sum())} of {int(outcome.found.sum())} adversarials were not classified the same way by a "
             "second forward pass and count as failures: the model is random, depends on its batch, or its logits "
@@ -135,8 +143,6 @@ def verify(
             UserWarning,
             stacklevel=4,
         )
-        answers[lost] = outcome.inputs[lost]
-        logits = classify(model, answers, settings)
     distances = _distances(outcome, success, distance)
     none = outcome.unmeasured | (distances < -ROUNDED)
     if none.any():
@@ -168,12 +174,20 @@ def quantise(x: Tensor, levels: int | None) -> Tensor:
     return x if levels is None else (x * (levels - 1)).round() / (levels - 1)
 
 
-def _passes(x: Tensor, margins: Tensor, already: Tensor, settings: Settings) -> Tensor:
+def _passes(
+    model: Callable[[Tensor], Tensor], x: Tensor, logits: Tensor, goal: Goal, already: Tensor, settings: Settings
+) -> Tensor:
     """Beyond the boundary, finite, in the box, and on the grid where one is asked for."""
-    required = max(settings.confidence - ROUNDING_SLACK, 0.0)
+    eps = torch.finfo(logits.dtype).eps
+    slack = (ROUNDING_EPSILONS * eps * logits.abs().amax(dim=1)).clamp_min(ROUNDING_SLACK)
+    required = (settings.confidence - slack).clamp_min(0)
+    beyond = goal.margin(logits) < -required
+    rows = torch.arange(len(x))
+    if len(settings.fill(rows, x)) > len(rows):  # the batch is returned without what it is filled up with
+        beyond &= goal.margin(classify(model, x, replace(settings, fill_up=False))) < -required
     allowed = ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)  # false for NaN
     on_grid = (x == quantise(x, settings.levels)).flatten(1).all(dim=1)
-    return (margins < -required) & allowed & (on_grid | already)
+    return beyond & allowed & (on_grid | already)
 
 
 def _distances(outcome: Outcome, success: Tensor, distance: Distance) -> Tensor:

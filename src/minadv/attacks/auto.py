@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import Any, ClassVar, cast
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from minadv.attacks import aiming
 from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
-from minadv.attacks.base import Attack, counts, require
+from minadv.attacks.base import Attack, counts, number, require, shares
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import coordinates
 from minadv.attacks.directions import dual
@@ -69,8 +70,9 @@ class Auto(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "budget", "explorations", "round_length")
-        require("explored", self.explored, self.explored is None or 0 < self.explored <= 1, "None or in (0, 1]")
-        require("memory", self.memory, 0 <= self.memory < 1, "in [0, 1)")
+        if self.explored is not None:
+            shares(self, "explored")
+        require("memory", self.memory, number(self.memory) and 0 <= self.memory < 1, "in [0, 1)")
 
     @classmethod
     def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "Auto":
@@ -115,10 +117,10 @@ class Auto(Attack):
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
             aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, slopes_in))
-        for number in oracle.rounds(len(rounds)):
-            member, steps = family.members[number % len(family.members)], rounds[number]
-            aim = aims.at((number, 0), family.aimed)
-            constrain = aims.constrain(oracle, number, aim, self.confidence)
+        for index in oracle.rounds(len(rounds)):
+            member, steps = family.members[index % len(family.members)], rounds[index]
+            aim = aims.at((index, 0), family.aimed)
+            constrain = aims.constrain(oracle, index, aim, self.confidence)
             homeward = hurried(family.homeward, steps.tries[0].refining + steps.refining)
             refine = partial(
                 self._refine,
@@ -128,7 +130,7 @@ class Auto(Attack):
                 nearest=nearest.get(member.by),
                 live=live,
             )
-            if number == 0 and budget >= family.lagrangian:
+            if index == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, steps.tried)
                 end, before = Refined.at(oracle.best.clone(), oracle), 0
             else:
@@ -140,7 +142,7 @@ class Auto(Attack):
             reached, classes, residual = end.reached, end.classes, end.residual
             del end  # before the next round takes memory
             aims, forwards, blind = aims.after(classes), 0, 0
-            if number == 0 and rounds[1:] and (1, 0) in family.aimed:
+            if index == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
                 if count:
                     ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, slopes_in).ways
@@ -217,7 +219,7 @@ def minimise(
     budget: int = 1000,
     *,
     targets: Tensor | None = None,
-    **hyper_parameters: Any,
+    **options: Any,
 ) -> Result:
     """Find the smallest perturbations of a batch that a budget buys.
 
@@ -228,10 +230,12 @@ def minimise(
         distance: what to minimise: a name, a Distance, or a differentiable function `(x, x0) -> (batch,)`.
         budget: most forwards, and most backwards, of the model per sample.
         targets: (batch,) int64 classes to reach; None for any class but the label.
-        **hyper_parameters: others of `Auto`, e.g. seed, levels or confidence.
+        **options: other hyper-parameters of `Auto`, e.g. seed, levels or confidence, and options of a call, e.g.
+            trace, on_step or precision (`Attack.__call__`).
 
     Raises:
         TypeError, ValueError: for bad input; the message names the argument, its value and the remedy.
     """
-    attack = Auto(distance=distance, budget=budget, **hyper_parameters)
-    return attack(model, inputs, labels, targets=targets)
+    calls = signature(Auto.__call__).parameters
+    attack = Auto(distance=distance, budget=budget, **{k: v for k, v in options.items() if k not in calls})
+    return attack(model, inputs, labels, targets=targets, **{k: v for k, v in options.items() if k in calls})

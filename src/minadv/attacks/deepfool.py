@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from minadv.attacks.base import Attack, counts, require
+from minadv.attacks.base import Attack, counts, number, require
 from minadv.attacks.bisection import bisect
 from minadv.attacks.boundary import Boundary, labels_of, nearest, towards
 from minadv.attacks.directions import TINY, dual, inner, norm
@@ -41,7 +41,7 @@ def deepfool(
     classes = torch.zeros_like(oracle.best_distance, dtype=torch.int64)
     for i in oracle.steps(steps + 1):
         probe = oracle.probe(x, live)
-        live = ~probe.adversarial if live is None else live & ~probe.adversarial
+        live = oracle.able(~probe.adversarial if live is None else live & ~probe.adversarial)
         if i == steps or not live.any():
             break
         boundary = nearest(oracle, probe, dual(p), confidence, differences=True, live=live)
@@ -69,7 +69,7 @@ class DeepFool(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps")
-        require("overshoot", self.overshoot, self.overshoot >= 0, "≥ 0")
+        require("overshoot", self.overshoot, number(self.overshoot) and self.overshoot >= 0, "≥ 0")
 
     def search(self, oracle: Oracle) -> None:
         """Run the DeepFool step of section 16 of attacks.md."""
@@ -108,7 +108,7 @@ class SuperDeepFool(Attack):
         super().__post_init__()
         counts(self, "steps", "deepfool_steps")
         counts(self, "searches", least=0)
-        require("overshoot", self.overshoot, self.overshoot >= 0, "≥ 0")
+        require("overshoot", self.overshoot, number(self.overshoot) and self.overshoot >= 0, "≥ 0")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 16 of attacks.md."""

@@ -83,7 +83,7 @@ class EAD(Attack):
             loss = runs.c.value * active + norm(delta, 2).square()
             h = oracle.gradient(probe, hinge, runs.c.value * (active > 0)).add_(delta, alpha=2)
             last, u = u, self._shrink(v - per_sample(rates[runs.age], h) * h, x0)
-            v = torch.addcmul(u, per_sample(runs.age / (runs.age + 3), u), u - last)
+            v = torch.addcmul(u, per_sample(runs.age.to(u.dtype) / (runs.age + 3), u), u - last)
             gave_up = runs.check(loss.masked_fill(oracle.copies, 0) if together else loss)
             if self.abort_early and not together and possibly_any(runs.age == 0):
                 gave_up = gave_up | self._stuck(u, runs, x0)

@@ -151,7 +151,7 @@ class Exploration:
             else:
                 x = oracle.clip_(x.sub(coordinates.step(h.div_(root))))
             del probe, constraint, h, back, root  # free before the next pass
-            logit = (logit + torch.where(met, -change, change)).clamp(-self.bound, self.bound)
+            logit = (logit + torch.where(met, -change, change).to(logit.dtype)).clamp(-self.bound, self.bound)
         scale = torch.full_like(logit, LARGEST_STEP) if scale is None else scale
         return Explored(last, distance, classes, scale, normal)
 

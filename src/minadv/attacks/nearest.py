@@ -203,7 +203,7 @@ def along(
         if not possibly_any(off):
             break
         lacks, rise = toward * (need - reached), toward * (reached - before) / (longer - earlier)
-        stuck = torch.where(lacks < 0, 0.5, 1.0)  # every entry at a face
+        stuck = torch.where(lacks < 0, 0.5, torch.ones_like(lacks))  # every entry at a face
         correction = torch.where(rise > TINY, 1 + lacks / (rise * longer), stuck).clamp(0.5, 2)
         earlier, before = torch.where(off, longer, earlier), torch.where(off, reached, before)
         longer = torch.where(off, longer * correction, longer)

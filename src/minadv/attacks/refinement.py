@@ -191,7 +191,7 @@ class Refinement:
             if i == steps - 1:
                 residual = norm(home - x, 2) / size.clamp_min(TINY)
             grown, shrunk = self.adaptation
-            pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk)
+            pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk).to(pull.dtype)
             pull = pull.clamp(0.05, self.strongest)
             share = (pull * _between(self.pull, done + i, total)).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass

@@ -112,7 +112,9 @@ def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
     own = {field.name for field in fields(cls)} - {"distance", "budget"}
     presets = set(signature(cls.paper).parameters) - {"distance", "others", "budget"}
     known = own | presets if entry.paper else own
-    for key in (*entry.options, *(("steps",) if entry.steps else ())):
+    if entry.steps and "steps" not in known:
+        raise ValueError(f"{entry.attack} has no steps: write budgets = …")
+    for key in entry.options:
         if key not in known:
             raise errors.unknown(f"hyper-parameter of {entry.attack}", key, known)
     return {

@@ -75,6 +75,7 @@ def run(request: Request) -> None:
     if request.png:
         pictures.check(originals)
     model = minadv.models.load(request.model).to(device)
+    runs.prepare(request.out)
 
     say = console.Console(quiet=True) if request.quiet else console.out()
     say.print(Text(introduction(request, attack, len(samples), left_out)), soft_wrap=True)
@@ -136,6 +137,8 @@ def run(request: Request) -> None:
 
 def choose(labels: Tensor, limit: int | None, target: int | None) -> tuple[list[int], int]:
     """Return the numbers of the samples to attack, and how many of the target class were left out."""
+    if not len(labels):
+        raise ValueError("there is nothing to attack: the data hold no samples")
     kept = torch.ones_like(labels, dtype=torch.bool) if target is None else labels != target
     numbers = [int(number) for number in torch.nonzero(kept).flatten()[:limit]]
     if not numbers:

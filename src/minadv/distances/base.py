@@ -135,10 +135,18 @@ class Custom:
         """Distance of each row of `x` to the same row of `x0`.
 
         Raises:
-            ValueError: unless the function returns one value per sample.
+            TypeError: unless the function returns a tensor.
+            ValueError: unless it is one value per sample, and the images are what they were.
         """
         check_pair(self.name, x, x0)
-        value = self.function(x, x0)
+        before = versions(x, x0)
+        value = cast("object", self.function(x, x0))
+        if versions(x, x0) != before:
+            raise ValueError(f"distance {self.name} changed its images in place: clone them first, or use x - x0")
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"distance {self.name} must return a tensor of shape ({len(x)},), got {type(value).__name__}"
+            )
         if value.shape != x.shape[:1]:
             raise ValueError(
                 f"distance {self.name} must return one value per sample, shape ({len(x)},), "
@@ -146,7 +154,7 @@ class Custom:
             )
         if x.requires_grad and torch.is_grad_enabled() and not value.requires_grad:
             raise ValueError(f"distance {self.name} must be differentiable: its value has no gradient to x")
-        return value
+        return value.to(x.dtype)
 
     def anchored(self, x0: Batch) -> ByAutograd:
         """Return the distance to `x0`; nothing is known to depend on `x0` alone."""
@@ -206,8 +214,22 @@ def safe_sqrt(u: Tensor) -> Tensor:
     return torch.where(positive, u, 1.0).sqrt() * positive
 
 
+def versions(*tensors: Tensor) -> list[int]:
+    """Return what rises when a tensor is changed in place; nobody counts that of inference tensors."""
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+
+
 def check_pair(distance: str, x: Tensor, x0: Tensor) -> None:
-    """Raise ValueError unless the images have the same shape: broadcasting would compare the wrong ones."""
+    """Raise ValueError unless the images have the same shape: broadcasting would compare the wrong ones.
+
+    Raises:
+        TypeError: for images that are not floating point.
+    """
+    if not (x.is_floating_point() and x0.is_floating_point()):
+        raise TypeError(
+            f"{distance} compares floating-point images in [0, 1], got {x.dtype} and {x0.dtype}: 8-bit images "
+            "become such with images.float() / 255"
+        )
     if x.shape != x0.shape:
         raise ValueError(f"{distance} compares images of one shape, got {tuple(x.shape)} and {tuple(x0.shape)}")
 

@@ -1,0 +1,155 @@
+"""Models and distances that work, but not as usual: answers as good as elsewhere, or an error that says why."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import minadv
+from minadv import ALMA, EAD, FAB, FMN, PDGD, PDPGD, Attack, Auto, DeepFool, SuperDeepFool
+from minadv.distances.base import check_pair
+from tests.networks import convolutional, images, predictions
+
+pytestmark = pytest.mark.usefixtures("as_given")
+
+MODEL = convolutional()
+X = images(6)
+Y = predictions(MODEL, X)
+SHORT: tuple[Attack, ...] = (Auto(budget=30), ALMA(steps=20), FMN(steps=20), PDGD(steps=20), PDPGD(steps=20))
+
+
+def black(x: Tensor) -> Tensor:
+    return torch.where(x < 0.3, torch.zeros(()), x)
+
+
+@pytest.mark.parametrize("attack", SHORT, ids=lambda attack: attack.name)
+def test_single_entries_without_a_finite_gradient_do_not_stop_the_others(attack: Attack) -> None:
+    """√x has an infinite slope where a pixel is black; everything else of the image still has its own."""
+    x = black(X)
+    y = MODEL(x.sqrt()).argmax(dim=1)
+    found = attack(lambda image: MODEL(image.sqrt()), x, y)
+    without = attack(lambda image: MODEL(image.clamp_min(1e-12).sqrt()), x, y)
+    assert found.success.all()
+    assert without.success.all()
+    assert found.distances.median() < 1.3 * without.distances.median()
+
+
+@pytest.mark.parametrize("attack", SHORT, ids=lambda attack: attack.name)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_models_that_compute_in_another_precision(attack: Attack, dtype: torch.dtype) -> None:
+    other = copy.deepcopy(MODEL).to(dtype)
+
+    def model(x: Tensor) -> Tensor:
+        return other(x.to(dtype))
+
+    y = model(X).argmax(dim=1)
+    found = attack(model, X, y)
+    assert found.success.all()
+    assert (model(found.adversarials).argmax(dim=1) != y).all()
+    assert found.adversarials.dtype == torch.float32
+
+
+@pytest.mark.parametrize("attack", [*SHORT, EAD(steps=5)], ids=lambda attack: attack.name)
+def test_the_default_dtype_changes_nothing(attack: Attack) -> None:
+    expected = attack(MODEL, X, Y, trace=True)
+    try:
+        torch.set_default_dtype(torch.float64)
+        found = attack(MODEL, X, Y, trace=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found.adversarials, expected.adversarials)
+    assert found.trace is not None
+    assert found.trace.distances.dtype == torch.float32
+
+
+def test_success_is_that_of_the_batch_as_it_is_returned() -> None:
+    """A model that normalises by its batch: three rows more, which fill it up, would decide otherwise."""
+    model = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), MODEL).eval()
+    y = model(X).argmax(dim=1)
+    with pytest.warns(UserWarning, match="depends on its batch"):
+        found = Auto(budget=30)(model, X, y)
+    wrong = model(found.adversarials).argmax(dim=1) != y
+    assert torch.equal(found.success, wrong)
+
+
+def test_samples_without_budget_left_end_a_nested_search() -> None:
+    """One sample is adversarial before its budget is spent; the others must not wait for it in empty loops."""
+    model, calls = convolutional(), list[int]()
+    found = SuperDeepFool(budget=20)(model, X, predictions(model, X), on_step=lambda _: calls.append(1))
+    assert len(calls) < 300
+    assert (found.forwards + found.backwards <= 20).all()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch itself looks
+@pytest.mark.parametrize("attack", [Auto(budget=20), FAB(steps=2), DeepFool(steps=2)], ids=lambda one: one.name)
+def test_a_compiled_model_says_that_it_can_be_differentiated_once(attack: Attack) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.GELU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5)
+    ).eval()
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="aot_eager")
+    y = predictions(model, X)
+    with pytest.raises(ValueError, match=r"torch\.compile.*pass the model as it was before"):
+        attack(compiled, X, y)
+    assert ALMA(steps=10)(compiled, X, y).success.any()
+
+
+def test_models_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        model = copy.deepcopy(MODEL)
+    before = [parameter.requires_grad for parameter in model.parameters()]
+    with pytest.raises(ValueError, match=r"parameters were made under torch\.inference_mode.*outside of it"):
+        Auto(budget=5)(model, X, Y)
+    assert [parameter.requires_grad for parameter in model.parameters()] == before
+
+
+def test_a_model_with_one_parameter_of_another_precision() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+            self.model = copy.deepcopy(MODEL)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.model(x) * self.scale.float()
+
+    assert ALMA(steps=20)(Scaled().eval(), X, Y).success.all()
+
+
+@pytest.mark.parametrize(
+    ("distance", "error", "message"),
+    [
+        (lambda x, x0: x0.sub_(x).flatten(1).norm(dim=1), ValueError, r"changed its images in place"),
+        (lambda x, x0: x.sub_(x0).flatten(1).norm(dim=1), ValueError, r"changed its images in place"),
+        (lambda x, x0: 1.0, TypeError, r"must return a tensor of shape \(8,\), got float"),
+        (lambda x, x0: ((x - x0).flatten(1).norm(dim=1),), TypeError, r"must return a tensor .* got tuple"),
+    ],
+)
+def test_distances_that_are_none(
+    distance: Callable[[Tensor, Tensor], Tensor], error: type[Exception], message: str
+) -> None:
+    x = X.clone()
+    with pytest.raises(error, match=message):
+        minadv.minimise(MODEL, x, Y, distance, 20)
+    assert torch.equal(x, X)
+
+
+def test_a_distance_in_double_precision() -> None:
+    found = minadv.minimise(MODEL, X, Y, lambda x, x0: (x.double() - x0.double()).flatten(1).norm(dim=1), 30)
+    plain = minadv.minimise(MODEL, X, Y, lambda x, x0: (x - x0).flatten(1).norm(dim=1), 30)
+    torch.testing.assert_close(found.distances, plain.distances, rtol=0.02, atol=0)
+
+
+def test_distances_compare_floating_point_images() -> None:
+    image = torch.zeros(1, 3, 16, 16, dtype=torch.int64)
+    with pytest.raises(TypeError, match=r"ssim compares floating-point images.*torch\.int64.*/ 255"):
+        check_pair("ssim", image, image)
+
+
+def test_minimise_takes_the_options_of_a_call() -> None:
+    steps = list[int]()
+    found = minadv.minimise(MODEL, X, Y, budget=10, trace=True, on_step=lambda _: steps.append(1), fill_up=False)
+    assert found.trace is not None
+    assert steps
