@@ -257,7 +257,7 @@ class Oracle:
                 if "donated buffers" not in str(error):
                     raise
                 raise ValueError(
-                    "model was compiled (torch.compile), so that its passes can be differentiated once only, and "
+                    "model was compiled (torch.compile) so that its passes can be differentiated once, and "
                     "this attack asks for several classes' gradients: pass the model as it was before"
                 ) from error
         if probe.x is self.originals and probe.part is None:
