@@ -1,6 +1,8 @@
 """The parts of the command line that say nothing: from words to an attack, and what is measured."""
 
 import json
+import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -50,10 +52,17 @@ def test_paper_settings_are_those_of_the_tables():
     assert settings.as_plain(built)["distance"] == "ciede2000[paper]"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Endless(ALMA):
+    """A user's own attack, with a hyper-parameter that JSON has no number for."""
+
+    horizon: float = math.inf
+
+
 def test_every_setting_is_plain():
-    plain = settings.as_plain(ALMA(penalty=penalties.P3, confidence=float("inf")))
+    plain = settings.as_plain(Endless(penalty=penalties.P3))
     assert plain["penalty"] == "P3"
-    assert plain["confidence"] == "inf"
+    assert plain["horizon"] == "inf"
     json.dumps(plain, allow_nan=False)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from minadv.validation import check_device, check_dtypes
 
 Model = Callable[[Tensor], Any]
+BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
         ValueError: when the model's parameters are on another device than `inputs`.
 
     Warns:
-        UserWarning: when a part of the model is in training mode.
+        UserWarning: when a part of the model is in training mode, or normalises by its batch.
     """
     if not callable(model):
         raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
@@ -49,6 +50,13 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
             UserWarning,
             stacklevel=4,
         )
+    if by_batch(model):
+        warnings.warn(
+            "the model normalises by its batch (BatchNorm without running statistics): results are those of this "
+            "batch as it is, and no sample's own",
+            UserWarning,
+            stacklevel=4,
+        )
     try:
         for module in training:
             module.training = False
@@ -61,6 +69,12 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
             module.training = True
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def by_batch(model: Model) -> bool:
+    """Whether a model normalises by its batch in evaluation mode, too, so that answers are the batch's."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return any(isinstance(module, BATCH_NORMS) and module.running_mean is None for module in modules)
 
 
 def alike(logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

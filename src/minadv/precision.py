@@ -65,6 +65,7 @@ def searched(model: Callable[[Tensor], Tensor], settings: Settings) -> Callable[
         image = x.contiguous(memory_format=torch.channels_last) if channels_last else x
         with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype):
             logits = model(image)
+        logits = logits.to(x.dtype)
         if logits.requires_grad and scales is not None:
             logits.register_hook(scales.normalise)
         return logits

@@ -7,7 +7,7 @@ far beyond the boundary, in logits, a point must be to count, during the search 
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypedDict
 
@@ -126,7 +126,7 @@ def verify(
     answers, success = outcome.answers, outcome.found | outcome.already
     while True:
         logits = classify(model, answers, settings)
-        passed = success & _passes(model, answers, logits, goal, outcome.already, settings)
+        passed = success & _passes(answers, logits, goal, outcome.already, settings)
         failing, success = success & ~passed, passed
         if not failing.any():
             break
@@ -174,17 +174,11 @@ def quantise(x: Tensor, levels: int | None) -> Tensor:
     return x if levels is None else (x * (levels - 1)).round() / (levels - 1)
 
 
-def _passes(
-    model: Callable[[Tensor], Tensor], x: Tensor, logits: Tensor, goal: Goal, already: Tensor, settings: Settings
-) -> Tensor:
+def _passes(x: Tensor, logits: Tensor, goal: Goal, already: Tensor, settings: Settings) -> Tensor:
     """Beyond the boundary, finite, in the box, and on the grid where one is asked for."""
     eps = torch.finfo(logits.dtype).eps
     slack = (ROUNDING_EPSILONS * eps * logits.abs().amax(dim=1)).clamp_min(ROUNDING_SLACK)
-    required = (settings.confidence - slack).clamp_min(0)
-    beyond = goal.margin(logits) < -required
-    rows = torch.arange(len(x))
-    if len(settings.fill(rows, x)) > len(rows):  # the batch is returned without what it is filled up with
-        beyond &= goal.margin(classify(model, x, replace(settings, fill_up=False))) < -required
+    beyond = goal.margin(logits) < -(settings.confidence - slack).clamp_min(0)
     allowed = ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)  # false for NaN
     on_grid = (x == quantise(x, settings.levels)).flatten(1).all(dim=1)
     return beyond & allowed & (on_grid | already)

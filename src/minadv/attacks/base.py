@@ -13,7 +13,7 @@ from minadv.attacks.registry import REGISTRY, able
 from minadv.distances import Distance, Lp, as_published, resolve
 from minadv.distances import family as family_of
 from minadv.goals import Goal, Targeted, Untargeted
-from minadv.guard import Model, alike, guarded
+from minadv.guard import Model, alike, by_batch, guarded
 from minadv.heap import kept
 from minadv.ledger import BudgetSpentError
 from minadv.oracle import Oracle
@@ -100,6 +100,7 @@ class Attack(ABC):
             check_targets(targets, labels)
             goal, classes = Targeted(targets), classes | {"targets": targets}
         check_passes(precision, channels_last, inputs)
+        fill_up = fill_up and not by_batch(model)
         settings = Settings(
             self.confidence, self.levels, self.propagations, self.seed, trace, fill_up, precision, channels_last
         )
