@@ -129,6 +129,7 @@ def test_two_models_with_one_name_are_refused():
     ("attacks", "words"),
     [
         (({**ALMA, "attack": "almaa"},), ("attacks[0]", "'almaa'", "did you mean 'alma'", "ddn")),
+        (({"attack": "auto", "steps": [5]},), ("attacks[0]", "auto has no steps", "budgets = …")),
         (({**ALMA, "options": {"aplha": 1}},), ("attacks[0]", "'aplha'", "did you mean 'alpha'", "rho")),
         (({**ALMA, "options": {"alpha": "x"}},), ("attacks[0]", "alpha", "float", "'x'")),
         (({**ALMA, "options": {"distance": "l1"}},), ("attacks[0]", "'distance'")),

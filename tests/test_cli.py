@@ -348,3 +348,13 @@ def test_the_command_line_from_outside(data: Path, tmp_path: Path):
     assert asked["settings"]["penalty"] == "PHR"
     assert asked["environment"]["threads"] == 1
     assert asked["command"][:2] == ["minadv", "attack"]
+
+
+@pytest.mark.parametrize("taken", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written_is_said_before_the_attack(data: Path, tmp_path: Path, taken: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = attack(data, tmp_path / taken)
+    assert done.exit_code == 2
+    assert "cannot write to" in done.output
+    assert "choose another --out" in done.output.replace("\n", " ")
+    assert "attacking" not in done.output

@@ -156,3 +156,11 @@ def test_minimise_takes_the_options_of_a_call() -> None:
     found = minadv.minimise(MODEL, X, Y, budget=10, trace=True, on_step=lambda _: steps.append(1), fill_up=False)
     assert found.trace is not None
     assert steps
+
+
+@pytest.mark.parametrize("attack", SHORT, ids=lambda attack: attack.name)
+def test_the_trace_of_a_search_that_ends_before_its_first_query(attack: Attack) -> None:
+    labels = torch.cat(((Y[:1] + 1) % 5, Y[1:]))  # the first is adversarial already
+    found = attack(MODEL, X, labels, trace=True, on_step=lambda _: True)
+    assert found.trace is not None
+    assert torch.equal(found.trace.distances[-1], found.distances)

@@ -22,6 +22,8 @@ class Status(StrEnum):
 class Trace:
     """Best distance so far against propagations spent, one row per query (one forward of each sample).
 
+    It falls, but for EAD's elastic-net rule: there it is the ℓ1 distance of the best by that rule.
+
     `propagations` counts what the budget does before the query's own backward: forwards, backwards, and the look
     at the clean images whether or not the attack used it; `distances` is inf until a sample's first success.
     """
@@ -97,8 +99,9 @@ def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Ten
     Samples that were adversarial from the start are at 0 from the first query on.
     """
     samples = len(inputs)
-    if not records:
-        return Trace(rows.new_ones(1, samples), inputs.new_zeros(1, samples))
+    if not records:  # none is attacked, or the search ended before its first query
+        unknown = inputs.new_zeros(1, samples).index_fill(1, rows, torch.inf)
+        return Trace(rows.new_ones(1, samples), unknown)
     spent, best = (torch.stack(column) for column in zip(*records, strict=True))
     propagations = spent.new_ones(len(records), samples)
     distances = best.new_zeros(len(records), samples)

@@ -11,6 +11,9 @@ from minadv.data.dataset import Data
 from minadv.data.images import InMemory
 from minadv.models.weights import unpickled
 
+SAVE_AGAIN = (
+    "if you trust it, load it elsewhere, and save its images and labels alone: as tensors, for pt:, or for npz:"
+)
 NEEDED = "a dictionary of images (n, channels, height, width) uint8 or float in [0, 1] and labels (n,) integer"
 CHANNELS = (1, 3)
 
@@ -24,7 +27,7 @@ def load(path: Path) -> Data:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; pt: needs the path of {NEEDED}")
-    images, labels = _parts(path, unpickled(path))
+    images, labels = _parts(path, unpickled(path, SAVE_AGAIN))
     pixels = _channels_first(path, images)
     if labels.ndim != 1 or labels.is_floating_point() or len(labels) != len(pixels):
         shape = f"{labels.dtype} {tuple(labels.shape)}"

@@ -1,6 +1,8 @@
 """Models that the user's own code builds: `python:package.module:factory`."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from inspect import signature
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ def load(spec: Spec) -> nn.Module:
 
     Raises:
         ValueError: no such module, or no such attribute in it.
-        TypeError: the factory cannot be called, or returns neither an nn.Module nor a callable.
+        TypeError: the factory cannot be called without arguments, or returns neither an nn.Module nor a callable.
     """
     name = spec.name.partition(":")[2]
     with importing.attribute(spec.text) as factory:
@@ -25,6 +27,7 @@ def load(spec: Spec) -> nn.Module:
             raise TypeError(
                 f"{spec.text}: {name} is {importing.kind(factory)}; needed is a function that builds the model"
             )
+        _check_signature(factory, spec)
         model: Any = factory()
     if isinstance(model, nn.Module):
         return model
@@ -33,3 +36,11 @@ def load(spec: Spec) -> nn.Module:
     raise TypeError(
         f"{spec.text}: {name}() returned {importing.kind(model)}; needed is an nn.Module or a callable"
     )
+
+
+def _check_signature(factory: Callable[..., Any], spec: Spec) -> None:
+    with suppress(ValueError):  # built-in functions may have none
+        try:
+            signature(factory).bind()
+        except TypeError as error:
+            raise TypeError(f"{spec.text} is called without arguments, to build the model: {error}") from error

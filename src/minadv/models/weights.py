@@ -47,8 +47,8 @@ def read(path: Path) -> State:
     raise ValueError(f"{path} ends in {path.suffix!r}; weights are read from .safetensors, .pt and .pth")
 
 
-def unpickled(path: Path) -> Any:
-    """Read what torch saved, on the CPU, without running anything in it.
+def unpickled(path: Path, remedy: str = CONVERT) -> Any:
+    """Read what torch saved, on the CPU, without running anything in it; `remedy` is for files that hold code.
 
     Raises:
         ValueError: it is damaged, or holds more than tensors and plain containers.
@@ -65,7 +65,7 @@ def unpickled(path: Path) -> Any:
         what = reason[0] if reason else "it cannot be read as tensors"
         raise ValueError(
             f"{path} is damaged or holds more than tensors ({what}); it is not opened, because that could "
-            f"run code inside it: {CONVERT}"
+            f"run code inside it: {remedy}"
         ) from error
     except Exception as error:  # there is no telling what a damaged file provokes
         raise ValueError(f"{path} is damaged ({error}); fetch it again") from error
