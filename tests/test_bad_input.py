@@ -265,7 +265,7 @@ HYPER_PARAMETERS = {
     "ALMA(confidence='a')": "confidence must be ≥ 0 logits, got 'a'",
     "ALMA(confidence=float('inf'))": "confidence must be ≥ 0 logits, got inf",
     "minadv.Auto(memory='x')": "memory must be in [0, 1), got 'x'",
-    "minadv.Auto(explored='x')": "explored must be in (0, 1], got 'x'",
+    "minadv.Auto(explored='x')": "explored must be None or in (0, 1], got 'x'",
     "minadv.DDN(gamma='x')": "gamma must be in (0, 1), got 'x'",
     "minadv.models.load('python:os.path:join')": "python:os.path:join is called without arguments, to build",
     "ALMA(levels=1)": "levels must be None or ≥ 2 (256 for 8 bits), got 1",

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from minadv import ALMA, DDN, Result, Targeted, Untargeted, attacks, cli, distances, evaluate
 from minadv.attacks.base import Attack
+from minadv.guard import alike
 from minadv.oracle import Oracle
 from minadv.precision import LOOKS, ROUNDINGS, check_passes, handicap, land, searched
 from minadv.verification import Precision, Settings
@@ -172,7 +173,7 @@ def test_the_handicap_is_that_of_each_row():
     live, settings = torch.arange(8) % 2 == 1, Settings(precision="bfloat16")
     with torch.no_grad():
         clean = MODEL(X)
-        expected = torch.where(live[:, None], searched(MODEL, settings)(1 - X), clean)
+        expected = torch.where(live[:, None], searched(alike(MODEL), settings)(1 - X), clean)
     raised = handicap(Untargeted(Y), clean, settings)
     assert raised is not None
     found = oracle(precision="bfloat16").probe(1 - X, live).logits
@@ -183,7 +184,7 @@ def test_the_handicap_is_that_of_each_row():
 def test_the_layout_ends_at_the_model(precision: Precision | None):
     leaf = X.clone().requires_grad_()
     seen = Witness(MODEL).eval()
-    logits = searched(seen, Settings(precision=precision, channels_last=True))(leaf.clone())
+    logits = searched(alike(seen), Settings(precision=precision, channels_last=True))(leaf.clone())
     (gradient,) = torch.autograd.grad(logits.sum(), leaf)
     assert seen.passes[0].channels_last
     assert gradient.is_contiguous()
@@ -198,7 +199,7 @@ def test_float16_gradients_neither_vanish_nor_overflow(factor: float):
         (found,) = torch.autograd.grad(values, leaf, grad_outputs=weights)
         return found.double()
 
-    expected, found = gradient(MODEL), gradient(searched(MODEL, Settings(precision="float16")))
+    expected, found = gradient(MODEL), gradient(searched(alike(MODEL), Settings(precision="float16")))
     for one, other in zip(expected, found, strict=True):
         assert (one - other).norm() <= 0.01 * one.norm()
 

@@ -18,6 +18,7 @@ from minadv.attacked import first_look
 from minadv.distances import Distance
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
+from minadv.guard import alike
 from minadv.incumbents import Incumbents, Rank
 from minadv.ledger import BudgetSpentError, Ledger
 from minadv.masks import broken, clear, or_else, possibly_broken
@@ -50,6 +51,7 @@ class Oracle:
         Raises:
             ValueError: for logits that are none, classes that the model does not have, or a distance that is none.
         """
+        model = alike(model)
         self._model, self._goal, self._distance = model, goal, distance  # of the whole batch
         self._settings, self._on_step = settings, on_step
         self._searched = searched(model, settings)
@@ -245,29 +247,12 @@ class Oracle:
         if payers is not None and not len(payers):
             return torch.zeros_like(probe.x)
         self._ledger.backward(payers)
-        found = None
-        if values.requires_grad:
-            weights = torch.ones_like(values) if weights is None else weights
-            if probe.gathered is not None:  # a copied row must not add its gradient to its original's
-                weights = torch.where(self.copies, 0.0, weights)
-            try:
-                (found,) = torch.autograd.grad(values, probe.leaf, weights, allow_unused=True, retain_graph=again)
-            except RuntimeError as error:
-                # torch can be told not to, but what its cache on disk has then differentiates wrongly
-                if "donated buffers" not in str(error):
-                    raise
-                raise ValueError(
-                    "model was compiled (torch.compile) so that its passes can be differentiated once, and "
-                    "this attack asks for several classes' gradients: pass the model as it was before"
-                ) from error
+        weights = torch.ones_like(values) if weights is None else weights
+        if probe.gathered is not None:  # a copied row must not add its gradient to its original's
+            weights = torch.where(self.copies, 0.0, weights)
+        gradient = probe.differentiate(values, weights, again).contiguous()
         if probe.x is self.originals and probe.part is None:
             self._clean = probe if again else None
-        if found is None:
-            raise ValueError(
-                "model returned logits without a gradient to its inputs: gradient attacks need a differentiable "
-                "model; look for .detach(), .data, .numpy(), argmax or torch.no_grad() in its forward"
-            )
-        gradient = probe.from_leaf(found).contiguous()
         if possibly_broken(gradient):  # asked of the whole batch, decided by each entry
             entries = broken(gradient)
             self._non_finite |= entries.flatten(1).any(dim=1)

@@ -50,7 +50,8 @@ def check_passes(precision: str | None, channels_last: bool, inputs: Tensor) -> 
 def searched(model: Callable[[Tensor], Tensor], settings: Settings) -> Callable[[Tensor], Tensor]:
     """Return the model as a search sees it, in the precision and memory layout that are asked for.
 
-    Logits and gradients come back in the inputs' own. Without either option it is `model` itself.
+    `model` returns logits of its inputs' dtype (`guard.alike`), and so are gradients. Without either option it is
+    `model` itself.
     """
     dtype, channels_last = settings.lower, settings.channels_last
     if dtype is None and not channels_last:
@@ -65,7 +66,6 @@ def searched(model: Callable[[Tensor], Tensor], settings: Settings) -> Callable[
         image = x.contiguous(memory_format=torch.channels_last) if channels_last else x
         with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype):
             logits = model(image)
-        logits = logits.to(x.dtype)
         if logits.requires_grad and scales is not None:
             logits.register_hook(scales.normalise)
         return logits

@@ -47,8 +47,30 @@ class Probe:
         """Gradient of the distance, (batch, ...); 0 where it was not asked for."""
         return torch.zeros_like(self.x) if self.distance_gradient is None else self.distance_gradient
 
-    def from_leaf(self, gradient: Tensor) -> Tensor:
-        """Turn a gradient of the leaf into one of the attacked samples."""
+    def differentiate(self, values: Tensor, weights: Tensor, again: bool) -> Tensor:
+        """Gradient of Σ weights·values with respect to `x`; `again` keeps the graph for further ones.
+
+        Raises:
+            ValueError: where the logits do not depend differentiably on `x`, or only once.
+        """
+        found = None
+        try:
+            if values.requires_grad:
+                (found,) = torch.autograd.grad(values, self.leaf, weights, retain_graph=again, allow_unused=True)
+        except RuntimeError as error:
+            # torch can be told not to, but what its cache on disk has then differentiates wrongly
+            if "donated buffers" not in str(error):
+                raise
+            raise ValueError(
+                "model was compiled (torch.compile) so that its passes can be differentiated once, and this "
+                "attack asks for several classes' gradients: pass the model as it was before"
+            ) from error
+        gradient: Tensor | None = found
+        if gradient is None:
+            raise ValueError(
+                "model returned logits without a gradient to its inputs: gradient attacks need a differentiable "
+                "model; look for .detach(), .data, .numpy(), argmax or torch.no_grad() in its forward"
+            )
         if self.gathered is not None:
             return gradient[self.gathered]
         return gradient if self.part is None else self.part.spread(gradient, len(self.x))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minadv import distances, penalties
-from minadv.attacks.base import Attack, among, counts, number, positive, require, whole
+from minadv.attacks.base import Attack, among, counts, positive, require, whole, within
 from minadv.attacks.bisection import bisect, bracket
 from minadv.attacks.directions import nonzero
 from minadv.attacks.momentum import Momentum
@@ -85,9 +85,8 @@ class ALMA(Attack):
         super().__post_init__()
         counts(self, "steps", "check_every")
         among(self, "constraint", "dlr", "margin")
-        for argument in ("alpha", "alpha_rms", "momentum"):
-            value = getattr(self, argument)
-            require(argument, value, value is None or (number(value) and 0 <= value < 1), "None or in [0, 1)")
+        averages = "alpha", "alpha_rms", "momentum"
+        within(self, *averages, inside=lambda value: 0 <= value < 1, needed="in [0, 1)", or_none=True)
         positive(self, "rho", "improvement")
         positive(self, "mu", "rho_growth", "final_step", or_none=True)
         positive(self, "first_distance", "first_step_limit", or_none=True)

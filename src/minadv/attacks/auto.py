@@ -13,7 +13,7 @@ from torch import Tensor
 from minadv.attacks import aiming
 from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
-from minadv.attacks.base import Attack, counts, number, require, shares
+from minadv.attacks.base import Attack, counts, shares, within
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import coordinates
 from minadv.attacks.directions import dual
@@ -70,9 +70,8 @@ class Auto(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "budget", "explorations", "round_length")
-        if self.explored is not None:
-            shares(self, "explored")
-        require("memory", self.memory, number(self.memory) and 0 <= self.memory < 1, "in [0, 1)")
+        shares(self, "explored", or_none=True)
+        within(self, "memory", inside=lambda value: 0 <= value < 1, needed="in [0, 1)")
 
     @classmethod
     def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "Auto":
@@ -117,10 +116,10 @@ class Auto(Attack):
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
             aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, slopes_in))
-        for index in oracle.rounds(len(rounds)):
-            member, steps = family.members[index % len(family.members)], rounds[index]
-            aim = aims.at((index, 0), family.aimed)
-            constrain = aims.constrain(oracle, index, aim, self.confidence)
+        for number in oracle.rounds(len(rounds)):
+            member, steps = family.members[number % len(family.members)], rounds[number]
+            aim = aims.at((number, 0), family.aimed)
+            constrain = aims.constrain(oracle, number, aim, self.confidence)
             homeward = hurried(family.homeward, steps.tries[0].refining + steps.refining)
             refine = partial(
                 self._refine,
@@ -130,7 +129,7 @@ class Auto(Attack):
                 nearest=nearest.get(member.by),
                 live=live,
             )
-            if index == 0 and budget >= family.lagrangian:
+            if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, steps.tried)
                 end, before = Refined.at(oracle.best.clone(), oracle), 0
             else:
@@ -142,7 +141,7 @@ class Auto(Attack):
             reached, classes, residual = end.reached, end.classes, end.residual
             del end  # before the next round takes memory
             aims, forwards, blind = aims.after(classes), 0, 0
-            if index == 0 and rounds[1:] and (1, 0) in family.aimed:
+            if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 count = aims.affordable(SECOND_LOOK, rounds[1].refining)
                 if count:
                     ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, slopes_in).ways

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeGuard, cast, final
+from typing import Any, ClassVar, cast, final
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from minadv.attacks.registry import REGISTRY, able
 from minadv.distances import Distance, Lp, as_published, resolve
 from minadv.distances import family as family_of
 from minadv.goals import Goal, Targeted, Untargeted
-from minadv.guard import Model, alike, by_batch, guarded
+from minadv.guard import Model, by_batch, guarded
 from minadv.heap import kept
 from minadv.ledger import BudgetSpentError
 from minadv.oracle import Oracle
@@ -52,7 +52,7 @@ class Attack(ABC):
         for argument in ("levels", "budget", "seed"):
             value = getattr(self, argument)
             require(argument, value, value is None or whole(value), "a whole number")
-        require("confidence", self.confidence, number(self.confidence) and self.confidence >= 0, "≥ 0 logits")
+        within(self, "confidence", inside=lambda value: value >= 0, needed="≥ 0 logits")
         require("levels", self.levels, self.levels is None or self.levels >= 2, "None or ≥ 2 (256 for 8 bits)")
         require("budget", self.budget, self.budget is None or self.budget >= 1, "None or ≥ 1 propagations")
 
@@ -105,7 +105,7 @@ class Attack(ABC):
             self.confidence, self.levels, self.propagations, self.seed, trace, fill_up, precision, channels_last
         )
         with kept(inputs.device), guarded(model, inputs) as logits, settings.arithmetic(inputs.device):
-            oracle = Oracle(alike(logits), inputs, classes, goal, resolve(self.distance), settings, on_step)
+            oracle = Oracle(logits, inputs, classes, goal, resolve(self.distance), settings, on_step)
             if len(oracle.originals):
                 with suppress(BudgetSpentError):
                     self.search(oracle)
@@ -167,11 +167,20 @@ def counts(settings: object, *arguments: str, least: int = 1, or_none: bool = Fa
         require(argument, value, satisfied, f"{'None or ' if or_none else ''}a whole number ≥ {least}")
 
 
-def shares(settings: object, *arguments: str) -> None:
-    """Raise ValueError unless the named hyper-parameters are in (0, 1]."""
+def within(
+    settings: object, *arguments: str, inside: Callable[[float], bool], needed: str, or_none: bool = False
+) -> None:
+    """Raise ValueError unless the named hyper-parameters are finite numbers that are `inside` (or None)."""
     for argument in arguments:
         value = getattr(settings, argument)
-        require(argument, value, number(value) and 0 < value <= 1, "in (0, 1]")
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        satisfied = or_none if value is None else number and inside(value)
+        require(argument, value, satisfied, f"{'None or ' if or_none else ''}{needed}")
+
+
+def shares(settings: object, *arguments: str, or_none: bool = False) -> None:
+    """Raise ValueError unless the named hyper-parameters are in (0, 1] (or None)."""
+    within(settings, *arguments, inside=lambda value: 0 < value <= 1, needed="in (0, 1]", or_none=or_none)
 
 
 def among(settings: object, argument: str, *choices: str) -> None:
@@ -181,21 +190,13 @@ def among(settings: object, argument: str, *choices: str) -> None:
 
 
 def positive(settings: object, *arguments: str, or_none: bool = False) -> None:
-    """Raise ValueError unless the named hyper-parameters are finite numbers above 0 (or None)."""
-    for argument in arguments:
-        value = getattr(settings, argument)
-        satisfied = or_none if value is None else number(value) and value > 0
-        require(argument, value, satisfied, "None or > 0" if or_none else "> 0")
+    """Raise ValueError unless the named hyper-parameters are above 0 (or None)."""
+    within(settings, *arguments, inside=lambda value: value > 0, needed="> 0", or_none=or_none)
 
 
 def whole(value: object) -> bool:
     """Whether a value is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def number(value: object) -> TypeGuard[float]:
-    """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def require(argument: str, value: object, satisfied: bool, needed: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from minadv.attacks.base import Attack, counts, number, positive, require
+from minadv.attacks.base import Attack, counts, positive, within
 from minadv.attacks.directions import TINY, farthest, norm, unit
 from minadv.attacks.schedules import cosine
 from minadv.distances.base import per_sample
@@ -41,7 +41,7 @@ class DDN(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps")
-        require("gamma", self.gamma, number(self.gamma) and 0 < self.gamma < 1, "in (0, 1)")
+        within(self, "gamma", inside=lambda value: 0 < value < 1, needed="in (0, 1)")
         positive(self, "radius", "step", "final_step")
 
     def search(self, oracle: Oracle) -> None:

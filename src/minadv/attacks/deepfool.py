@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from minadv.attacks.base import Attack, counts, number, require
+from minadv.attacks.base import Attack, counts, within
 from minadv.attacks.bisection import bisect
 from minadv.attacks.boundary import Boundary, labels_of, nearest, towards
 from minadv.attacks.directions import TINY, dual, inner, norm
@@ -69,7 +69,7 @@ class DeepFool(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps")
-        require("overshoot", self.overshoot, number(self.overshoot) and self.overshoot >= 0, "≥ 0")
+        within(self, "overshoot", inside=lambda value: value >= 0, needed="≥ 0")
 
     def search(self, oracle: Oracle) -> None:
         """Run the DeepFool step of section 16 of attacks.md."""
@@ -108,7 +108,7 @@ class SuperDeepFool(Attack):
         super().__post_init__()
         counts(self, "steps", "deepfool_steps")
         counts(self, "searches", least=0)
-        require("overshoot", self.overshoot, number(self.overshoot) and self.overshoot >= 0, "≥ 0")
+        within(self, "overshoot", inside=lambda value: value >= 0, needed="≥ 0")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 16 of attacks.md."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.base import Attack, counts, number, require, shares
+from minadv.attacks.base import Attack, counts, shares, within
 from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
 from minadv.attacks.directions import dual, norm
 from minadv.distances.base import per_sample
@@ -53,7 +53,7 @@ class FAB(Attack):
         counts(self, "steps", "restarts")
         counts(self, "n_targets", or_none=True)
         shares(self, "alpha_max", "back")
-        require("overshoot", self.overshoot, number(self.overshoot) and self.overshoot >= 1, "≥ 1")
+        within(self, "overshoot", inside=lambda value: value >= 1, needed="≥ 1")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 8 of attacks.md."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minadv import projections
-from minadv.attacks.base import Attack, counts, number, positive, require
+from minadv.attacks.base import Attack, counts, positive, within
 from minadv.attacks.directions import TINY, dual, farthest, norm, unit
 from minadv.attacks.schedules import cosine
 from minadv.oracle import Oracle
@@ -53,10 +53,8 @@ class FMN(Attack):
         counts(self, "steps")
         positive(self, "final_step")
         positive(self, "step", or_none=True)
-        require("overshoot", self.overshoot, number(self.overshoot) and self.overshoot >= 1, "≥ 1")
-        for argument in ("gamma", "final_gamma"):
-            value = getattr(self, argument)
-            require(argument, value, number(value) and 0 < value < 1, "in (0, 1)")
+        within(self, "overshoot", inside=lambda value: value >= 1, needed="≥ 1")
+        within(self, "gamma", "final_gamma", inside=lambda value: 0 < value < 1, needed="in (0, 1)")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 7 of attacks.md."""

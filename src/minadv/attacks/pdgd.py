@@ -14,7 +14,7 @@ from torch import Tensor
 
 from minadv import proximal
 from minadv.attacks.adam import Adam
-from minadv.attacks.base import Attack, among, counts, number, positive, require, shares
+from minadv.attacks.base import Attack, among, counts, positive, shares, within
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric, linear
 from minadv.distances.base import per_sample
@@ -75,7 +75,7 @@ class PrimalDual:
         counts(self, "steps")
         positive(self, "rate", "dual_rate")
         shares(self, "final_rate", "final_dual_rate", "first_ratio", "least_ratio")
-        require("smoothing", self.smoothing, number(self.smoothing) and 0 <= self.smoothing < 1, "in [0, 1)")
+        within(self, "smoothing", inside=lambda value: 0 <= value < 1, needed="in [0, 1)")
 
     def play(self, oracle: Oracle, confidence: float, shrink: Prox | None) -> None:
         """Run section 15 of attacks.md: the distance by its gradient, or by a proximal step."""

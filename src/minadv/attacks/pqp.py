@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.base import Attack, counts, number, require, shares
+from minadv.attacks.base import Attack, counts, shares, within
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
@@ -53,7 +53,7 @@ class PQP(Attack):
         super().__post_init__()
         counts(self, "steps", "pixels", "draws")
         shares(self, "delta", "share")
-        require("floor", self.floor, number(self.floor) and self.floor < 1, "< 1")
+        within(self, "floor", inside=lambda value: value < 1, needed="< 1")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 14 of attacks.md."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.adam import Adam
-from minadv.attacks.base import Attack, counts, number, positive, require
+from minadv.attacks.base import Attack, counts, positive, within
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import cosine
 from minadv.distances import Distance
@@ -48,7 +48,7 @@ class SigmaZero(Attack):
         super().__post_init__()
         counts(self, "steps")
         positive(self, "rate", "final_rate", "sigma", "threshold_rate")
-        require("threshold", self.threshold, number(self.threshold) and 0 <= self.threshold <= 1, "in [0, 1]")
+        within(self, "threshold", inside=lambda value: 0 <= value <= 1, needed="in [0, 1]")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 17 of attacks.md."""

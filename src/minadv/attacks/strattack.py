@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minadv import proximal
-from minadv.attacks.base import Attack, counts, number, positive, require
+from minadv.attacks.base import Attack, counts, positive, within
 from minadv.attacks.constant import Constant
 from minadv.oracle import Oracle
 from minadv.probe import Probe
@@ -80,9 +80,7 @@ class StrAttack(Attack):
         counts(self, "group", or_none=True)
         counts(self, "more_steps", "refine_rounds", least=0)
         positive(self, "c", "rho", "alpha", "refine_c")
-        for argument in ("tau", "gamma"):
-            value = getattr(self, argument)
-            require(argument, value, number(value) and value >= 0, "≥ 0")
+        within(self, "tau", "gamma", inside=lambda value: value >= 0, needed="≥ 0")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 12 of attacks.md.

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from minadv.attacks.base import Attack, counts, number, positive, require
+from minadv.attacks.base import Attack, counts, positive, within
 from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
 from minadv.attacks.deepfool import cross
 from minadv.attacks.directions import dual
@@ -45,7 +45,7 @@ class TrustRegion(Attack):
         super().__post_init__()
         counts(self, "steps", "n_classes")
         positive(self, "radius")
-        require("overshoot", self.overshoot, number(self.overshoot) and self.overshoot >= 0, "≥ 0")
+        within(self, "overshoot", inside=lambda value: value >= 0, needed="≥ 0")
 
     def search(self, oracle: Oracle) -> None:
         """Run section 18 of attacks.md."""

@@ -220,10 +220,11 @@ def versions(*tensors: Tensor) -> list[int]:
 
 
 def check_pair(distance: str, x: Tensor, x0: Tensor) -> None:
-    """Raise ValueError unless the images have the same shape: broadcasting would compare the wrong ones.
+    """Check that two batches can be compared.
 
     Raises:
         TypeError: for images that are not floating point.
+        ValueError: for different shapes: broadcasting would compare the wrong ones.
     """
     if not (x.is_floating_point() and x0.is_floating_point()):
         raise TypeError(
