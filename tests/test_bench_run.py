@@ -357,6 +357,25 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path: Path):
     assert benches.stamps(out) == before
 
 
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_fewer_samples_than_a_suite_asks_for_are_said(tmp_path: Path):
+    done = benches.bench(small(tmp_path, samples=50), tmp_path / "out", "--dry-run")
+    assert "12 samples" in done.output
+    assert "asks for 50" in done.output
+    again = benches.bench(small(tmp_path, samples=50), tmp_path / "out", "--dry-run", "--limit", 4)
+    assert "asks for" not in again.output
+
+
+def test_a_report_says_how_much_is_done_and_what_is_damaged(tmp_path: Path):
+    out = tmp_path / "out"
+    assert benches.bench(small(tmp_path), out).exit_code == 0
+    rows = next(out.glob("shards/*/rows.parquet"))
+    rows.write_bytes(rows.read_bytes()[:100])
+    done = benches.minadv("report", out)
+    assert " of 12 samples of 1 cell are done" in done.output
+    assert "rows.parquet has 100 bytes" in " ".join(done.output.split())
+
+
 def test_a_dry_run_knows_samples_of_other_shards(tmp_path: Path):
     path, out = small(tmp_path), tmp_path / "out"
     assert benches.bench(path, out).exit_code == 0

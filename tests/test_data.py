@@ -343,3 +343,9 @@ def test_pt_refuses_what_is_no_data_set(
     with pytest.raises(ValueError, match=re.escape(words)):
         data.load(f"pt:{tmp_path / 'bad.pt'}")
     assert "this code was run" not in capsys.readouterr().out
+
+
+def test_pt_names_the_spec_of_a_numpy_archive(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((1, 4, 4, 3), np.uint8), labels=np.zeros(1, int))
+    with pytest.raises(ValueError, match=re.escape(f"npz:{tmp_path / 'a.npz'}")):
+        data.load(f"pt:{tmp_path / 'a.npz'}")

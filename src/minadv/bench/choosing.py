@@ -1,6 +1,7 @@
 """Which rows and which samples of a suite are meant."""
 
 import re
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -58,6 +59,16 @@ def at_most(suite: Suite, limit: int | None) -> int | None:
     """Return how many samples are wanted, None for all."""
     counts = [count for count in (suite.samples, limit) if isinstance(count, int)]
     return min(counts, default=None)
+
+
+def warn_of_fewer(suite: Suite, limit: int | None, model: str, found: int) -> None:
+    """Warn where a suite asks for more samples than there are for a model."""
+    wanted = at_most(suite, limit)
+    if isinstance(suite.samples, int) and wanted is not None and found < wanted:
+        warnings.warn(
+            f"{model}: {found} samples, as {suite.data} has no more that fit; the suite asks for {suite.samples}",
+            stacklevel=2,
+        )
 
 
 def correct(data: Data, numbers: Sequence[int], most: int | None, model: nn.Module) -> list[int]:

@@ -100,6 +100,7 @@ def _of_model(
             numbers = f"it classifies none of the {len(source.numbers)} samples correctly"
         if isinstance(numbers, str):
             return [_missing(suite, entry, row, numbers) for row in kept], []
+    choosing.warn_of_fewer(suite, options.limit, entry.label, len(numbers))
     images, labels = source.data.batch(numbers)
     outputs = _outputs(model, source)
     if suite.target is not None and suite.target >= outputs:

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from minadv.cli.bench import Population
-from minadv.cli.console import one_line_errors, out
+from minadv.cli.console import one_line_errors, out, warn
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")]
 
@@ -57,7 +57,11 @@ def report(
             from minadv.report import bench
 
             wanted = None if population is None else population.value
-            page = bench.write(folder, reading.read(folder), population=wanted)
+            stored = reading.read(folder)
+            page = bench.write(folder, stored, population=wanted)
+            out().print(Text(bench.completeness(stored)), soft_wrap=True)
+            for note in stored.notes:
+                warn(note)
         else:
             from minadv.report import write
 

@@ -27,6 +27,8 @@ def load(path: Path) -> Data:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; pt: needs the path of {NEEDED}")
+    if path.suffix == ".npz":
+        raise ValueError(f"{path} is a NumPy archive: its data spec is npz:{path}; pt: needs {NEEDED}")
     images, labels = _parts(path, unpickled(path, SAVE_AGAIN))
     pixels = _channels_first(path, images)
     if labels.ndim != 1 or labels.is_floating_point() or len(labels) != len(pixels):

@@ -59,6 +59,11 @@ def write(
     return place / PAGE
 
 
+def completeness(stored: Stored) -> str:
+    """Return a sentence on how much of what was asked for is done."""
+    return headline.completeness(stored, report.of(stored, None).lines)
+
+
 def _write(path: Path, text: str) -> None:
     with runs.in_place(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
