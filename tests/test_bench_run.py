@@ -231,6 +231,7 @@ def test_one_sample_a_shard(place: Path, rows: pl.DataFrame, tmp_path: Path):
 # which samples, which rows
 
 
+@pytest.mark.filterwarnings("always:.*(asks for|ends after):UserWarning")
 def test_limits_and_ranges(tmp_path: Path):
     path = small(tmp_path, samples=[2, 9])
     assert benches.bench(path, tmp_path / "range").exit_code == 0
@@ -357,13 +358,15 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path: Path):
     assert benches.stamps(out) == before
 
 
-@pytest.mark.filterwarnings("always::UserWarning")
+@pytest.mark.filterwarnings("always:.*(asks for|ends after):UserWarning")
 def test_fewer_samples_than_a_suite_asks_for_are_said(tmp_path: Path):
     done = benches.bench(small(tmp_path, samples=50), tmp_path / "out", "--dry-run")
     assert "12 samples" in done.output
     assert "asks for 50" in done.output
     again = benches.bench(small(tmp_path, samples=50), tmp_path / "out", "--dry-run", "--limit", 4)
     assert "asks for" not in again.output
+    done = benches.bench(small(tmp_path, samples=[2, 50]), tmp_path / "out", "--dry-run")
+    assert "samples = [2, 50] ends after the last of 12 samples" in done.output
 
 
 def test_a_report_says_how_much_is_done_and_what_is_damaged(tmp_path: Path):

@@ -48,6 +48,10 @@ def candidates(suite: Suite, data: Data) -> list[int]:
         raise ValueError(
             f"samples = [{first}, {end}] begins after the last of {len(data)} samples of {suite.data}"
         )
+    if isinstance(suite.samples, tuple) and end > len(data):
+        warnings.warn(
+            f"samples = [{first}, {end}] ends after the last of {len(data)} samples of {suite.data}", stacklevel=2
+        )
     numbers = range(first, min(end, len(data)))
     kept = [number for number in numbers if suite.target is None or int(data.labels[number]) != suite.target]
     if not kept:

@@ -58,8 +58,9 @@ def report(
 
             wanted = None if population is None else population.value
             stored = reading.read(folder)
-            page = bench.write(folder, stored, population=wanted)
-            out().print(Text(bench.completeness(stored)), soft_wrap=True)
+            page = bench.write(
+                folder, stored, population=wanted, say=lambda text: out().print(Text(text), soft_wrap=True)
+            )
             for note in stored.notes:
                 warn(note)
         else:

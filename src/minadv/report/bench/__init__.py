@@ -1,6 +1,6 @@
 """A benchmark folder as tables, figures and one self-contained page: pure functions of what is stored."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +21,7 @@ def write(
     *,
     population: Population | None = None,
     formats: Collection[str] = FORMATS,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write the report into `folder/report/` and return the path of its page.
 
@@ -32,6 +33,7 @@ def write(
         stored: what is in it.
         population: which samples statistics are over; None leaves it to each cell.
         formats: what to write besides the two Parquet files.
+        say: told how much of what was asked for is done.
 
     Raises:
         ValueError: for a format that is not one of `FORMATS`.
@@ -56,12 +58,8 @@ def write(
         drawn.save(panel, place / f"curves-{panel.slug}", [kind for kind in DRAWN if kind in formats])
     if "html" in formats:
         _write(place / PAGE, page.render(shown, curves))
+    say(headline.completeness(stored, shown.lines))
     return place / PAGE
-
-
-def completeness(stored: Stored) -> str:
-    """Return a sentence on how much of what was asked for is done."""
-    return headline.completeness(stored, report.of(stored, None).lines)
 
 
 def _write(path: Path, text: str) -> None:
