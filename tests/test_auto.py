@@ -639,6 +639,20 @@ def test_minimise_passes_everything_on() -> None:
         minadv.minimise(model, x, labels, budget=0)
 
 
+@pytest.mark.parametrize("distance", ["ciede2000", "l1"])
+def test_the_first_round_of_a_grid_finds_answers_on_it(distance: str) -> None:
+    model, x = convolutional(), images(4)
+    best: list[Tensor] = []
+
+    def first_round(step: Step) -> bool:
+        best.append(step.distances)
+        return len(best) > 40
+
+    result = Auto(distance=distance, budget=500, levels=256)(model, x, predictions(model, x), on_step=first_round)
+    assert result.success.all()
+    assert best[-1].isfinite().all()
+
+
 def test_other_seeds_start_elsewhere() -> None:
     model, x = convolutional(), images(4)
     labels = predictions(model, x)

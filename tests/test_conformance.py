@@ -250,6 +250,16 @@ def test_zero_one_images(case: Case, model: nn.Module) -> None:
 
 
 @everywhere
+def test_answers_on_a_grid(case: Case, model: nn.Module) -> None:
+    x = (images(6) * 255).round() / 255
+    labels = predictions(model, x)
+    result = case.attack(levels=256)(model, x, labels)
+    assert result.asr >= case.asr
+    on_grid = (result.adversarials * 255).round() / 255
+    assert torch.equal(result.adversarials, on_grid)
+
+
+@everywhere
 def test_two_classes_where_the_method_allows(case: Case) -> None:
     model = convolutional(classes=2, seed=4)
     x, labels = batch(model)

@@ -140,8 +140,8 @@ class Oracle:
         self._round = (0, 1)
 
     def snap(self, x: Tensor) -> Tensor:
-        """Nearest point of the grid of `levels`, if that is set; for images in [0, 1]."""
-        return quantise(x, self._settings.levels)
+        """Nearest point of the grid of `levels`, if that is set, of images in [0, 1]; the originals stay themselves."""
+        return x if x is self.originals else quantise(x, self._settings.levels)
 
     def project(self, x: Tensor) -> Tensor:
         """Nearest image that counts: clipped to [0, 1], and on the grid of `levels` when that is set."""

@@ -77,7 +77,7 @@ class ADMM(Attack):
         """
         distance = distance or "l2"
         settings: dict[str, Any] = {"outer": 10, "rho": 20.0, **PUBLISHED.get(resolve(distance).name, {})}
-        return cls(distance=distance, steps=steps or 1000, **settings | others)
+        return cls(distance=distance, steps=1000 if steps is None else steps, **settings | others)
 
     def search(self, oracle: Oracle) -> None:
         """Run section 13 of attacks.md."""

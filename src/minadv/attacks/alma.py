@@ -21,7 +21,6 @@ from minadv.distances.base import per_sample
 from minadv.goals import Constraint
 from minadv.oracle import Oracle
 from minadv.penalties import Penalty
-from minadv.verification import quantise
 
 MU_RANGE = (1e-6, 1e12)
 
@@ -142,7 +141,7 @@ class ALMA(Attack):
 
         for i in oracle.steps(N):
             # on a grid the search goes on between its points, or steps below half a cell would go nowhere
-            probe = oracle.probe(quantise(x, self.levels) if i else x, distance_gradient=i > 0)
+            probe = oracle.probe(oracle.snap(x), distance_gradient=i > 0)
             constraint = oracle.goal.constraint(probe.logits, self.constraint, self.confidence)
             g = constraint.detach()
             if i == 0:

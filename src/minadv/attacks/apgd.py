@@ -111,7 +111,7 @@ class APGD(Ascending, Attack):
     def search(self, oracle: Oracle) -> None:
         """Run section 9 of attacks.md at one radius."""
         radius = torch.full_like(oracle.best_distance, self.radius or RADII[self.p])
-        ball = Ball(oracle.originals, self.p, radius)
+        ball = Ball.of(oracle.originals, self.p, radius, self.levels)
         # the first runs of ℓ1 use larger balls: what they find there is no answer
         oracle.rank_by(lambda _x, distance: torch.where(ball.holds(distance), distance, torch.inf))
         self.attempt(oracle, ball, stream=0)
@@ -158,7 +158,7 @@ class MinimalAPGD(Ascending, Attack):
             "bisections": BISECTIONS[data],
             "target_loss": "target",
         }
-        return cls(distance=distance or "l2", steps=steps or 100, **settings | others)
+        return cls(distance=distance or "l2", steps=100 if steps is None else steps, **settings | others)
 
     def search(self, oracle: Oracle) -> None:
         """Run the minimal wrapper of section 9 of attacks.md."""
@@ -166,7 +166,8 @@ class MinimalAPGD(Ascending, Attack):
         most = farthest(oracle.originals, self.p) if self.largest is None else zeros + 2 * self.largest
         radii = Bracket(zeros, most)
         for trial in oracle.rounds(self.bisections):
-            broken = self.attempt(oracle, Ball(oracle.originals, self.p, radii.middle), stream=trial)
+            ball = Ball.of(oracle.originals, self.p, radii.middle, self.levels)
+            broken = self.attempt(oracle, ball, stream=trial)
             confirmed = broken & oracle.reaches(oracle.best)
             # the answer is often smaller than its ball
             radii = radii.after(confirmed).below(oracle.best_distance)

@@ -5,6 +5,7 @@ attacks*, ICML 2020 (ℓ2, ℓ∞); *Mind the box: ℓ1-APGD for sparse adversar
 2021 (ℓ1).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -33,6 +34,13 @@ class Ball:
     x0: Tensor
     p: float
     radius: Tensor
+
+    @classmethod
+    def of(cls, x0: Tensor, p: float, radius: Tensor, levels: int | None) -> "Ball":
+        """Return a ball; for ℓ∞ on a grid, the largest whose sphere is on it: rounding would leave others."""
+        if p == math.inf and levels is not None:
+            radius = (radius * (levels - 1) * SLACK).floor() / (levels - 1)
+        return cls(x0, p, radius)
 
     def project(self, x: Tensor) -> Tensor:
         """Nearest point of the ball for ℓ1; ball first, then box for the others, as published. `x` is used up."""
@@ -173,9 +181,9 @@ class Ascent:
         return broken
 
     def _look(self, x: Tensor, ball: Ball) -> tuple[Point, Tensor]:
-        probe = self.oracle.probe(x, self.live)
+        probe = self.oracle.probe(self.oracle.snap(x), self.live)
         loss = self.loss(probe.logits)
-        point = Point(x, loss.detach(), self.oracle.gradient(probe, loss))
+        point = Point(probe.x, loss.detach(), self.oracle.gradient(probe, loss))
         return point, probe.adversarial & ball.holds(probe.distance)
 
     def _run(self, ball: Ball, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:

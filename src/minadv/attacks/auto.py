@@ -56,7 +56,7 @@ class Auto(Attack):
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
 
-    budget: int | None = 1000
+    budget: int = 1000  # narrower than other attacks': there are no rounds without one
     explored: float | None = None
     explorations: int = 2
     round_length: int = 100
@@ -82,7 +82,7 @@ class Auto(Attack):
             steps: of the row, our budget.
             **others: further hyper-parameters.
         """
-        given: dict[str, Any] = {"budget": steps} if steps else {}
+        given: dict[str, Any] = {} if steps is None else {"budget": steps}
         return cls(distance=as_published(distance or "l2"), **given | others)
 
     @property
@@ -93,7 +93,7 @@ class Auto(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run rounds, the first from the originals, and refine the best of their answers."""
         x0, family = oracle.originals, of(family_of(self.distance))
-        budget = max(cast("int", self.budget) - oracle.reserved, 1)
+        budget = max(self.budget - oracle.reserved, 1)
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)

@@ -40,12 +40,12 @@ def deepfool(
     """
     classes = torch.zeros_like(oracle.best_distance, dtype=torch.int64)
     for i in oracle.steps(steps + 1):
-        probe = oracle.probe(x, live)
+        probe = oracle.probe(oracle.snap(x), live)
         live = oracle.able(~probe.adversarial if live is None else live & ~probe.adversarial)
         if i == steps or not live.any():
             break
         boundary = nearest(oracle, probe, dual(p), confidence, differences=True, live=live)
-        ahead = oracle.project_(cross(boundary, p, boundary.distance(dual(p)), overshoot).add_(x))
+        ahead = oracle.clip_(cross(boundary, p, boundary.distance(dual(p)), overshoot).add_(x))
         overwrite(ahead, ~live, x)
         x, classes = ahead, torch.where(live, boundary.classes, classes)
         del probe, boundary, ahead  # free before the next pass
@@ -116,7 +116,7 @@ class SuperDeepFool(Attack):
         live = ~oracle.reaches(x0)
         for k in oracle.rounds(self.steps):
             if k > 0:
-                live = live & ~oracle.reaches(x, live)
+                live = live & ~oracle.reaches(oracle.snap(x), live)
                 if not live.any():
                     break
             crossed, target = deepfool(
@@ -128,19 +128,19 @@ class SuperDeepFool(Attack):
                 overshoot=self.overshoot,
                 confidence=self.confidence,
             )
-            probe = oracle.probe(crossed, live)
+            probe = oracle.probe(oracle.snap(crossed), live)
             reached = probe.logits.argmax(dim=1)
             classes = torch.where(reached == labels_of(oracle), target, reached)
             w = towards(oracle, probe, classes, self.confidence, live).slope
             del probe
             w /= per_sample(norm(w, 2).clamp_min(TINY), w)
             w *= per_sample(inner(crossed - x0, w), w)
-            ahead = oracle.project_(w.add_(x0 if self.restart else x))
+            ahead = oracle.clip_(w.add_(x0 if self.restart else x))
             overwrite(ahead, ~live, x)
             x = ahead
             del crossed, w, ahead
         else:
-            live = live & ~oracle.reaches(x, live)
+            live = live & ~oracle.reaches(oracle.snap(x), live)
         if not live.all():
             zeros = torch.zeros_like(oracle.best_distance)
             bisect(

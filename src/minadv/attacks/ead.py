@@ -77,7 +77,8 @@ class EAD(Attack):
         rates = x0.new_tensor([self.rate * math.sqrt(1 - i / M) for i in range(M)])
         u = v = x0
         for _ in oracle.steps(S * M):
-            probe = oracle.probe(v, runs.live)
+            # the published code's answers are points u; by ℓ1, the extrapolated v is often a closer one
+            probe = oracle.probe(v, runs.live, answers=self.rule == "l1")
             hinge = oracle.goal.margin(probe.logits, self.confidence)
             active, delta = hinge.detach().clamp_min(0), v - x0
             loss = runs.c.value * active + norm(delta, 2).square()

@@ -118,9 +118,7 @@ class Exploration:
         keep, change = self.smoothing, self.change / steps
         for i in oracle.steps(steps):
             clean = x is oracle.originals  # known already, and without a direction back
-            probe = oracle.probe(
-                x if clean else oracle.snap(x), live, distance_gradient=pull is None and not clean
-            )
+            probe = oracle.probe(oracle.snap(x), live, distance_gradient=pull is None and not clean)
             constraint = constrain(probe.logits)
             h = nonzero(oracle.gradient(probe, constraint), oracle)
             if coordinates is not None:

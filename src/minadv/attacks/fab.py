@@ -69,7 +69,7 @@ class FAB(Attack):
         p, x0 = self.p, oracle.originals
         oracle.reaches(x)  # a start may be adversarial; published runs look, too, and are counted so
         for _ in oracle.steps(self.steps):
-            probe = oracle.probe(x)
+            probe = oracle.probe(oracle.snap(x))
             if target is None:
                 boundary = nearest(oracle, probe, dual(p), self.confidence, differences=self.differences)
             else:
@@ -81,8 +81,8 @@ class FAB(Attack):
             near, far = norm(here, p).clamp_min(1e-8), norm(home, p).clamp_min(1e-8)
             alpha = per_sample((near / (near + far)).clamp_max(self.alpha_max), x)
             x = torch.lerp(x + self.overshoot * here, x0 + self.overshoot * home, alpha)
-            x = oracle.project(x)
-            found = per_sample(oracle.reaches(x), x)
+            x = oracle.clip_(x)
+            found = per_sample(oracle.reaches(oracle.snap(x)), x)
             x = torch.where(found, torch.lerp(x0, x, self.back), x)
 
     def _start(self, oracle: Oracle, restart: int) -> Tensor:

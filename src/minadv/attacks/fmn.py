@@ -65,7 +65,7 @@ class FMN(Attack):
         radius = torch.ones_like(largest) if p == 0 else torch.full_like(largest, math.inf)
         for i in oracle.steps(N):
             gamma = cosine(i, N, self.gamma, self.final_gamma)
-            probe = oracle.probe(x)
+            probe = oracle.probe(oracle.snap(x))
             loss = -oracle.goal.margin(probe.logits, self.confidence)
             h = oracle.gradient(probe, loss)
             h = self._free(h, x)
@@ -75,12 +75,13 @@ class FMN(Attack):
             else:
                 shrunk = torch.minimum((1 - gamma) * radius, oracle.best_distance)
                 estimate = loss.detach().abs() / norm(h, dual(p)).clamp_min(TINY)
-                boundary = probe.distance + self.overshoot * estimate
+                here = probe.distance if probe.x is x else norm(x - x0, p)  # on a grid they differ
+                boundary = here + self.overshoot * estimate
                 radius = torch.where(seen, (1 + gamma) * radius, boundary)
                 radius = torch.where(probe.adversarial, shrunk, radius)
             radius = torch.minimum(radius, largest)
             delta = (x - x0).add_(unit(h, oracle), alpha=cosine(i, N, step, step * self.final_step))
-            x = oracle.project_(project(delta, radius).add_(x0))
+            x = oracle.clip_(project(delta, radius).add_(x0))
 
     def _free(self, h: Tensor, x: Tensor) -> Tensor:
         """Drop entries that have no room to move, in the memory of `h`: bounds by room are faster than a mask."""
