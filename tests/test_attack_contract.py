@@ -166,7 +166,8 @@ def test_failures_are_the_original_and_never_count() -> None:
     constant = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).eval()
     constant.load_state_dict({"1.weight": weight, "1.bias": torch.tensor([1.0, 0.0, -1.0])})
     x = torch.rand(4, 3, 2, 2, generator=generator())
-    result = ALMA(distance="l2", steps=20)(constant, x, torch.zeros(4, dtype=torch.int64))
+    with pytest.warns(UserWarning, match="gradient was exactly 0 .* for 4 of 4"):
+        result = ALMA(distance="l2", steps=20)(constant, x, torch.zeros(4, dtype=torch.int64))
     assert not result.success.any()
     assert torch.equal(result.adversarials, x)
     assert (result.distances == math.inf).all()

@@ -229,7 +229,8 @@ def test_an_outlook_where_all_gradients_vanish_takes_slopes_for_equal() -> None:
             seen.append(outlook(oracle, oracle.originals, 2, 0.0, 2).slopes)
             super().search(oracle)
 
-    result = Looking(budget=100)(flat, x, torch.zeros(4, dtype=torch.int64))
+    with pytest.warns(UserWarning, match="gradient was exactly 0 .* for 4 of 4"):
+        result = Looking(budget=100)(flat, x, torch.zeros(4, dtype=torch.int64))
     assert ((seen[0] > 0.05) & (seen[0] <= 1)).all()
     assert result.adversarials.isfinite().all()
     assert "non-finite" not in result.status
@@ -404,6 +405,7 @@ def test_entries_are_left_out_only_where_that_is_adversarial() -> None:
     torch.testing.assert_close(end.reached[0], torch.tensor(norm))
 
 
+@pytest.mark.filterwarnings("ignore:the model's gradient was exactly 0")
 def test_entries_that_count_beyond_a_threshold_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Σ w_j·max(δ_j − t, 0) ≥ C as masked gradients have it: the best k entries are known for each k."""
     count, t, need = 64, 0.2, 0.8

@@ -190,3 +190,29 @@ def test_the_trace_of_a_search_that_ends_before_its_first_query(attack: Attack) 
     found = attack(MODEL, X, labels, trace=True, on_step=lambda _: True)
     assert found.trace is not None
     assert torch.equal(found.trace.distances[-1], found.distances)
+
+
+@pytest.mark.parametrize("attack", SHORT, ids=lambda attack: attack.name)
+def test_gradients_that_are_zero_are_warned_about(attack: Attack) -> None:
+    """Rounding within a model leaves no gradient: what is found then is chance, and looks like robustness."""
+    with pytest.warns(UserWarning, match=r"gradient was exactly 0 .* for 6 of 6 samples.*minadv diagnose"):
+        attack(lambda image: MODEL((image * 255).round() / 255), X, Y)
+
+
+def test_one_gradient_that_is_zero_among_others_is_counted_alone() -> None:
+    def model(image: Tensor) -> Tensor:
+        first = torch.arange(len(image))[:, None, None, None] == 0
+        return MODEL(torch.where(first, image.detach(), image))
+
+    with pytest.warns(UserWarning, match="for 1 of 6 samples"):
+        found = ALMA(steps=20)(model, X, Y, fill_up=False)
+    assert found.success[1:].all()
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-7])
+def test_logits_that_hardly_differ_are_warned_about(scale: float) -> None:
+    with pytest.warns(UserWarning, match="confidence=0.0001 .* scale the model's logits") as caught:
+        found = ALMA(steps=10)(lambda image: scale * MODEL(image), X, Y * 0)
+    said = " ".join(str(one.message) for one in caught)
+    assert ("gradient was exactly 0" in said) == (scale == 0)
+    assert not found.success.any()

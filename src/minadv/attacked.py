@@ -11,7 +11,7 @@ from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.masks import or_else
 from minadv.probe import Probe
-from minadv.validation import check_distance, check_logits, check_range
+from minadv.validation import check_distance, check_logits, check_range, check_spread
 from minadv.verification import Settings
 
 
@@ -60,6 +60,9 @@ def first_look(
 
     Raises:
         ValueError: for logits that are none, classes that the model does not have, or a distance that is none.
+
+    Warns:
+        UserWarning: when the logits look like probabilities, or hardly differ.
     """
     # one memory layout, as kernels round differently in others (indexing does not keep a layout)
     inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
@@ -73,6 +76,7 @@ def first_look(
     for name, values in classes.items():
         check_range(name, values, logits.shape[1])
     clean_logits = logits.detach()[: len(inputs)]
+    check_spread(clean_logits, settings.confidence)
     already = goal.margin(clean_logits, settings.confidence) < 0
 
     untouched = not bool(already.any())

@@ -45,7 +45,9 @@ def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSamp
     Raises:
         ValueError: with fewer than three classes; the margin loss is the way out.
     """
-    _need_classes("dlr_plus", logits, 3, remedy="use constraint='margin' (alma) or loss='cross-entropy' (apgd)")
+    _need_classes(
+        "dlr_plus", logits, 3, remedy="use constraint='margin' (alma) or loss='cross-entropy' (apgd, minimal_apgd)"
+    )
     first, second, third = logits.detach().topk(3, dim=1).indices.unbind(1)
     rival = torch.where(first == labels, second, first)
     # one gather has one backward
@@ -122,7 +124,7 @@ def _targeted_spread(loss: str, logits: Tensor) -> Tensor:
         loss,
         logits,
         4,
-        remedy="use constraint='margin' (alma), or loss='cross-entropy' or n_targets=None (apgd, minimal_apgd)",
+        remedy="use constraint='margin' (alma) or loss='cross-entropy' (apgd, minimal_apgd)",
     )
     top = logits.topk(4, dim=1).values
     return top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _DENOMINATOR_GUARD

@@ -73,6 +73,7 @@ class Oracle:
         self._best = Incumbents.before(self.originals)
         self._non_finite = torch.zeros_like(clean.adversarial)
         self._unmeasured = torch.zeros_like(clean.adversarial)
+        self._flat: Tensor | None = None  # whose first gradient was 0
         self._projected = ref(self._best.x), -1  # what `project` returned last, and its version then
         self._trace: list[tuple[Tensor, Tensor]] = []
 
@@ -140,7 +141,7 @@ class Oracle:
         self._round = (0, 1)
 
     def snap(self, x: Tensor) -> Tensor:
-        """Nearest point of the grid of `levels`, if that is set, of images in [0, 1]; the originals stay themselves."""
+        """Nearest point of the grid of `levels`, if that is set, for images in [0, 1]; originals stay as is."""
         return x if x is self.originals else quantise(x, self._settings.levels)
 
     def project(self, x: Tensor) -> Tensor:
@@ -253,6 +254,8 @@ class Oracle:
         gradient = probe.differentiate(values, weights, again).contiguous()
         if probe.x is self.originals and probe.part is None:
             self._clean = probe if again else None
+        if self._flat is None and probe.part is None:
+            self._flat = ~(gradient.flatten(1).any(dim=1) | probe.adversarial | self._non_finite)
         if possibly_broken(gradient):  # asked of the whole batch, decided by each entry
             entries = broken(gradient)
             self._non_finite |= entries.flatten(1).any(dim=1)
@@ -268,13 +271,18 @@ class Oracle:
         if self._settings.lower is not None:
             self._land()
         batch = self._batch
+
+        def marked(rows: Tensor) -> Tensor:
+            return batch.scatter(torch.zeros_like(batch.already), rows)
+
         outcome = Outcome(
             inputs=batch.inputs,
             answers=batch.scatter(batch.inputs.clone(), self._best.x),
-            found=batch.scatter(torch.zeros_like(batch.already), self._best.found),
+            found=marked(self._best.found),
             already=batch.already,
-            non_finite=batch.scatter(torch.zeros_like(batch.already), self._non_finite),
-            unmeasured=batch.scatter(torch.zeros_like(batch.already), self._unmeasured),
+            non_finite=marked(self._non_finite),
+            unmeasured=marked(self._unmeasured),
+            flat=marked(torch.zeros_like(self._non_finite) if self._flat is None else self._flat),
         )
         device = batch.inputs.device
         forwards, backwards = self._ledger.forwards.to(device), self._ledger.backwards.to(device)

@@ -111,6 +111,19 @@ def check_distance(name: str, own: Tensor, far: Tensor) -> None:
         )
 
 
+def check_spread(logits: Tensor, confidence: float) -> None:
+    """Warn where classes differ by so little that few points can be `confidence` logits beyond a boundary."""
+    spread = (logits.amax(dim=1) - logits.amin(dim=1)).median().item()
+    if spread < 2 * confidence:
+        warnings.warn(
+            f"the largest and the smallest logit of a clean image differ by {spread:.3g} only (median), and an "
+            f"answer has to be confidence={confidence:g} logits beyond the boundary: scale the model's logits, or "
+            "pass a smaller confidence",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
 def check_logits(logits: Tensor, inputs: Tensor) -> None:
     """Check the model's output for the clean inputs.
 
@@ -140,5 +153,5 @@ def check_logits(logits: Tensor, inputs: Tensor) -> None:
             "the model's outputs look like probabilities (each row is ≥ 0 and sums to 1): attacks need logits, "
             "take the softmax out of the model or return log-probabilities",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

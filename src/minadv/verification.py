@@ -99,6 +99,7 @@ class Outcome:
     already: Tensor
     non_finite: Tensor
     unmeasured: Tensor
+    flat: Tensor
 
 
 class Verified(TypedDict):
@@ -121,7 +122,8 @@ def verify(
     and verified again, until all that is returned has passed as it is returned.
 
     Warns:
-        UserWarning: when answers of the search do not pass, or when a distance was none.
+        UserWarning: when answers of the search do not pass, when a distance was none, or when the search began
+            without a gradient.
     """
     answers, success = outcome.answers, outcome.found | outcome.already
     while True:
@@ -150,6 +152,14 @@ def verify(
             f"distance {distance.name} was NaN, infinite or negative in the search for {int(none.sum())} of "
             f"{len(none)} samples, and their answers may be far from the nearest: it has to be finite and ≥ 0 on "
             "the whole box [0, 1]",
+            UserWarning,
+            stacklevel=4,
+        )
+    if outcome.flat.any():
+        warnings.warn(
+            f"the model's gradient was exactly 0 where the search began for {int(outcome.flat.sum())} of "
+            f"{len(outcome.flat)} samples, as rounding or saturation in a model makes it: their answers are "
+            "missing or may be far from the nearest; `minadv diagnose` tells more (docs/diagnosis.md)",
             UserWarning,
             stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""Computing shards. What an executor needs is small, so that a cluster's can follow: shards in, outcomes out."""
+"""Computing shards in this process. What an executor is, is small: shards in, outcomes out."""
 
 import time
 import traceback
@@ -42,6 +42,12 @@ class Failed:
     error: str
     traceback: str
 
+    @classmethod
+    def of(cls, shard: Shard, error: Exception) -> "Failed":
+        """Say what a shard raised."""
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return cls(shard, line, "".join(traceback.format_exception(error)))
+
 
 @runtime_checkable
 class Executor(Protocol):
@@ -76,8 +82,7 @@ class Local:
             try:
                 yield self._compute(shard)
             except Exception as error:  # whatever a user's model raises is an outcome, recorded and tried again
-                line = " ".join(f"{type(error).__name__}: {error}".split())
-                yield Failed(shard, line, "".join(traceback.format_exception(error)))
+                yield Failed.of(shard, error)
 
     def _compute(self, shard: Shard) -> Finished:
         job = shard.job

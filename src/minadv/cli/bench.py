@@ -19,6 +19,7 @@ class Engine(StrEnum):
     """Where shards are computed."""
 
     LOCAL = "local"
+    RAY = "ray"
 
 
 class Population(StrEnum):
@@ -94,7 +95,10 @@ def bench(
     ] = True,
     report: Annotated[bool, typer.Option(help="Write the report afterwards.", rich_help_panel=RUN)] = True,
     engine: Annotated[
-        Engine, typer.Option(help="Where to compute: in this process.", rich_help_panel=RUN)
+        Engine,
+        typer.Option(
+            help="Compute in this process, or on a Ray cluster (docs/benchmark.md).", rich_help_panel=RUN
+        ),
     ] = Engine.LOCAL,
     device: Annotated[
         str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, …", rich_help_panel=RUN)

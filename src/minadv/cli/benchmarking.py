@@ -22,7 +22,6 @@ from minadv.cli import console
 from minadv.cli.bench_view import Live
 from minadv.environment import usable_device
 
-ENGINES: dict[str, Callable[[torch.device, Callable[[Shard, float], None]], Executor]] = {"local": Local}
 FINISHED, INCOMPLETE, UNWRITABLE = 0, 1, 3
 
 
@@ -70,11 +69,19 @@ def run(request: Request) -> int:
                 from minadv.bench import diagnosing
 
                 diagnosing.diagnose(planned, store, view.say, stop)
-            executor = ENGINES[request.engine](device, view.progress)
+            executor = _executor(request.engine, device, view.progress)
             report = Run(planned, store, executor, view, stop, device)()
     except OSError as error:
         return _unwritable(request.out, error)
     return _ending(request, planned, report, say)
+
+
+def _executor(engine: str, device: torch.device, progress: Callable[[Shard, float], None]) -> Executor:
+    if engine == "local":
+        return Local(device, progress)
+    from minadv.bench.cluster import Cluster
+
+    return Cluster(device)
 
 
 def _planned(request: Request, asked: suite.Suite, say: Callable[[str], None]) -> Planning:

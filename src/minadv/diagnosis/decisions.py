@@ -73,6 +73,7 @@ class Decisions:
             already=already,
             non_finite=~clean.isfinite().all(dim=1),
             unmeasured=torch.zeros_like(already),
+            flat=torch.zeros_like(already),
         )
         verified = verify(self.model, outcome, self.goal, resolve(DISTANCE), self.settings)
         asked = torch.full_like(already, self.queries, dtype=torch.int64)
