@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minadv.attacks.bisection import bisect, bracket
+from minadv.bisection import bisect, bracket
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=5))

@@ -93,11 +93,6 @@ class Oracle:
         return 0 if self._settings.lower is None else LOOKS
 
     @property
-    def clean_logits(self) -> Tensor:
-        """(inputs, classes) of the whole batch, those included that were adversarial from the start."""
-        return self._batch.logits
-
-    @property
     def logits_of_originals(self) -> Tensor:
         """(batch, classes) clean logits of the attacked samples, without a graph."""
         return self._clean_logits

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from minadv.attacks.bisection import bisect
+from minadv.bisection import bisect
 from minadv.distances.base import per_sample
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.verification import PRECISIONS, Settings, classify, quantise

@@ -128,4 +128,4 @@ def constrain(
 def constraint_for(oracle: Oracle) -> Constraint:
     """DLR⁺, or the margin where there are too few classes for it."""
     least = 4 if isinstance(oracle.goal, Targeted) else 3
-    return "dlr" if oracle.clean_logits.shape[1] >= least else "margin"
+    return "dlr" if oracle.logits_of_originals.shape[1] >= least else "margin"

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from minadv import distances, penalties
 from minadv.attacks.base import Attack, among, counts, positive, require, whole, within
-from minadv.attacks.bisection import bisect, bracket
 from minadv.attacks.directions import nonzero
 from minadv.attacks.momentum import Momentum
 from minadv.attacks.pace import Pace
+from minadv.bisection import bisect, bracket
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.goals import Constraint

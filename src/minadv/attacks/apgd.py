@@ -15,9 +15,9 @@ from torch import Tensor
 from minadv import losses, random
 from minadv.attacks.ascent import Ascent, Ball
 from minadv.attacks.base import Attack, among, counts, positive, require
-from minadv.attacks.bisection import Bracket
 from minadv.attacks.boundary import labels_of, others_by_logit
 from minadv.attacks.directions import farthest
+from minadv.bisection import Bracket
 from minadv.distances import Distance
 from minadv.goals import Untargeted
 from minadv.oracle import Oracle

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.base import Attack, counts, within
-from minadv.attacks.bisection import bisect
 from minadv.attacks.boundary import Boundary, labels_of, nearest, towards
 from minadv.attacks.directions import TINY, dual, inner, norm
+from minadv.bisection import bisect
 from minadv.distances.base import per_sample
 from minadv.masks import overwrite
 from minadv.oracle import Oracle

@@ -6,20 +6,20 @@ C. Laidlaw, S. Singla, S. Feizi, *Perceptual Adversarial Robustness: Defense Aga
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from minadv import random
 from minadv.attacks.base import Attack, counts, positive
-from minadv.attacks.bisection import Bracket, bisect
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric
+from minadv.bisection import Bracket, bisect
 from minadv.distances import Distance, resolve
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
-from minadv.probe import Part
+from minadv.parts import Part
 
 # multipliers tried, each ten times the one before where the bound was not kept
 ROUNDS = 5
@@ -65,12 +65,6 @@ class LPA(Attack):
         super().__post_init__()
         counts(self, "steps", "bisections")
         positive(self, "largest", "probing", "cap")
-
-    @classmethod
-    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "LPA":
-        """Return the authors' settings, with "lpips" without learned weights: see `Attack.paper`."""
-        distance = "lpips:linear=none" if distance in (None, "lpips") else distance
-        return cls(distance=distance, steps=steps or 40, **others)
 
     def search(self, oracle: Oracle) -> None:
         """Run section 11 of attacks.md."""

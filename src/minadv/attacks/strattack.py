@@ -135,15 +135,15 @@ class StrAttack(Attack):
             delta = (rho / (rho + self.gamma / 100) * (z - u)).clamp(-x0, 1 - x0)
             probe = oracle.probe(oracle.project(x0 + delta), live)
             success = success | probe.adversarial
-            g = self._hinge(oracle, probe, c, live) * free
+            g = self._hinge(oracle, probe, c) * free
             z = (self.alpha * z + rho * (delta + u) - g) / (self.alpha + (1 if self.derived else 2) * rho)
             u = u + delta - z
         return success
 
-    def _hinge(self, oracle: Oracle, probe: Probe, c: Tensor, live: Tensor | None = None) -> Tensor:
+    def _hinge(self, oracle: Oracle, probe: Probe, c: Tensor) -> Tensor:
         """Gradient of c·max(0, margin + confidence)."""
         hinge = oracle.goal.margin(probe.logits, self.confidence)
-        return oracle.gradient(probe, hinge, c * (hinge.detach() > 0), live)
+        return oracle.gradient(probe, hinge, c * (hinge.detach() > 0))
 
 
 def _largest(delta: Tensor) -> Tensor:

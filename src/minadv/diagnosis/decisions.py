@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.attacks.bisection import bisect, bracket
+from minadv.bisection import bisect, bracket
 from minadv.distances import resolve
 from minadv.distances.base import per_sample
 from minadv.goals import Untargeted

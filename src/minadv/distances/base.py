@@ -172,7 +172,7 @@ def differentiated(x: Batch, value: Callable[[Batch], PerSample]) -> tuple[PerSa
 
 def finite(gradient: Tensor) -> Tensor:
     """Return a gradient with 0 for what is NaN or infinite, as that of √Σδ² is at the original."""
-    return gradient.nan_to_num(0, 0, 0) if possibly_broken(gradient.sum()) else gradient
+    return gradient.nan_to_num(0, 0, 0) if possibly_broken(gradient) else gradient
 
 
 def differentiable(anchored: "Closed", x: Batch) -> PerSample:
