@@ -19,8 +19,8 @@ from minadv.attacks.exploration import Exploration
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
-from minadv.attacks.refinement import Refined, Refinement, boundary, closer, concentrated, hurried, leave_out
-from minadv.attacks.rounds import divide, portions
+from minadv.attacks.refinement import Refined, Refinement, closer, concentrated, hurried, leave_out, tangent
+from minadv.attacks.rounds import divide, steps_of
 from minadv.attacks.secants import BySecants, Secant, solve
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import get, resolve
@@ -496,7 +496,7 @@ def test_blind_steps_of_a_refinement_take_no_backward(distance: str) -> None:
     class Refining(Auto):
         def search(self, oracle: Oracle) -> None:
             towards = aiming.constrain(oracle, None, self.confidence)
-            seen = boundary(oracle, oracle.probe(oracle.originals), towards, None, 0.0)
+            seen = tangent(oracle, oracle.probe(oracle.originals), towards, None, 0.0)
             start = (oracle.originals - 2 * per_sample(seen.way, x) * seen.normal).clamp(0, 1)
             begun = Refined.at(start, oracle)
             if distance == "l0":
@@ -961,9 +961,9 @@ def test_rounds_take_the_whole_budget_and_no_more(budget: int, distance: str) ->
 
 
 def test_portions_of_a_round_take_all_of_its_steps_and_explore_first() -> None:
-    assert portions((0.25, 0.25, 0.2), 100) == [25, 25, 20]
+    assert steps_of((0.25, 0.25, 0.2), 100) == [25, 25, 20]
     for length in range(1, 12):
-        steps = portions((0.15, 0.15, 0.2), length)
+        steps = steps_of((0.15, 0.15, 0.2), length)
         assert steps[0] >= min(length, 2)
         assert min(steps) >= 0
         assert sum(steps) <= length

@@ -20,11 +20,12 @@ from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.guard import alike
 from minadv.incumbents import Incumbents, Rank
-from minadv.ledger import BudgetSpentError, Ledger
+from minadv.ledger import Ledger
 from minadv.masks import broken, clear, or_else, possibly_broken
 from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
+from minadv.progress import Progress
 from minadv.result import Result, assemble
 from minadv.verification import Outcome, Settings, quantise, verify
 
@@ -53,7 +54,7 @@ class Oracle:
         """
         model = alike(model)
         self._model, self._goal, self._distance = model, goal, distance  # of the whole batch
-        self._settings, self._on_step = settings, on_step
+        self._settings, self._progress = settings, Progress(on_step)
         self._searched = searched(model, settings)
         self._batch, clean = first_look(model, inputs, classes, goal, distance, settings)
         self.originals, self.goal, self.distance = self._batch.originals, self._batch.goal, self._batch.distance
@@ -69,7 +70,6 @@ class Oracle:
         self._clean: Probe | None = clean
         self._clean_logits = clean.logits.detach()
         self._ledger = Ledger(len(self.originals), search_budget(settings))
-        self._round, self._shown = (0, 1), (0, 1)
         self._best = Incumbents.before(self.originals)
         self._non_finite = torch.zeros_like(clean.adversarial)
         self._unmeasured = torch.zeros_like(clean.adversarial)
@@ -118,22 +118,11 @@ class Oracle:
 
     def steps(self, count: int) -> Iterator[int]:
         """Count an attack's steps: 0, 1, … `count` − 1, fewer when the budget ends before."""
-        done, rounds = self._round
-        for index in range(count):
-            if self._on_step is not None:
-                # runs that are repeated within a round don't turn progress back
-                at = (done * count + index, rounds * count)
-                self._shown = max(at, self._shown, key=lambda pair: pair[0] / pair[1])
-                if self._on_step(Step(*self._shown, self._best.distance)) is True:
-                    raise BudgetSpentError
-            yield index
+        return self._progress.steps(count, lambda: self._best.distance)
 
     def rounds(self, count: int) -> Iterator[int]:
         """Count the rounds of a nested search, so that `steps` inside reports progress over all of them."""
-        for index in range(count):
-            self._round = (index, count)
-            yield index
-        self._round = (0, 1)
+        return self._progress.rounds(count)
 
     def snap(self, x: Tensor) -> Tensor:
         """Nearest point of the grid of `levels`, if that is set, for images in [0, 1]; originals stay as is."""

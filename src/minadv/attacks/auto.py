@@ -140,14 +140,16 @@ class Auto(Attack):
             end = refine(end, rest, kept=kept, blind=blind, schedule=(before, before + rest))
             reached, classes, residual = end.reached, end.classes, end.residual
             del end  # before the next round takes memory
-            aims, forwards, blind = aims.after(classes), 0, 0
+            aims, looks = aims.after(classes), 0
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
-                count = aims.affordable(SECOND_LOOK, rounds[1].refining)
-                if count:
-                    ways = outlook(oracle, oracle.best.clone(), q, self.confidence, count, slopes_in).ways
-                    # an exploration's end that was not carried on is no reason to leave a class out
-                    left = aiming.reached(aiming.chances(oracle), classes)
-                    aims, forwards, blind = replace(aims, chances=aiming.nearer(left, ways)), 1, count - 1
+                looks = aims.affordable(SECOND_LOOK, rounds[1].refining)
+            if looks:
+                ways = outlook(oracle, oracle.best.clone(), q, self.confidence, looks, slopes_in).ways
+                # an exploration's end that was not carried on is no reason to leave a class out
+                left = aiming.reached(aiming.chances(oracle), classes)
+                aims = replace(aims, chances=aiming.nearer(left, ways))
+            # a look is one forward, and a backward for each class
+            forwards, blind = min(looks, 1), max(looks - 1, 0)
             if self.stop_early:
                 same = reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (residual <= STATIONARY))

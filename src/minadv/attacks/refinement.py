@@ -102,8 +102,8 @@ def hurried(shares: tuple[float, float], steps: int) -> tuple[float, float]:
     return max(first, least), max(last, least**2)
 
 
-class Boundary(NamedTuple):
-    """The boundary near a point.
+class Tangent(NamedTuple):
+    """The plane that touches the boundary near a point, averaged over the last ones.
 
     `normal`: (batch, ...) average of the last unit normals. `way`: (batch,) signed ℓ2 way to it.
     `steepness`: (batch,) ℓ2 norm of the last gradient.
@@ -170,7 +170,7 @@ class Refinement:
             sighted = i < max(steps - blind, 1)
             probe = oracle.probe(oracle.snap(x), live, nearest.by_gradient, differentiate=sighted)
             classes = probe.logits.detach().argmax(dim=1)
-            seen = boundary(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
+            seen = tangent(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
             average, way = seen.normal, seen.way
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
@@ -201,15 +201,15 @@ class Refinement:
         return Refined(x, reached, classes, residual, None if seen is None else seen.normal, start.afar)
 
 
-def seen_before(start: Refined) -> Boundary | None:
+def seen_before(start: Refined) -> Tangent | None:
     """Return what is known of the boundary where a refinement goes on: its normal, until the next gradient."""
     unknown = torch.zeros_like(start.reached)
-    return None if start.average is None else Boundary(start.average, unknown, unknown)
+    return None if start.average is None else Tangent(start.average, unknown, unknown)
 
 
-def boundary(
-    oracle: Oracle, probe: Probe, constrain: Constrain, seen: Boundary | None, memory: float, sighted: bool = True
-) -> Boundary:
+def tangent(
+    oracle: Oracle, probe: Probe, constrain: Constrain, seen: Tangent | None, memory: float, sighted: bool = True
+) -> Tangent:
     """Linearise the constraint at a point (one backward) and average its unit normal with the earlier ones.
 
     Without sight, the boundary that was `seen` before is moved to where the constraint's value has it.
@@ -219,7 +219,7 @@ def boundary(
         return seen._replace(way=constraint.detach() / seen.steepness)
     h, steepness = unit_and_length(oracle.gradient(probe, constraint), oracle)
     way = constraint.detach() / steepness
-    return Boundary(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
+    return Tangent(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
 
 
 def _between(ends: tuple[float, float], step: int, steps: int) -> float:

@@ -62,14 +62,14 @@ def divide(
     rounds = list[Round]()
     for number, steps in enumerate(lengths):
         shares = _shares(family, number, steps, explorations, explored)
-        parts = portions([share for one in shares for share in one], steps)
+        parts = steps_of([share for one in shares for share in one], steps)
         tries = [Try(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
         round_ = Round(number, tuple(one for one in tries if one.exploring), 0)
         rounds.append(replace(round_, refining=steps - round_.tried))
     return rounds, last
 
 
-def portions(shares: Sequence[float], length: int) -> list[int]:
+def steps_of(shares: Sequence[float], length: int) -> list[int]:
     """Return these shares of a round's steps, of which the first is at least two: a look, and where it leads."""
     ends = [min(max(round(sum(shares[: i + 1]) * length), 2), length) for i in range(len(shares))]
     return [end - start for start, end in pairwise([0, *ends])]

@@ -8,7 +8,7 @@ from torch import Tensor
 from minadv import largest, random
 from minadv.attacks.directions import inner
 from minadv.attacks.exploration import Constrain
-from minadv.attacks.refinement import Refined, boundary, seen_before, weight_of_past
+from minadv.attacks.refinement import Refined, seen_before, tangent, weight_of_past
 from minadv.distances.base import per_sample
 from minadv.elementwise import step
 from minadv.masks import possibly_any
@@ -64,7 +64,7 @@ class SparseRefinement:
             sighted = i < max(steps - blind, 1)
             probe = oracle.probe(oracle.snap(x), live, differentiate=sighted)
             classes = probe.logits.detach().argmax(dim=1)
-            seen = boundary(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
+            seen = tangent(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
             average, way = seen.normal, seen.way
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
 
