@@ -107,6 +107,26 @@ def test_a_model_that_raises_takes_nothing_from_the_others(tmp_path: Path, name:
         assert [finding.severity for finding in found.findings] == ["problem"]
 
 
+def picky():
+    def model(x):
+        raise ValueError("this network takes images of 64 pixels")
+
+    return model
+
+
+def test_a_model_that_refuses_the_images_is_missing_and_named(tmp_path: Path):
+    models = [{"spec": "python:tests.test_bench_history:picky", "name": "picky"}, {"spec": benches.MODEL}]
+    data, out = benches.write_images(tmp_path / "images.npz", count=6, wrong=()), tmp_path / "out"
+    done = benches.bench(benches.write_suite(tmp_path, data, models=models, population="correct"), out)
+    assert done.exit_code == 1, done.output
+    (missing,) = (planned for planned in reading.read(out).planned if planned.cell is None)
+    assert (missing.model, missing.unavailable) == (
+        "picky",
+        "ValueError: this network takes images of 64 pixels",
+    )
+    assert reading.read(out).rows["model"].unique().to_list() == [benches.MODEL]
+
+
 def test_folders_of_attacks_and_of_benchmarks_are_told_apart(tmp_path: Path):
     data, out = benches.write_images(tmp_path / "images.npz", count=4), tmp_path / "out"
     path = benches.write_suite(tmp_path, data)
