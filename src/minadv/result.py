@@ -93,7 +93,7 @@ class Result:
         return replace(self, trace=trace, **tensors)
 
 
-def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Tensor) -> Trace | None:
+def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Tensor) -> Trace:
     """Trace of a batch of inputs from (spent, best distance) of its attacked rows at every query.
 
     Samples that were adversarial from the start are at 0 from the first query on.

@@ -120,8 +120,6 @@ def run(request: Request) -> None:
         result.trace,
     )
     runs.write(request.out, stored)
-    if request.trace and result.trace is None:
-        console.warn("no trace is kept: batches differ in their number of queries; use a larger --batch-size")
     facts = summary.of(stored)
     if request.png:
         pictures.write_all(request.out / "png", stored)
