@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: None) -> Planning:
-    """Load data and models once, and say what is to be computed.
+    """Look at the data, and at one model after the other, and say what is to be computed.
 
     Args:
         suite: what was asked for.
