@@ -542,7 +542,8 @@ def test_convergence_is_drawn_where_traces_were_kept(tmp_path: Path):
     shown = report.of(folder)
     panels = bench.page.convergence.of(folder, shown.groups, shown.styles, None)
     assert [panel.slug for panel in panels] == ["cifar-10-l2-convergence"]
-    spent, best = folder.traces(cell("WRN 28-10", "ALMA ℓ2 100").id)
+    kept = folder.traces(cell("WRN 28-10", "ALMA ℓ2 100").id)
+    spent, best = kept.propagations, kept.distances
     trace = panels[0].figures[0].traces[0]
     assert min(trace.x) == 11  # no median before the sixth query
     assert trace.y[-1] == pytest.approx(best[-1].median().item(), rel=1e-4)
