@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from minadv.cli.console import EXPECTED, one_line_errors, out, plain_warnings
+from minadv.cli.options import Debug, Files
 
 if TYPE_CHECKING:
     from minadv.bench.records import Finding
@@ -35,14 +36,9 @@ def diagnose(
     attack: Annotated[
         bool, typer.Option("--attack/--no-attack", help="Look for gradient masking by attacking, too.")
     ] = True,
-    files: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Folder in which weights and data files are looked for first; can be repeated.", metavar="DIR"
-        ),
-    ] = None,
+    files: Files = None,
     json: Annotated[Path | None, typer.Option(help="Write checks, findings and distances to a file.")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Look for what makes robustness results of a model doubtful: what was seen, why it matters, what to do.
 
