@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import torch
 
-from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Finding, Planned
+from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Planned
 from minadv.bench.stored import Pictures, Stored
+from minadv.diagnosis.finding import Finding
 from minadv.result import Trace
 from minadv.runs import Environment
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 from torch import Tensor
 
-from minadv.bench.records import Cell, Diagnosis, Failure, Finding, Planned
+from minadv.bench.records import Cell, Diagnosis, Failure, Planned
+from minadv.diagnosis.finding import Finding
 from minadv.result import Trace
 from minadv.runs import Environment
 

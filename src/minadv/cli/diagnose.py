@@ -14,8 +14,8 @@ from minadv.cli.console import EXPECTED, one_line_errors, out, plain_warnings
 from minadv.cli.options import Debug, Files
 
 if TYPE_CHECKING:
-    from minadv.bench.records import Finding
     from minadv.diagnosis import Diagnosis
+    from minadv.diagnosis.finding import Finding
 
 T = TypeVar("T")
 PROBLEMS_FOUND = 1
