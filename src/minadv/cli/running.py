@@ -18,6 +18,7 @@ from minadv import measurement, runs, settings
 from minadv.attacks.base import Attack
 from minadv.bench.store import Store
 from minadv.cli import console
+from minadv.cli.own_code import own_code
 from minadv.environment import environment, usable_device
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
@@ -94,19 +95,20 @@ def run(request: Request) -> None:
     say = console.Console(quiet=True) if request.quiet else console.out()
     say.print(Text(introduction(work)), soft_wrap=True)
     started, clock = datetime.now(UTC), time.perf_counter()
-    result = minadv.evaluate(
-        work.model,
-        (work.originals, work.labels),
-        work.attack,
-        targets=work.target,
-        batch_size=request.batch_size,
-        device=work.device,
-        progress=not request.quiet,
-        trace=request.trace,
-        precision=request.precision,
-        channels_last=request.channels_last,
-    )
-    stored = recorded(work, result, started, time.perf_counter() - clock)
+    with own_code(request.model, request.distance, work.model, work.originals):
+        result = minadv.evaluate(
+            work.model,
+            (work.originals, work.labels),
+            work.attack,
+            targets=work.target,
+            batch_size=request.batch_size,
+            device=work.device,
+            progress=not request.quiet,
+            trace=request.trace,
+            precision=request.precision,
+            channels_last=request.channels_last,
+        )
+        stored = recorded(work, result, started, time.perf_counter() - clock)
     runs.write(request.out, stored)
     facts = summary.of(stored)
     if request.png:
@@ -125,7 +127,10 @@ def understood(request: Request) -> Work:
     """Build the attack, load data and model, and choose the samples."""
     device = usable_device(request.device)
     distance = settings.distance_for(request.distance, request.model)
-    attack = settings.build_attack(request.attack, distance, request.options, request.assignments, request.paper)
+    with own_code(request.model, distance):
+        attack = settings.build_attack(
+            request.attack, distance, request.options, request.assignments, request.paper
+        )
     if request.target is not None:
         attack.check_targeted()
     data = minadv.data.load(request.data)
@@ -134,7 +139,8 @@ def understood(request: Request) -> Work:
     originals, labels = data.batch(samples)
     if request.png:
         pictures.check(originals)
-    model = minadv.models.load(request.model).to(device)
+    with own_code(request.model):
+        model = minadv.models.load(request.model).to(device)
     return Work(request, device, attack, data.classes, target, samples, left_out, originals, labels, model)
 
 
