@@ -1,22 +1,16 @@
 """What a model or a distance of somebody's own raises: said in one line, with the place in their code."""
 
-import sysconfig
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minadv.cli.console import EXPECTED, OwnCodeError
-from minadv.importing import PREFIX
+from minadv.importing import PACKAGE, PREFIX, own
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-PACKAGE = Path(__file__).parents[1]
-# what is installed is nobody's own code, nor is what Python brings
-INSTALLED = (str(PACKAGE), *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
 @contextmanager
@@ -65,8 +59,8 @@ def _place(error: Exception, frames: traceback.StackSummary) -> str | None:
     """Return file and line of the innermost own code; None when there is none in it."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    own = [frame for frame in frames if not frame.filename.startswith((*INSTALLED, "<"))]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+    theirs = [frame for frame in frames if own(frame.filename)]
+    return f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else None
 
 
 def _given(network: "nn.Module | None", images: "Tensor | None") -> str:
