@@ -163,6 +163,7 @@ def test_python_modules_that_cannot_be_imported(nowhere: Path) -> None:
         ("zoo:", "zoo: needs a name; specs are demo, zoo:NAME"),
         ("zoo:mnist_kw@", "nothing follows the @"),
         ("demo:small", "demo takes no name"),
+        ("zoo:demo", "the embedded network is demo"),
         ("file:lenet5", "needs a weight file after an @"),
         ("file:lenet6@x.pt", "unknown zoo model or architecture 'lenet6'; did you mean 'lenet5'"),
         ("python:module", "needs a module, a colon and the name of a factory"),

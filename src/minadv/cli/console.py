@@ -51,7 +51,7 @@ def one_line_errors(debug: bool) -> Generator[None]:
     except (OwnCodeError, *EXPECTED) as error:
         if debug:
             raise
-        message = _one_line(str(error)) or type(error).__name__
+        message = _one_line(str(error)) or _bare(error)
         err().print(Text.assemble(("error: ", "bold red"), (message, "red")), soft_wrap=True)
         raise typer.Exit(FAILED if isinstance(error, OwnCodeError) else BAD_INPUT) from error
 
@@ -66,6 +66,13 @@ def plain_warnings() -> Generator[None]:
 
 def _show(message: Warning | str, *_place: object, **_options: object) -> None:
     warn(str(message))
+
+
+def _bare(error: Exception) -> str:
+    """Say what an error without words is."""
+    if isinstance(error, MemoryError):
+        return "not enough memory: take fewer or smaller images"
+    return type(error).__name__
 
 
 def _one_line(message: str) -> str:

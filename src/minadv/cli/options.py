@@ -21,6 +21,10 @@ Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, 
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, help="CPU threads. [dim]default: torch's choice[/]", show_default=False, rich_help_panel=SPEED
+        min=1,
+        max=1024,  # far beyond any use; torch crashes where the system gives no more
+        help="CPU threads. [dim]default: torch's choice[/]",
+        show_default=False,
+        rich_help_panel=SPEED,
     ),
 ]
