@@ -8,10 +8,11 @@ from functools import cache
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
-from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Finding, Planned
+from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Planned
 from minadv.bench.stored import Pictures, Stored
+from minadv.diagnosis.finding import Finding
+from minadv.result import Trace
 from minadv.runs import Environment
 
 INF = float("inf")
@@ -98,14 +99,14 @@ class Shelf:
         noise = torch.randn(len(samples), *shape, generator=g)
         return Pictures(originals, (originals + 0.01 * noise).clamp(0, 1))
 
-    def traces(self, of: str) -> tuple[Tensor, Tensor] | None:
+    def traces(self, of: str) -> Trace | None:
         if of not in self.traced:
             return None
         queries = torch.arange(100)[:, None]
         speed = 1 + int(of[:2], 16) / 64
         best = 0.3 + torch.exp(-queries * speed / 30) * torch.linspace(1, 2, 9)
         best[:5] = INF
-        return (1 + 2 * queries).expand(-1, 9), best
+        return Trace((1 + 2 * queries).expand(-1, 9), best)
 
 
 NO_PICTURES: Callable[[str, Sequence[int]], Pictures] = Shelf(channels=2).pictures

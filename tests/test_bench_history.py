@@ -1,12 +1,18 @@
 """A folder that has a past: settings, data and limits that changed, models that raise, runs of other kinds."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from torch import nn
 
-from minadv.bench import reading
+import minadv
+from minadv.bench import diagnosing, planning, reading
+from minadv.bench.jobs import Options
+from minadv.bench.store import Store
+from minadv.bench.suite import load as load_suite
 from minadv.report import bench as page
 from tests import benches
 
@@ -105,6 +111,50 @@ def test_a_model_that_raises_takes_nothing_from_the_others(tmp_path: Path, name:
     if name == "raising" and population == "all":
         (found,) = (diagnosis for diagnosis in read.diagnoses if diagnosis.model == "bad")
         assert [finding.severity for finding in found.findings] == ["problem"]
+
+
+def picky():
+    def model(x):
+        raise ValueError("this network takes images of 64 pixels")
+
+    return model
+
+
+def test_a_model_that_refuses_the_images_is_missing_and_named(tmp_path: Path):
+    models = [{"spec": "python:tests.test_bench_history:picky", "name": "picky"}, {"spec": benches.MODEL}]
+    data, out = benches.write_images(tmp_path / "images.npz", count=6, wrong=()), tmp_path / "out"
+    done = benches.bench(benches.write_suite(tmp_path, data, models=models, population="correct"), out)
+    assert done.exit_code == 1, done.output
+    (missing,) = (planned for planned in reading.read(out).planned if planned.cell is None)
+    assert (missing.model, missing.unavailable) == (
+        "picky",
+        "ValueError: this network takes images of 64 pixels",
+    )
+    assert reading.read(out).rows["model"].unique().to_list() == [benches.MODEL]
+
+
+def test_checks_open_each_model_and_the_data_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = benches.write_images(tmp_path / "images.npz", count=4)
+    models = [{"spec": f"python:tests.benches:{name}"} for name in ("network", "another")]
+    suite = load_suite(str(benches.write_suite(tmp_path, data, models=models)))
+    planned, store = planning.plan(suite, Options()), Store(tmp_path / "out")
+    store.create()
+    opened: list[str] = []
+    looked: list[tuple[str, ...]] = []
+
+    def counting(load: Callable[[str], object]) -> Callable[[str], object]:
+        return lambda spec: opened.append(spec) or load(spec)
+
+    def look(load: Callable[[], nn.Module], *_args: object, transfer: Mapping[str, nn.Module], **_options: object):
+        looked.append(tuple(type(model).__name__ for model in (load(), *transfer.values())))
+        return ()
+
+    monkeypatch.setattr("minadv.models.load", counting(minadv.models.load))
+    monkeypatch.setattr("minadv.data.load", counting(minadv.data.load))
+    monkeypatch.setattr("minadv.diagnosis.diagnose_or_finding", look)
+    diagnosing.diagnose(planned, store, lambda _: None, lambda: False)
+    assert looked == [("Switched", "Switched")] * 2
+    assert sorted(opened) == sorted([f"npz:{data}", *(model["spec"] for model in models)])
 
 
 def test_folders_of_attacks_and_of_benchmarks_are_told_apart(tmp_path: Path):

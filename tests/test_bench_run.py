@@ -329,7 +329,7 @@ def test_traces_are_kept_when_asked_for(tmp_path: Path):
     assert "3 shards computed" in done.output
     traced = reading.read(out).traces(cell.id)
     assert traced is not None, "shards without a trace are still there, but every sample has one now"
-    propagations, distances = traced
+    propagations, distances = traced.propagations, traced.distances
     assert distances.shape == propagations.shape == (propagations.shape[0], 12)
     assert bool((distances[1:] <= distances[:-1]).all())
     assert bool((propagations[1:] >= propagations[:-1]).all())

@@ -1,5 +1,6 @@
 """The store: damage is noticed, finished work is never lost, what decides a number is in its name."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from minadv.bench.merging import merge
 from minadv.bench.planning import plan
 from minadv.bench.records import ROWS, Failure, Plan
 from minadv.bench.store import DamagedError, Store
+from minadv.models.wrap import Function
 from tests import benches
 from tests.networks import convolutional, images
 from tests.shared import ROOT
@@ -523,6 +525,69 @@ def test_numbers_that_are_no_weights_are_in_a_models_hash():
     ]
     assert len({fingerprints.of_module(model) for model in found}) == len(found)
     assert fingerprints.of_module(Tempered(1.0)) == fingerprints.of_module(Tempered(1.0))
+
+
+class Holder:
+    """No module, but it holds one."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x)
+
+
+class Private(nn.Module):
+    def __init__(self, held: object) -> None:
+        super().__init__()
+        self._held = held
+
+
+SCALE = 1.0
+
+
+class Scaled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([row * SCALE for row in x])
+
+
+def closure(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda x: network(x)
+
+
+def hooked(network: nn.Module) -> nn.Module:
+    model = nn.Sequential(nn.Flatten())
+    model.register_forward_hook(lambda _module, _inputs, output: network(output))
+    return model
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda network: Function(closure(network)),
+        lambda network: Function(Holder(network)),
+        lambda network: Function(Holder(network).__call__),
+        lambda network: Function(functools.partial(Holder.__call__, Holder(network))),
+        lambda network: Private({"networks": [Holder(network)]}),
+        hooked,
+    ],
+    ids=["closure", "object", "method", "partial", "private", "hook"],
+)
+def test_networks_behind_own_code_are_in_a_models_hash(around: Callable[[nn.Module], nn.Module]):
+    found = [fingerprints.of_module(around(Tempered(temperature))) for temperature in (1.0, 1.0, 2.0)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_globals_that_own_code_uses_are_in_a_models_hash(monkeypatch: pytest.MonkeyPatch):
+    before = fingerprints.of_module(Scaled())
+    monkeypatch.setattr(f"{__name__}.SCALE", 2.0)
+    assert fingerprints.of_module(Scaled()) != before
+
+
+def test_own_code_that_goes_in_circles_is_hashed():
+    model = Private(None)
+    model._held = [model, {"again": Holder(model)}]
+    assert fingerprints.of_module(model) == fingerprints.of_module(model)
 
 
 def test_options_of_layers_are_in_a_models_hash():

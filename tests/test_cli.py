@@ -17,7 +17,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from minadv import Auto, attacks, cli, distances
-from minadv.cli.console import one_line_errors
+from minadv.cli.console import OwnCodeError, one_line_errors
 from minadv.cli.listing import DISTANCES
 from tests.networks import convolutional, images, predictions
 
@@ -228,6 +228,70 @@ def test_bad_input_is_one_line_and_exit_code_2(data: Path, tmp_path: Path):
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.output
         assert not (tmp_path / "run").exists()
+
+
+OWN = """
+import torch
+from torch import nn
+
+from tests.test_cli import network as good
+
+
+class Lookup(nn.Module):
+    def forward(self, inputs):
+        return {}["nokey"]
+
+
+def lookup():
+    return Lookup()
+
+
+def building():
+    raise AssertionError("no weights")
+
+
+def half():
+    return good().half()
+
+
+def double():
+    return good().double()
+
+
+def distance(x, x0):
+    raise IndexError("no such channel")
+"""
+
+
+def test_what_own_code_raises_is_one_line_with_its_place(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "own_code_of_a_test.py"
+    file.write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    spec = f"python:{file.stem}"
+    lines = {number: line.strip() for number, line in enumerate(OWN.splitlines(), 1)}
+    for words, expected, code, at in (
+        (("--model", f"{spec}:lookup"), "lookup raised KeyError: 'nokey'", 1, 'return {}["nokey"]'),
+        (("--model", f"{spec}:building"), "building raised AssertionError: no weights", 1, "raise AssertionError"),
+        (("--distance", f"{spec}:distance"), "distance raised IndexError: no such channel", 1, "raise IndexError"),
+        (("--model", f"{spec}:half"), "weights are torch.float16: have it cast", 2, ""),
+        (("--model", f"{spec}:double"), "model.to(torch.float32)", 2, ""),
+        (("--model", "zoo:mnist_kw@random"), "it was given torch.float32 images of (3, 16, 16)", 2, ""),
+    ):
+        done = attack(data, tmp_path / "run", "--quiet", *words)
+        assert done.exit_code == code, done.output
+        assert expected in done.stderr
+        assert done.stderr.count("\n") == 1
+        if at:
+            (place,) = (number for number, line in lines.items() if line.startswith(at))
+            assert f"at {file}:{place}" in done.stderr
+    done = minadv("diagnose", f"{spec}:lookup", f"npz:{data}")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "lookup raised KeyError: 'nokey'" in done.stderr
+    done = attack(data, tmp_path / "run", "--quiet", "--debug", "--model", f"{spec}:lookup")
+    assert isinstance(done.exception, OwnCodeError)
+    assert isinstance(done.exception.__cause__, KeyError)
 
 
 def test_debug_lets_the_error_through(data: Path, tmp_path: Path):

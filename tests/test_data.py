@@ -158,6 +158,8 @@ LABELS = np.array([0, 1])
         ({"images": IMAGES, "labels": np.array([0])}, "2 images but 1 labels"),
         ({"images": IMAGES, "labels": np.array([0.0, 1.0])}, "labels are float64"),
         ({"images": IMAGES, "labels": np.array([0, -1])}, "labels go down to -1"),
+        ({"images": IMAGES, "labels": np.array([0, 2**31 - 1])}, "labels go up to 2147483647"),
+        ({"images": IMAGES[:, :0], "labels": np.array([0, 1])}, "images have the shape"),
         ({"images": IMAGES.astype(np.int64), "labels": LABELS}, "images are int64, needed is uint8"),
         ({"images": IMAGES.transpose(0, 3, 1, 2), "labels": LABELS}, r"the shape \(2, 3, 4, 4\).*come last"),
         ({"images": IMAGES + 2.0, "labels": LABELS}, r"in \[0, 1\], got 2.0 to 2.0"),
@@ -241,6 +243,7 @@ def test_folder_without_images(tmp_path: Path) -> None:
     ("query", "message"),
     [
         ("?size=0", "must be a positive whole number of pixels, got '0'"),
+        ("?size=10001", "got '10001': at most 10000"),
         ("?size=big", "must be a positive whole number of pixels, got 'big'"),
         ("?mode=CMYK", r"must be RGB \(colour\) or L \(grey\), got 'CMYK'"),
         ("?crop=3", "options other than size and mode"),
@@ -319,6 +322,16 @@ def test_pt_reads_a_dictionary_of_tensors(tmp_path: Path, last: bool):
     assert found.classes == ("0", "1", "2", "3", "4")
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16, torch.int32])
+def test_pt_takes_what_training_leaves_behind(tmp_path: Path, kind: torch.dtype):
+    images = torch.rand(2, 3, 4, 4, dtype=torch.bfloat16, requires_grad=True)
+    torch.save({"images": images, "labels": torch.arange(2).to(kind)}, tmp_path / "two.pt")
+    inputs, labels = data.load(f"pt:{tmp_path / 'two.pt'}").tensors()
+    assert torch.equal(inputs, images.detach().float())
+    assert not inputs.requires_grad
+    assert labels.tolist() == [0, 1]
+
+
 class _Runs:
     def __reduce__(self):
         return (print, ("this code was run",))
@@ -334,6 +347,12 @@ class _Runs:
         ({"images": torch.zeros(2, 5, 4, 4), "labels": torch.arange(2)}, "have the shape"),
         ({"images": torch.full((2, 3, 4, 4), 7.0), "labels": torch.arange(2)}, "in [0, 1]"),
         ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([-1])}, "go down to -1"),
+        ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([2**62])}, "go up to 4611686018427387904"),
+        ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([True])}, "torch.bool (1,), needed are 1"),
+        ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([1j])}, "torch.complex64 (1,), needed are 1"),
+        ({"images": torch.zeros(1, 3, 4, 4).to_sparse(), "labels": torch.arange(1)}, "not a dense one"),
+        ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.zeros(1, device="meta")}, "without its numbers"),
+        ({"images": torch.zeros(1, 3, 0, 0), "labels": torch.arange(1)}, "have the shape (1, 3, 0, 0)"),
     ],
 )
 def test_pt_refuses_what_is_no_data_set(

@@ -120,6 +120,7 @@ def function(): return lambda inputs: inputs.flatten(1)[:, :2]
 def number(): return 3
 def fails(): raise KeyError("mine")
 value = 5
+itself = torch.nn.Flatten()
 """
 
 
@@ -131,6 +132,7 @@ def test_python_factories(nowhere: Path) -> None:
     assert not module.training
     assert not any(weight.requires_grad for weight in module.parameters())
     assert models.load("python:own_models_a:function")(torch.rand(3, 1, 2, 2)).shape == (3, 2)
+    assert models.load("python:own_models_a:itself")(torch.rand(3, 1, 1, 2)).shape == (3, 2)
     assert sys.path == paths
     for attribute, error, message in (
         ("modul", ValueError, "has no 'modul'; did you mean 'module'"),
@@ -161,6 +163,7 @@ def test_python_modules_that_cannot_be_imported(nowhere: Path) -> None:
         ("zoo:", "zoo: needs a name; specs are demo, zoo:NAME"),
         ("zoo:mnist_kw@", "nothing follows the @"),
         ("demo:small", "demo takes no name"),
+        ("zoo:demo", "the embedded network is demo"),
         ("file:lenet5", "needs a weight file after an @"),
         ("file:lenet6@x.pt", "unknown zoo model or architecture 'lenet6'; did you mean 'lenet5'"),
         ("python:module", "needs a module, a colon and the name of a factory"),

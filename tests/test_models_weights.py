@@ -1,4 +1,5 @@
 import pickle
+import warnings
 from pathlib import Path
 
 import pytest
@@ -75,12 +76,13 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, writer: str) 
 
 
 @pytest.mark.parametrize(
-    "name", ["cut.pt", "cut.safetensors", "page.pt", "numbers.pt", "weights.bin", "itself.pt"]
+    "name", ["script.pt", "cut.pt", "cut.safetensors", "page.pt", "numbers.pt", "weights.bin", "itself.pt"]
 )
 def test_files_that_are_no_weights(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     whole, state = lenet(tmp_path, "plain.pt")
     messages = {
+        "script.pt": "is a TorchScript program",
         "cut.pt": "is damaged",
         "cut.safetensors": "is no intact safetensors file",
         "page.pt": "is a web page, not weights",
@@ -91,6 +93,10 @@ def test_files_that_are_no_weights(tmp_path: Path, name: str) -> None:
     if name == "cut.safetensors":
         save_file(state, path)
         path.write_bytes(path.read_bytes()[:-1000])
+    elif name == "script.pt":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of newer versions of torch: tracing is deprecated
+            torch.jit.trace(torch.nn.Flatten(), torch.zeros(1, 2)).save(str(path))
     elif name == "numbers.pt":
         torch.save([1, 2, 3], path)
     elif name == "itself.pt":
@@ -116,8 +122,11 @@ def test_weights_that_do_not_fit_say_how_and_what_would(tmp_path: Path) -> None:
     ):
         models.load(f"file:lenet5@{tmp_path / 'wide.safetensors'}")
     save_file(state | {"linear2.bias": torch.full((10,), torch.nan)}, tmp_path / "nan.safetensors")
-    with pytest.raises(ValueError, match=r"not finite: linear2\.bias"):
+    with pytest.raises(ValueError, match=r"not finite: linear2\.bias\.$"):
         models.load(f"file:lenet5@{tmp_path / 'nan.safetensors'}")
+    save_file(state | {"linear2.bias": torch.ones(10, dtype=torch.int8)}, tmp_path / "whole.safetensors")
+    with pytest.raises(ValueError, match=r"not floating point: linear2\.bias is torch\.int8\.$"):
+        models.load(f"file:lenet5@{tmp_path / 'whole.safetensors'}")
 
 
 def test_missing_weights_say_what_to_get_and_where_it_was_looked_for(nowhere: Path) -> None:

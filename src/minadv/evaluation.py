@@ -69,6 +69,8 @@ def evaluate(
 
     Raises:
         ValueError: for no samples, or labels and targets that do not fit.
+        TypeError: for data that are neither a data set nor a pair of tensors.
+        MemoryError: when memory does not even suffice for one sample.
     """
     total = min(_length(data), limit if limit is not None else _length(data))
     if total < 1 or (batch_size is not None and batch_size < 1):

@@ -1,6 +1,7 @@
 """The user's own code by name: `python:package.module:attribute`, of models and of distances."""
 
 import sys
+import sysconfig
 from collections.abc import Generator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -10,6 +11,9 @@ from types import ModuleType
 from typing import Any
 
 PREFIX = "python:"
+PACKAGE = Path(__file__).parent
+# what is installed is nobody's own code, nor is what Python brings
+INSTALLED = (str(PACKAGE), *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
 @contextmanager
@@ -29,6 +33,17 @@ def attribute(spec: str) -> Generator[Any]:
         raise ValueError(f"{spec!r} is malformed: needed is {PREFIX}package.module:name")
     with _working_directory_on_path():
         yield _attribute(spec, _module(spec, module), name)
+
+
+def own(file: str) -> bool:
+    """Whether a source file is the user's own: neither part of this package nor installed."""
+    return not file.startswith((*INSTALLED, "<"))
+
+
+def own_module(name: str) -> bool:
+    """Whether a module that was imported is the user's own."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file is not None and own(file)
 
 
 def kind(value: object) -> str:

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from minadv.shapes import per_sample
+
 Keys = Int64[Tensor, " batch"]
 
 # 64-bit constants as the signed integers that torch computes with (modulo 2⁶⁴)
@@ -69,4 +71,4 @@ def unit(key: Keys, like: Float[Tensor, "batch ..."], stream: int = 0) -> Float[
     """Random direction of unit ℓ2 norm per sample."""
     noise = normal(key, like, stream)
     squares = noise.flatten(1).square().sum(dim=1)
-    return noise / squares.sqrt().reshape(-1, *(1,) * (like.ndim - 1))
+    return noise / per_sample(squares.sqrt(), like)

@@ -31,6 +31,10 @@ class Trace:
     propagations: Int64[Tensor, "queries batch"]
     distances: Float[Tensor, "queries batch"]
 
+    def select(self, samples: Tensor) -> "Trace":
+        """Return the trace of some of the samples, by their numbers or a mask."""
+        return Trace(self.propagations[:, samples], self.distances[:, samples])
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -93,7 +97,7 @@ class Result:
         return replace(self, trace=trace, **tensors)
 
 
-def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Tensor) -> Trace | None:
+def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Tensor) -> Trace:
     """Trace of a batch of inputs from (spent, best distance) of its attacked rows at every query.
 
     Samples that were adversarial from the start are at 0 from the first query on.
@@ -109,8 +113,18 @@ def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Ten
     return Trace(propagations, distances)
 
 
+def join(traces: Sequence[Trace]) -> Trace:
+    """Put traces of different samples side by side; shorter ones go on with their last row."""
+    longest = max(len(trace.distances) for trace in traces)
+    rows = [torch.arange(longest).clamp_max(len(trace.distances) - 1) for trace in traces]
+    return Trace(
+        torch.cat([trace.propagations[some] for trace, some in zip(traces, rows, strict=True)], dim=1),
+        torch.cat([trace.distances[some] for trace, some in zip(traces, rows, strict=True)], dim=1),
+    )
+
+
 def concatenate(results: Sequence[Result]) -> Result:
-    """Join the results of several batches; shorter traces go on with their last row."""
+    """Join the results of several batches, and their traces where all have one."""
     first = results[0]
     joined = {
         field.name: torch.cat([getattr(result, field.name) for result in results])
@@ -118,13 +132,6 @@ def concatenate(results: Sequence[Result]) -> Result:
         if isinstance(getattr(first, field.name), Tensor)
     }
     traces = [result.trace for result in results if result.trace is not None]
-    trace = None
-    if len(traces) == len(results):
-        longest = max(len(trace.distances) for trace in traces)
-        rows = [torch.arange(longest).clamp_max(len(trace.distances) - 1) for trace in traces]
-        trace = Trace(
-            torch.cat([trace.propagations[some] for trace, some in zip(traces, rows, strict=True)], dim=1),
-            torch.cat([trace.distances[some] for trace, some in zip(traces, rows, strict=True)], dim=1),
-        )
+    trace = join(traces) if len(traces) == len(results) else None
     status = tuple(status for result in results for status in result.status)
     return Result(**joined, status=status, distance=first.distance, confidence=first.confidence, trace=trace)

@@ -51,7 +51,7 @@ def build_attack(
     if not paper:
         return cls(distance=distances.resolve(distance), **given)
     attack = cls.paper(distance, **given)
-    # resolved once: a distance with a network in it would otherwise be loaded again for every batch
+    # resolved, so that a run's settings tell the distance by its own label, e.g. ciede2000[paper]
     return replace(attack, distance=distances.resolve(attack.distance))
 
 

@@ -75,7 +75,10 @@ def check_dtypes(dtypes: set[torch.dtype], inputs: Tensor) -> None:
     """Raise TypeError where inputs are float32 and all of a model is float64, or the other way round."""
     for dtype in (torch.float32, torch.float64):
         if dtypes == {dtype} != {inputs.dtype}:
-            raise TypeError(f"inputs are {inputs.dtype} but the model is {dtype}: use inputs.to({dtype})")
+            raise TypeError(
+                f"inputs are {inputs.dtype} but the model is {dtype}: use inputs.to({dtype}), or "
+                f"model.to({inputs.dtype}), e.g. in a model's factory"
+            )
 
 
 def check_range(name: str, classes: Tensor, count: int) -> None:

@@ -65,6 +65,10 @@ def _percal(attack: Any, _classes: int) -> Counts:
     return 1 + 2 * attack.steps, attack.steps
 
 
+def _pqp(attack: Any, _classes: int) -> Counts:
+    return 1 + 2 * attack.steps, 0
+
+
 def _lpa(attack: Any, _classes: int) -> Counts:
     return attack.bisections * (5 * attack.steps + 1), attack.bisections * 5 * attack.steps
 
@@ -98,6 +102,7 @@ _COUNTS: dict[str, Callable[[Any, int], Counts]] = {
     "apgd": _apgd,
     "minimal_apgd": _minimal_apgd,
     "percal": _percal,
+    "pqp": _pqp,
     "lpa": _lpa,
     "deepfool": _deepfool,
     "trust_region": _trust_region,

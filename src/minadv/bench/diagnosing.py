@@ -1,6 +1,9 @@
 """The checks of `minadv diagnose` on every model of a benchmark, once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+
+from torch import nn
 
 import minadv
 from minadv import diagnosis
@@ -11,6 +14,23 @@ from minadv.bench.store import Store
 
 SAMPLES, FEWER = 32, 8  # the first ones of the suite; fewer where a pass takes long
 LARGE = 2**15  # entries of an image
+KEPT = 4  # models that are held at a time: a suite's need not all fit into memory
+
+
+class _Models(Mapping[str, nn.Module]):
+    """Models by the names that tables call them, each there when it is looked at."""
+
+    def __init__(self, specs: Mapping[str, str], load: Callable[[str], nn.Module]) -> None:
+        self._specs, self._load = specs, load
+
+    def __getitem__(self, label: str) -> nn.Module:
+        return self._load(self._specs[label])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
 
 
 def diagnose(planned: Planning, store: Store, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
@@ -29,13 +49,14 @@ def diagnose(planned: Planning, store: Store, say: Callable[[str], None], stop: 
         if stop():
             raise KeyboardInterrupt
 
+    data, model = lru_cache(maxsize=1)(minadv.data.load), lru_cache(maxsize=KEPT)(minadv.models.load)
     jobs = {job.cell.model_hash: job for job in planned.jobs}
     code = fingerprints.of_code("minadv.diagnosis")
     for model_hash, job in jobs.items():
-        inputs, labels = minadv.data.load(job.data_spec).batch([number for number, _, _ in job.samples[:SAMPLES]])
+        inputs, labels = data(job.data_spec).batch([number for number, _, _ in job.samples[:SAMPLES]])
         if inputs[0].numel() > LARGE:
             inputs, labels = inputs[:FEWER], labels[:FEWER]
-        others = {other.cell.model: other for name, other in jobs.items() if name != model_hash}
+        others = {other.cell.model: other.model_spec for name, other in jobs.items() if name != model_hash}
         name = fingerprints.of_json([code, model_hash, sorted(jobs), fingerprints.of_samples(inputs)])
         if store.diagnosis(name) is not None:
             continue
@@ -44,11 +65,11 @@ def diagnose(planned: Planning, store: Store, say: Callable[[str], None], stop: 
         say(f"checking {job.cell.model}")
         try:
             found = diagnosis.diagnose_or_finding(
-                lambda job=job: minadv.models.load(job.model_spec),
+                lambda job=job: model(job.model_spec),
                 inputs,
                 labels,
                 name=job.cell.model,
-                transfer={label: minadv.models.load(other.model_spec) for label, other in others.items()},
+                transfer=_Models(others, model),
                 progress=go_on,
             )
         except KeyboardInterrupt:

@@ -53,7 +53,7 @@ class Wanted:
                 attack = attacks.find(self.attack).paper(distance, **self.given)
             else:
                 attack = attacks.find(self.attack)(distance=resolve(distance), **self.given)
-            # resolved once: a distance with a network in it would be loaded again for every shard
+            # resolved, as a cell's identity holds the weights of a network in its distance, and not their name
             return replace(attack, distance=resolve(attack.distance))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self.place} ({self.label}): {error}") from error

@@ -5,18 +5,22 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from minadv.bench.reach import reach
 from minadv.data import Data
 from minadv.data.images import InFiles, InMemory
+from minadv.importing import own_module
 
 FIRST = 16  # images of files by which a data set is told
 LENGTH = 32  # hexadecimal digits: 128 bits
@@ -71,22 +75,38 @@ def of_data(data: Data) -> str:
 
 
 def of_module(module: nn.Module) -> str:
-    """Hash a network: its tree of modules, their options, numbers and code, every parameter and buffer."""
-    parts: list[bytes | str] = []
-    inside = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
-    for name, part in inside:
+    """Hash a network: its tree of modules, their options, numbers and code, every parameter and buffer.
+
+    And what the user's own code in it refers to: see `reach`.
+    """
+    return _reached(module)
+
+
+def _reached(root: Any) -> str:
+    return digest(*(part for path, value in reach(root) for part in (path, *_told(value))))
+
+
+def _told(value: Any) -> Iterator[bytes | str]:
+    """Write out one thing that was reached, without what it refers to."""
+    if isinstance(value, nn.Module):
         # function objects show their address
-        parts.append(f"{name}:{type(part).__qualname__}:{re.sub(r' at 0x[0-9a-f]+', '', part.extra_repr())}")
-        # a temperature, say, or constants that are no buffer
-        own_values = {key: value for key, value in vars(part).items() if key[0] != "_" and key != "training"}
-        parts += [f"{key}={_value(value)}" for key, value in sorted(own_values.items()) if _plain(value)]
-    own = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
-    functions = [value for part in module.modules() for value in vars(part).values() if inspect.isfunction(value)]
-    parts += sorted(_source(thing) for thing in (*own, *functions))
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        kept = tensor.detach().cpu().contiguous()
-        parts += [f"{name}:{kept.dtype}{tuple(kept.shape)}", kept.reshape(-1).view(torch.uint8).numpy().tobytes()]
-    return digest(*parts)
+        yield f"{type(value).__qualname__}:{re.sub(r' at 0x[0-9a-f]+', '', value.extra_repr())}"
+        tensors = (*value.named_parameters(recurse=False), *value.named_buffers(recurse=False))
+        for name, tensor in tensors:
+            yield from (name, *_bits(tensor))
+    elif isinstance(value, Tensor):
+        yield from _bits(value)
+    elif isinstance(value, np.ndarray):
+        array = cast("NDArray[Any]", value)
+        # addresses in place of objects would be others every time
+        yield from (f"{array.dtype}{array.shape}", repr(array) if array.dtype.hasobject else array.tobytes())
+    else:
+        yield _source(value) if isinstance(value, type) or inspect.isroutine(value) else repr(value)
+
+
+def _bits(tensor: Tensor) -> tuple[str, bytes]:
+    kept = tensor.detach().cpu().contiguous()
+    return f"{kept.dtype}{tuple(kept.shape)}", kept.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def of_attack(attack: object) -> str:
@@ -96,10 +116,8 @@ def of_attack(attack: object) -> str:
 
 def _value(value: Any) -> str:
     """Write a hyper-parameter out so that equal ones, and no others, look alike."""
-    if isinstance(value, nn.Module):
-        return of_module(value)
-    if isinstance(value, Tensor):
-        return digest(*of_samples(value.unsqueeze(0)))
+    if isinstance(value, nn.Module | Tensor) or inspect.isroutine(value) or own_module(type(value).__module__):
+        return _reached(value)
     if is_dataclass(value) and not isinstance(value, type):
         inside = ",".join(f"{field.name}={_value(getattr(value, field.name))}" for field in fields(value))
         return f"{type(value).__module__}.{type(value).__qualname__}({inside})"
@@ -107,16 +125,7 @@ def _value(value: Any) -> str:
         return "{" + ",".join(f"{_value(key)}:{_value(item)}" for key, item in value.items()) + "}"  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, tuple | list):
         return "(" + ",".join(_value(item) for item in value) + ")"  # pyright: ignore[reportUnknownVariableType]
-    return f"{value.__module__}.{value.__qualname__}:{_source(value)}" if inspect.isroutine(value) else repr(value)
-
-
-def _plain(value: Any) -> bool:
-    """Whether a value is a number, a word, a tensor, or made of such."""
-    if isinstance(value, Mapping):
-        return all(_plain(part) for pair in cast("Mapping[Any, Any]", value).items() for part in pair)
-    if isinstance(value, tuple | list):
-        return all(map(_plain, cast("Iterable[Any]", value)))
-    return value is None or isinstance(value, bool | int | float | str | Tensor)
+    return repr(value)
 
 
 def _source(thing: Any) -> str:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: None) -> Planning:
-    """Load data and models once, and say what is to be computed.
+    """Look at the data, and at one model after the other, and say what is to be computed.
 
     Args:
         suite: what was asked for.
@@ -95,11 +95,13 @@ def _of_model(
     population, most = options.population or suite.population, choosing.at_most(suite, options.limit)
     numbers = source.numbers[:most]
     if population == "correct":
-        numbers = _or_reason(lambda: choosing.correct(source.data, source.numbers, most, model), Exception)
+        try:
+            numbers = choosing.correct(source.data, source.numbers, most, model)
+        except Exception as error:  # the model is somebody's own code, and costs its own rows only
+            return [_missing(suite, entry, row, _reason(error)) for row in kept], []
         if not numbers:
-            numbers = f"it classifies none of the {len(source.numbers)} samples correctly"
-        if isinstance(numbers, str):
-            return [_missing(suite, entry, row, numbers) for row in kept], []
+            none = f"it classifies none of the {len(source.numbers)} samples correctly"
+            return [_missing(suite, entry, row, none) for row in kept], []
     choosing.warn_of_fewer(suite, options.limit, entry.label, len(numbers))
     images, labels = source.data.batch(numbers)
     outputs = _outputs(model, source)
@@ -153,7 +155,12 @@ def _or_reason(load: Callable[[], T], *more: type[Exception]) -> T | str:
     except (ValueError, TypeError):
         raise
     except more as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())
+        return _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line what somebody's own code raised."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _missing(suite: Suite, entry: ModelEntry, row: Wanted, why: str) -> Planned:

@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from minadv.bench.suite import PaperData, Population
+from minadv.diagnosis.finding import Finding
 from minadv.runs import COLUMNS, Environment
 
 FORMAT = 1
@@ -131,24 +132,6 @@ class Failure(Record):
     error: str
     traceback: str
     when: str
-
-
-class Finding(Record):
-    """Something about a model, or about how attacks fare on it, that makes results doubtful.
-
-    Attributes:
-        check: name of the check, e.g. "probabilities".
-        severity: "problem" when results can be wrong, "warning" when they may be, "note" otherwise.
-        model: what it was found on.
-        seen, matters, remedy: what was observed (with numbers), why it matters, what to do.
-    """
-
-    check: str
-    severity: Literal["problem", "warning", "note"]
-    model: str
-    seen: str
-    matters: str
-    remedy: str
 
 
 class File(Record):

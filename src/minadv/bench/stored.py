@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import polars as pl
 from torch import Tensor
 
-from minadv.bench.records import Cell, Diagnosis, Failure, Finding, Planned
+from minadv.bench.records import Cell, Diagnosis, Failure, Planned
+from minadv.diagnosis.finding import Finding
+from minadv.result import Trace
 from minadv.runs import Environment
 
 
@@ -33,7 +35,7 @@ class Stored:
         notes: what a reader should know about the folder: damaged files, results of earlier settings left out.
         environments: where the shards were computed.
         pictures: (cell id, sample numbers) → originals and adversarials.
-        traces: cell id → (propagations, distances), (queries, samples) each, or None when no trace was kept.
+        traces: cell id → the trace of its samples, or None when none was kept.
     """
 
     title: str
@@ -44,7 +46,7 @@ class Stored:
     notes: tuple[str, ...]
     environments: tuple[Environment, ...]
     pictures: Callable[[str, Sequence[int]], Pictures]
-    traces: Callable[[str], tuple[Tensor, Tensor] | None]
+    traces: Callable[[str], Trace | None]
     earlier: tuple[tuple[Cell, pl.DataFrame], ...] = ()
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor
 from minadv.bench.records import ShardRecord
 from minadv.bench.store import TENSORS_FILE, TRACE_FILE, DamagedError, Store
 from minadv.bench.stored import Pictures
+from minadv.result import Trace, join
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Tensors:
                 found[number] = tensors["originals"][row], tensors["adversarials"][row]
         return Pictures(*(torch.stack([found[number][part] for number in numbers]) for part in (0, 1)))
 
-    def traces(self, cell: str) -> tuple[Tensor, Tensor] | None:
-        """Read propagations and best distances (queries, samples); None when a sample has no intact trace."""
-        parts: list[tuple[Tensor, Tensor]] = []
+    def traces(self, cell: str) -> Trace | None:
+        """Read the trace of a cell's samples; None when one has no intact trace."""
+        parts: list[Trace] = []
         for shard, samples in self._of(cell):
             if TRACE_FILE not in shard.files:
                 return None
@@ -64,17 +65,8 @@ class Tensors:
             except DamagedError:
                 return None
             wanted = torch.isin(tensors["samples"], torch.tensor(samples))
-            parts.append((tensors["propagations"][:, wanted], tensors["distances"][:, wanted]))
-        if not parts:
-            return None
-        longest = max(len(spent) for spent, _ in parts)
-        # shorter ones go on with their last row
-        queries = [torch.arange(longest).clamp_max(len(spent) - 1) for spent, _ in parts]
-        spent, best = (
-            torch.cat([part[which][chosen] for part, chosen in zip(parts, queries, strict=True)], dim=1)
-            for which in (0, 1)
-        )
-        return spent, best
+            parts.append(Trace(tensors["propagations"], tensors["distances"]).select(wanted))
+        return join(parts) if parts else None
 
     def _of(self, cell: str, numbers: Sequence[int] | None = None) -> list[tuple[ShardRecord, list[int]]]:
         """Shards of a cell, each with those of the samples that count in it."""

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from minadv.cli.console import one_line_errors, plain_warnings
+from minadv.cli.options import SPEED, Debug, Device, Quiet, Threads
 
-MODEL, ATTACK, OUTPUT, SPEED = "Model and data", "Attack", "Output", "Speed"
+MODEL, ATTACK, OUTPUT = "Model and data", "Attack", "Output"
 DEMO_SAMPLES = 100
 
 
@@ -118,12 +119,8 @@ def attack(
         bool,
         typer.Option("--trace", help="Keep the best distance against propagations.", rich_help_panel=OUTPUT),
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say only what goes wrong.", rich_help_panel=OUTPUT)
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show errors with their traceback.", rich_help_panel=OUTPUT)
-    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -133,15 +130,8 @@ def attack(
             rich_help_panel=SPEED,
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, …", rich_help_panel=SPEED)
-    ] = "cpu",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="CPU threads. [dim]default: torch's choice[/]", show_default=False, rich_help_panel=SPEED
-        ),
-    ] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     precision: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from minadv.cli.console import one_line_errors, plain_warnings
+from minadv.cli.options import Debug, Device, Files, Quiet, Threads
 
 WHAT, RUN = "What to run", "How"
 EPILOG = (
@@ -53,15 +54,7 @@ def bench(
             rich_help_panel=WHAT,
         ),
     ] = None,
-    files: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Folder in which weights and data files are looked for first; can be repeated. "
-            "[dim]Then $MINADV_DATA, $MINADV_WEIGHTS, ./weights, ../shared/data, ~/.cache/minadv.[/]",
-            rich_help_panel=WHAT,
-            metavar="DIR",
-        ),
-    ] = None,
+    files: Files = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -100,21 +93,10 @@ def bench(
             help="Compute in this process, or on a Ray cluster (docs/benchmark.md).", rich_help_panel=RUN
         ),
     ] = Engine.LOCAL,
-    device: Annotated[
-        str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, …", rich_help_panel=RUN)
-    ] = "cpu",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="CPU threads. [dim]default: torch's choice[/]", show_default=False, rich_help_panel=RUN
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say only what goes wrong.", rich_help_panel=RUN)
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show errors with their traceback.", rich_help_panel=RUN)
-    ] = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Run a suite of models × attacks × data, or what is missing of it; finished work is never lost."""
     with one_line_errors(debug), plain_warnings():
@@ -154,7 +136,7 @@ def merge(
     target: Annotated[
         Path, typer.Argument(help="Run folder to put them into; made when missing.", metavar="INTO")
     ],
-    debug: Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Copy what one benchmark folder has and another lacks; damaged shards are left behind."""
     with one_line_errors(debug):

@@ -8,11 +8,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-BAD_INPUT, INTERRUPTED = 2, 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 # What our own errors are, what the system says when a file, memory or a network is not there, and what torch
 # says of a model that does not take these inputs. --debug shows the traceback of any of them.
 EXPECTED = (ValueError, TypeError, ImportError, MemoryError, OSError, RuntimeError)
+
+
+class OwnCodeError(Exception):
+    """Raised for what the code of somebody's own model or distance raises."""
 
 
 def out() -> Console:
@@ -32,7 +36,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def one_line_errors(debug: bool) -> Generator[None]:
-    """Turn expected errors into one line and exit code 2, Ctrl-C into exit code 130.
+    """Turn expected errors into one line and exit code 2, those of own code 1, Ctrl-C into exit code 130.
 
     Args:
         debug: let errors through with their traceback.
@@ -44,12 +48,12 @@ def one_line_errors(debug: bool) -> Generator[None]:
     except KeyboardInterrupt as interrupt:
         err().print(Text("interrupted: nothing more is written", "bold yellow"))
         raise typer.Exit(INTERRUPTED) from interrupt
-    except EXPECTED as error:
+    except (OwnCodeError, *EXPECTED) as error:
         if debug:
             raise
-        message = _one_line(str(error)) or type(error).__name__
+        message = _one_line(str(error)) or _bare(error)
         err().print(Text.assemble(("error: ", "bold red"), (message, "red")), soft_wrap=True)
-        raise typer.Exit(BAD_INPUT) from error
+        raise typer.Exit(FAILED if isinstance(error, OwnCodeError) else BAD_INPUT) from error
 
 
 @contextmanager
@@ -62,6 +66,13 @@ def plain_warnings() -> Generator[None]:
 
 def _show(message: Warning | str, *_place: object, **_options: object) -> None:
     warn(str(message))
+
+
+def _bare(error: Exception) -> str:
+    """Say what an error without words is."""
+    if isinstance(error, MemoryError):
+        return "not enough memory: take fewer or smaller images"
+    return type(error).__name__
 
 
 def _one_line(message: str) -> str:

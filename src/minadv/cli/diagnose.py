@@ -1,8 +1,7 @@
 """`minadv diagnose`: say what makes robustness results of a model doubtful."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -10,14 +9,16 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from minadv.cli.console import EXPECTED, one_line_errors, out, plain_warnings
+from minadv.cli.console import FAILED, one_line_errors, out, plain_warnings
+from minadv.cli.options import Debug, Files
+from minadv.cli.own_code import own_code
 
 if TYPE_CHECKING:
-    from minadv.bench.records import Finding
-    from minadv.diagnosis import Diagnosis
+    from torch import nn
 
-T = TypeVar("T")
-PROBLEMS_FOUND = 1
+    from minadv.diagnosis import Diagnosis
+    from minadv.diagnosis.finding import Finding
+
 COLOURS = {"problem": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -35,18 +36,13 @@ def diagnose(
     attack: Annotated[
         bool, typer.Option("--attack/--no-attack", help="Look for gradient masking by attacking, too.")
     ] = True,
-    files: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Folder in which weights and data files are looked for first; can be repeated.", metavar="DIR"
-        ),
-    ] = None,
+    files: Files = None,
     json: Annotated[Path | None, typer.Option(help="Write checks, findings and distances to a file.")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Look for what makes robustness results of a model doubtful: what was seen, why it matters, what to do.
 
-    Exit code 0 without problems, 1 with one, 2 for bad input.
+    Exit code 0 without problems, 1 with one or a model that raises, 2 for bad input.
     """
     with one_line_errors(debug), plain_warnings():
         from minadv import data as datasets
@@ -56,22 +52,23 @@ def diagnose(
 
         folders = tuple(files or ())
         inputs, labels = datasets.load(places.data_spec(data, folders)).tensors(samples)
-        network = _own(model, lambda: models.load(places.model_spec(model, folders)))
-        others = {spec: models.load(places.model_spec(spec, folders)) for spec in transfer or ()}
-        with _progress() as bar:
+
+        def loaded(spec: str) -> "nn.Module":
+            with own_code(spec):
+                return models.load(places.model_spec(spec, folders))
+
+        network, others = loaded(model), {spec: loaded(spec) for spec in transfer or ()}
+        with _progress() as bar, own_code(model, network=network, images=inputs):
             task = bar.add_task("", total=1.0)
-            done = _own(
-                model,
-                lambda: examine(
-                    network,
-                    inputs,
-                    labels,
-                    name=model,
-                    transfer=others,
-                    steps=steps,
-                    attack=attack,
-                    progress=lambda what, share: bar.update(task, description=what, completed=share),
-                ),
+            done = examine(
+                network,
+                inputs,
+                labels,
+                name=model,
+                transfer=others,
+                steps=steps,
+                attack=attack,
+                progress=lambda what, share: bar.update(task, description=what, completed=share),
             )
         out().print(page(done, data))
         if json is not None:
@@ -80,7 +77,7 @@ def diagnose(
             write(json, done, data)
             out().print(Text(f"wrote {json}"), soft_wrap=True)
         if done.problems:
-            raise typer.Exit(PROBLEMS_FOUND)
+            raise typer.Exit(FAILED)
 
 
 def page(done: "Diagnosis", data: str) -> Group:
@@ -102,16 +99,6 @@ def described(finding: "Finding") -> tuple[Text | Padding, ...]:
     facts = (("seen", finding.seen), ("why it matters", finding.matters), ("what to do", finding.remedy))
     body = (Padding(Text.assemble((f"{name}: ", "bold"), fact), (0, 0, 0, 2)) for name, fact in facts)
     return (Text(), title, *body)
-
-
-def _own(model: str, run: Callable[[], T]) -> T:
-    """Run what calls somebody's own code, which can raise anything."""
-    try:
-        return run()
-    except EXPECTED:
-        raise
-    except Exception as error:
-        raise RuntimeError(f"{model} raised {type(error).__name__}: {error} (--debug shows where)") from error
 
 
 def _progress() -> Progress:

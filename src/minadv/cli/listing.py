@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minadv.cli.console import one_line_errors, out
+from minadv.cli.options import Debug
 from minadv.importing import PREFIX
 
 # The builders live with torch in minadv.distances; a test holds this list against theirs.
@@ -42,7 +43,7 @@ def list_names(
             help="What to list; everything by default.", metavar="attacks|distances|models|data|suites"
         ),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")] = False,
+    debug: Debug = False,
 ) -> None:
     """List what there is: attacks, distances, models, data sets or suites."""
     with one_line_errors(debug):

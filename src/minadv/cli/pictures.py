@@ -8,8 +8,7 @@ from rich.text import Text
 
 from minadv.cli.bench import Population
 from minadv.cli.console import one_line_errors, out, warn
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show errors with their traceback.")]
+from minadv.cli.options import Debug
 
 plot = typer.Typer(help="Draw figures.", no_args_is_help=True)
 

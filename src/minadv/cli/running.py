@@ -11,16 +11,18 @@ import torch
 from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
+from torch import Tensor, nn
 
 import minadv
 from minadv import measurement, runs, settings
 from minadv.attacks.base import Attack
 from minadv.bench.store import Store
 from minadv.cli import console
+from minadv.cli.own_code import own_code
 from minadv.environment import environment, usable_device
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
+from minadv.result import Result
 from minadv.verification import Precision
 
 
@@ -49,6 +51,30 @@ class Request:
     channels_last: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What the words of a request stand for.
+
+    Attributes:
+        target: class to reach, None when untargeted.
+        samples: numbers of the samples to attack.
+        left_out: how many of the target class are not among them.
+        originals: (samples, ...).
+        labels: (samples,).
+    """
+
+    request: Request
+    device: torch.device
+    attack: Attack
+    classes: tuple[str, ...]
+    target: int | None
+    samples: list[int]
+    left_out: int
+    originals: Tensor
+    labels: Tensor
+    model: nn.Module
+
+
 def run(request: Request) -> None:
     """Attack, write the run folder, print a table.
 
@@ -63,65 +89,27 @@ def run(request: Request) -> None:
         raise ValueError(f"{request.out} holds a benchmark: choose another --out")
     if request.threads is not None:
         torch.set_num_threads(request.threads)
-    device = usable_device(request.device)
-    distance = settings.distance_for(request.distance, request.model)
-    attack = settings.build_attack(request.attack, distance, request.options, request.assignments, request.paper)
-    if request.target is not None:
-        attack.check_targeted()
-    data = minadv.data.load(request.data)
-    target = None if request.target is None else class_number(request.target, data.classes)
-    samples, left_out = choose(data.labels, request.samples, target)
-    originals, labels = data.batch(samples)
-    if request.png:
-        pictures.check(originals)
-    model = minadv.models.load(request.model).to(device)
+    work = understood(request)
     runs.prepare(request.out)
 
     say = console.Console(quiet=True) if request.quiet else console.out()
-    say.print(Text(introduction(request, attack, len(samples), left_out)), soft_wrap=True)
+    say.print(Text(introduction(work)), soft_wrap=True)
     started, clock = datetime.now(UTC), time.perf_counter()
-    result = minadv.evaluate(
-        model,
-        (originals, labels),
-        attack,
-        targets=target,
-        batch_size=request.batch_size,
-        device=device,
-        progress=not request.quiet,
-        trace=request.trace,
-        precision=request.precision,
-        channels_last=request.channels_last,
-    )
-    seconds = time.perf_counter() - clock
-    survives = measurement.survive_8_bits(model, result.adversarials, labels, target, device)
-    configuration = runs.Configuration(
-        version=minadv.__version__,
-        model=request.model,
-        data=request.data,
-        attack=type(attack).__name__,
-        settings=settings.as_plain(attack) | passes(request),
-        distance=result.distance,
-        confidence=result.confidence,
-        target=target,
-        classes=data.classes,
-        dtype=str(originals.dtype).removeprefix("torch."),
-        device=str(device),
-        batch_size=request.batch_size,
-        command=("minadv", *sys.argv[1:]),
-        started=started.isoformat(timespec="seconds"),
-        seconds=seconds,
-        environment=environment(device),
-    )
-    stored = runs.Run(
-        configuration,
-        measurement.table(result, samples, labels, originals, survives),
-        result.adversarials,
-        originals,
-        result.trace,
-    )
+    with own_code(request.model, request.distance, work.model, work.originals):
+        result = minadv.evaluate(
+            work.model,
+            (work.originals, work.labels),
+            work.attack,
+            targets=work.target,
+            batch_size=request.batch_size,
+            device=work.device,
+            progress=not request.quiet,
+            trace=request.trace,
+            precision=request.precision,
+            channels_last=request.channels_last,
+        )
+        stored = recorded(work, result, started, time.perf_counter() - clock)
     runs.write(request.out, stored)
-    if request.trace and result.trace is None:
-        console.warn("no trace is kept: batches differ in their number of queries; use a larger --batch-size")
     facts = summary.of(stored)
     if request.png:
         pictures.write_all(request.out / "png", stored)
@@ -133,6 +121,53 @@ def run(request: Request) -> None:
     page = write_report(request.out)
     say.print(outcome(facts))
     say.print(Text(f"report: {page}"), soft_wrap=True)
+
+
+def understood(request: Request) -> Work:
+    """Build the attack, load data and model, and choose the samples."""
+    device = usable_device(request.device)
+    distance = settings.distance_for(request.distance, request.model)
+    with own_code(request.model, distance):
+        attack = settings.build_attack(
+            request.attack, distance, request.options, request.assignments, request.paper
+        )
+    if request.target is not None:
+        attack.check_targeted()
+    data = minadv.data.load(request.data)
+    target = None if request.target is None else class_number(request.target, data.classes)
+    samples, left_out = choose(data.labels, request.samples, target)
+    originals, labels = data.batch(samples)
+    if request.png:
+        pictures.check(originals)
+    with own_code(request.model):
+        model = minadv.models.load(request.model).to(device)
+    return Work(request, device, attack, data.classes, target, samples, left_out, originals, labels, model)
+
+
+def recorded(work: Work, result: Result, started: datetime, seconds: float) -> runs.Run:
+    """Return what is stored of a run: how it was made, a row for each sample, and the images."""
+    request, originals = work.request, work.originals
+    survives = measurement.survive_8_bits(work.model, result.adversarials, work.labels, work.target, work.device)
+    configuration = runs.Configuration(
+        version=minadv.__version__,
+        model=request.model,
+        data=request.data,
+        attack=type(work.attack).__name__,
+        settings=settings.as_plain(work.attack) | passes(request),
+        distance=result.distance,
+        confidence=result.confidence,
+        target=work.target,
+        classes=work.classes,
+        dtype=str(originals.dtype).removeprefix("torch."),
+        device=str(work.device),
+        batch_size=request.batch_size,
+        command=("minadv", *sys.argv[1:]),
+        started=started.isoformat(timespec="seconds"),
+        seconds=seconds,
+        environment=environment(work.device),
+    )
+    rows = measurement.table(result, work.samples, work.labels, originals, survives)
+    return runs.Run(configuration, rows, result.adversarials, originals, result.trace)
 
 
 def choose(labels: Tensor, limit: int | None, target: int | None) -> tuple[list[int], int]:
@@ -166,18 +201,20 @@ def passes(request: Request) -> dict[str, JsonValue]:
     return {name: value for name, value in asked.items() if value}
 
 
-def introduction(request: Request, attack: Attack, count: int, left_out: int) -> str:
+def introduction(work: Work) -> str:
     """One or two sentences about what is going to happen."""
+    request = work.request
     goal = "" if request.target is None else f", targeted at {request.target}"
-    skipped = f" ({left_out} of the target class left out)" if left_out else ""
-    label = settings.as_plain(attack)["distance"]
+    skipped = f" ({work.left_out} of the target class left out)" if work.left_out else ""
+    label = settings.as_plain(work.attack)["distance"]
     borrowed = (
         "\nLPIPS takes its features from the demo network here, which needs no weight file; its numbers "
         "cannot be compared with those of the usual trunks."
         if request.distance == "lpips" and label != "lpips"
         else ""
     )
-    what = f"{type(attack).__name__} on {request.model}, {count} samples of {request.data}{skipped}"
+    samples = f"{len(work.samples)} samples of {request.data}{skipped}"
+    what = f"{type(work.attack).__name__} on {request.model}, {samples}"
     return f"{what}, minimising {label}{goal}{borrowed}"
 
 

@@ -2,12 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from minadv.data.images import Images
+
+MOST = 10**6  # classes: a label beyond is a mistake, and names up to it would fill the memory
+
+
+def numbered(path: Path, labels: Int64[Tensor, " n"]) -> tuple[str, ...]:
+    """Name the classes of labels in a file by their numbers, from 0 to the largest one.
+
+    Raises:
+        ValueError: for a label below 0, or of more than a million classes.
+    """
+    low, high = (int(bound) for bound in labels.aminmax()) if len(labels) else (0, -1)
+    if low < 0:
+        raise ValueError(f"{path}: labels go down to {low}, needed are class numbers from 0 on")
+    if high >= MOST:
+        raise ValueError(f"{path}: labels go up to {high}, needed are class numbers below {MOST}")
+    return tuple(map(str, range(high + 1)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from minadv.data.dataset import Data
 from minadv.data.images import InMemory
 
 GRAMMAR = "demo, demo:train, npz:PATH, pt:PATH, folder:PATH[?size=224&mode=L] or torchvision:NAME"
+LARGEST = 10_000  # pixels of a side: more is a mistake, and would fill the memory
 KINDS = ("demo", "folder", "npz", "pt", "torchvision")
 
 
@@ -61,8 +62,10 @@ def _folder(spec: str, rest: str) -> Data:
     if strange or (mark and not options):
         raise ValueError(f"the data spec {spec!r} has options other than size and mode; specs are {GRAMMAR}")
     size, mode = options.get("size"), options.get("mode", "RGB")
-    if size is not None and not (size.isascii() and size.isdigit() and int(size) > 0):
-        raise ValueError(f"size in {spec!r} must be a positive whole number of pixels, got {size!r}")
+    if size is not None and not (size.isascii() and size.isdigit() and 0 < int(size) <= LARGEST):
+        raise ValueError(
+            f"size in {spec!r} must be a positive whole number of pixels, got {size!r}: at most {LARGEST}"
+        )
     if mode not in ("RGB", "L"):
         raise ValueError(f"mode in {spec!r} must be RGB (colour) or L (grey), got {mode!r}")
     return folder.load(Path(path).expanduser(), None if size is None else int(size), mode)

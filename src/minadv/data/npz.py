@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from minadv.data.dataset import Data
+from minadv.data.dataset import Data, numbered
 from minadv.data.images import InMemory
 
 NEEDED = "images (n, height, width[, channels]) uint8 or float in [0, 1], labels (n,) integer"
@@ -54,13 +54,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 def _labels(path: Path, labels: NDArray[Any]) -> NDArray[np.int64]:
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"{path}: labels are {labels.dtype} {labels.shape}, needed is a vector of integers")
-    if labels.size and labels.min() < 0:
-        raise ValueError(f"{path}: labels go down to {labels.min()}, needed are class numbers from 0 on")
     return labels.astype(np.int64)
 
 
 def _pixels(path: Path, images: NDArray[Any]) -> torch.Tensor:
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)) or 0 in images.shape[1:]:
         raise ValueError(
             f"{path}: images have the shape {images.shape}, needed is (n, height, width) or "
             "(n, height, width, channels) with 1 or 3 channels, which come last"
@@ -78,11 +76,11 @@ def _pixels(path: Path, images: NDArray[Any]) -> torch.Tensor:
 
 
 def _classes(path: Path, classes: NDArray[Any] | None, labels: NDArray[np.int64]) -> tuple[str, ...]:
-    needed = int(labels.max()) + 1 if labels.size else 0
+    numbers = numbered(path, torch.from_numpy(labels))
     if classes is None:
-        return tuple(str(label) for label in range(needed))
-    if classes.ndim != 1 or classes.dtype.kind != "U" or len(classes) < needed:
+        return numbers
+    if classes.ndim != 1 or classes.dtype.kind != "U" or len(classes) < len(numbers):
         raise ValueError(
-            f"{path}: classes are {classes.dtype} {classes.shape}, needed are {needed} or more strings"
+            f"{path}: classes are {classes.dtype} {classes.shape}, needed are {len(numbers)} or more strings"
         )
     return tuple(str(name) for name in classes)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from minadv.data.dataset import Data
+from minadv.data.dataset import Data, numbered
 from minadv.data.images import InMemory
 from minadv.models.weights import unpickled
 
@@ -16,6 +16,7 @@ SAVE_AGAIN = (
 )
 NEEDED = "a dictionary of images (n, channels, height, width) uint8 or float in [0, 1] and labels (n,) integer"
 CHANNELS = (1, 3)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32)
 
 
 def load(path: Path) -> Data:
@@ -31,13 +32,11 @@ def load(path: Path) -> Data:
         raise ValueError(f"{path} is a NumPy archive: its data spec is npz:{path}; pt: needs {NEEDED}")
     images, labels = _parts(path, unpickled(path, SAVE_AGAIN))
     pixels = _channels_first(path, images)
-    if labels.ndim != 1 or labels.is_floating_point() or len(labels) != len(pixels):
+    if labels.ndim != 1 or labels.dtype not in INTEGERS or len(labels) != len(pixels):
         shape = f"{labels.dtype} {tuple(labels.shape)}"
         raise ValueError(f"{path}: labels are {shape}, needed are {len(pixels)} integers, one per image")
-    if len(labels) and int(labels.min()) < 0:
-        raise ValueError(f"{path}: labels go down to {int(labels.min())}, needed are class numbers from 0 on")
-    classes = tuple(map(str, range(int(labels.max()) + 1 if len(labels) else 0)))
-    return Data(f"pt:{path}", classes, InMemory(pixels), labels.long())
+    labels = labels.long()
+    return Data(f"pt:{path}", numbered(path, labels), InMemory(pixels), labels)
 
 
 def _parts(path: Path, content: Any) -> tuple[Tensor, Tensor]:
@@ -45,7 +44,11 @@ def _parts(path: Path, content: Any) -> tuple[Tensor, Tensor]:
     parts = cast("Mapping[str, Any]", content) if isinstance(content, Mapping) else empty
     images, labels = parts.get("images"), parts.get("labels")
     if isinstance(images, Tensor) and isinstance(labels, Tensor):
-        return images, labels
+        for name, tensor in (("images", images), ("labels", labels)):
+            if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+                kind = "without its numbers (meta)" if tensor.is_meta else f"{tensor.dtype} {tensor.layout}"
+                raise ValueError(f"{path}: {name} are a tensor {kind}, and not a dense one; pt: needs {NEEDED}")
+        return images.detach(), labels.detach()
     kind = type(cast("object", content)).__name__
     what = f"has {sorted(map(str, parts))}" if parts else f"holds a {kind}"
     raise ValueError(f"{path} {what}; pt: needs {NEEDED}")
@@ -54,10 +57,11 @@ def _parts(path: Path, content: Any) -> tuple[Tensor, Tensor]:
 def _channels_first(path: Path, images: Tensor) -> Tensor:
     if images.ndim == 4 and images.shape[1] not in CHANNELS and images.shape[3] in CHANNELS:
         images = images.permute(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in CHANNELS:
+    if images.ndim != 4 or images.shape[1] not in CHANNELS or 0 in images.shape[2:]:
         raise ValueError(f"{path}: images have the shape {tuple(images.shape)}; pt: needs {NEEDED}")
     if images.dtype == torch.uint8:
         return images.contiguous()
-    if not images.is_floating_point() or (len(images) and not (images.min() >= 0 and images.max() <= 1)):
+    pixels = images.float().contiguous() if images.is_floating_point() else None
+    if pixels is None or (len(pixels) and not (pixels.min() >= 0 and pixels.max() <= 1)):
         raise ValueError(f"{path}: images are {images.dtype}, and not uint8 or finite floats in [0, 1]")
-    return images.float().contiguous()
+    return pixels

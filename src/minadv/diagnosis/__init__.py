@@ -8,6 +8,15 @@
 """
 
 from minadv.diagnosis.comparisons import beaten, worse_with_more_steps
+from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.run import Diagnosis, diagnose, diagnose_or_finding, static_findings
 
-__all__ = ["Diagnosis", "beaten", "diagnose", "diagnose_or_finding", "static_findings", "worse_with_more_steps"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "beaten",
+    "diagnose",
+    "diagnose_or_finding",
+    "static_findings",
+    "worse_with_more_steps",
+]

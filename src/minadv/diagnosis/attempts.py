@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from minadv.bench.records import Finding
+from minadv.diagnosis.finding import Finding
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from minadv.bench.records import Finding
+from minadv.diagnosis.finding import Finding
 
 # minimal distances that were searched differently agree to less than this where nothing is wrong
 BY = 0.01

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.directions import farthest, norm
-from minadv.bench.records import Finding
+from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.subject import Subject
 
 

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minadv.attacks.alma import ALMA
-from minadv.bench.records import Finding
 from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings
 from minadv.diagnosis.decisions import Decisions
+from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradient_of
 from minadv.diagnosis.random_search import random_search
 from minadv.diagnosis.subject import Subject, examined

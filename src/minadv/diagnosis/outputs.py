@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from minadv.bench.records import Finding
+from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradient_of
 from minadv.diagnosis.subject import Subject
 

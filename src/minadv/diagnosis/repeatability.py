@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.bench.records import Finding
+from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.subject import Subject, changes
 
 # a random model differs from itself; only larger differences come from the batch

@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from minadv.bench.records import Finding
 from minadv.diagnosis import masking
 from minadv.diagnosis.attempts import Ran, attempt
+from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradients
 from minadv.diagnosis.masking import Distances
 from minadv.diagnosis.outputs import probabilities, saturation

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]  (their common base)
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 
-from minadv.bench.records import Finding
+from minadv.diagnosis.finding import Finding
 from minadv.guard import Model
 
 # what computes something else in training mode; batch norm without running statistics does so in either mode

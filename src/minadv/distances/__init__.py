@@ -63,6 +63,7 @@ def get(name: str, **options: Any) -> Distance:
         ValueError: for an unknown name (the nearest is suggested) or an option that the distance does not have;
             for a module or a name in it that is not there, or a name that a distance of this library has.
         TypeError: when your own is no distance.
+        FileNotFoundError: when the weights of LPIPS are not there; the message says where to get them.
     """
     if name.startswith(PREFIX):
         return _imported(name, options)

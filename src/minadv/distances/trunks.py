@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from minadv.errors import unknown
 from minadv.models import search
-from minadv.models.wrap import Normalise
+from minadv.models.wrap import Normalise, frozen
+from minadv.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ IMAGENET_TRUNKS = {
         "squeezenet1_1", "squeezenet1_1-b8a52dc0.pth", ("1", "4", "7", "9", "10", "11", "12")
     ),
 }
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def _imagenet(spec: ImageNetTrunk, file: str | Path | None) -> nn.Module:
             f"{file or spec.file} is not the weight file of torchvision's {spec.builder} ({spec.file}): {error}"
         ) from error
     network = cast("nn.Sequential", network)[: int(spec.layers[-1]) + 1]  # a later pool would refuse small images
-    normalised = nn.Sequential(OrderedDict(normalise=Normalise(MEAN, STD), features=network))
+    normalised = nn.Sequential(OrderedDict(normalise=Normalise(IMAGENET_MEAN, IMAGENET_STD), features=network))
     return _frozen(normalised)
 
 
@@ -144,7 +144,7 @@ def _frozen(module: nn.Module) -> nn.Module:
     for part in module.modules():
         if hasattr(part, "inplace"):
             part.__dict__["inplace"] = False
-    return module.eval().requires_grad_(False)
+    return frozen(module)
 
 
 def _find(spec: ImageNetTrunk) -> Path:

@@ -1,4 +1,4 @@
-"""Models that the user's own code builds: `python:package.module:factory`."""
+"""Models of the user's own code: `python:package.module:factory`."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +15,8 @@ from minadv.models.wrap import Function
 def load(spec: Spec) -> nn.Module:
     """Import the module, with the working directory on the path, and call the factory without arguments.
 
+    An nn.Module in place of a factory is the model itself.
+
     Errors that the user's own code raises pass through as they are.
 
     Raises:
@@ -23,6 +25,8 @@ def load(spec: Spec) -> nn.Module:
     """
     name = spec.name.partition(":")[2]
     with importing.attribute(spec.text) as factory:
+        if isinstance(factory, nn.Module):
+            return factory
         if not callable(factory):
             raise TypeError(
                 f"{spec.text}: {name} is {importing.kind(factory)}; needed is a function that builds the model"

@@ -75,6 +75,8 @@ def _file(spec: Spec) -> nn.Module:
 def _entry(spec: Spec) -> zoo.Entry:
     """Find a zoo entry by name, or the entry of a bare architecture, whose models share one normalisation."""
     name = spec.name.lower().replace("-", "_")
+    if name == "demo":
+        raise specs.malformed(spec.text, "the embedded network is demo, demo@random or file:demo@FILE")
     if name in zoo.ENTRIES:
         return zoo.ENTRIES[name]
     of_architecture = [

@@ -26,6 +26,7 @@ PREFIXES = ("", "module.", "model.", "module.model.", "network.", "1.", "module.
 COMPANIONS = re.compile(r"(^|\.)(mu|sigma)$|(^|\.)(normalizer|normalize|attacker)\.|^(module\.)?sub_block1\.")
 # Counts batches while training; old files lack it and evaluation does not read it.
 COUNTER = "num_batches_tracked"
+MISSING, UNEXPECTED, SHAPE = "missing", "unexpected", "wrong shape"  # what another architecture may cure
 
 
 def read(path: Path) -> State:
@@ -68,6 +69,11 @@ def unpickled(path: Path, remedy: str = CONVERT) -> Any:
             f"run code inside it: {remedy}"
         ) from error
     except Exception as error:  # there is no telling what a damaged file provokes
+        if "TorchScript" in str(error):
+            raise ValueError(
+                f"{path} is a TorchScript program, which is not opened, because that could run code inside it: "
+                f"{remedy}"
+            ) from error
         raise ValueError(f"{path} is damaged ({error}); fetch it again") from error
 
 
@@ -99,12 +105,13 @@ def fit(network: nn.Module, state: State, source: Path | str) -> None:
     rest = [key for key in state if not key.startswith(prefix)]
     problems = _problems(wanted, given, rest)
     if problems:
-        raise ValueError(f"{source} does not fit: {'; '.join(problems)}. {_advice(state)}")
+        said = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items())
+        raise ValueError(f"{source} does not fit: {said}. {_advice(state, problems)}".rstrip())
     # assigning would keep another precision; copying casts to the network's
     network.load_state_dict({name: given.get(name, value) for name, value in wanted.items()})
 
 
-def _problems(wanted: State, given: State, rest: list[str]) -> list[str]:
+def _problems(wanted: State, given: State, rest: list[str]) -> dict[str, list[str]]:
     missing = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
     strange = [name for name in (*given, *rest) if name not in wanted and not COMPANIONS.search(name)]
     shapes = [
@@ -113,8 +120,19 @@ def _problems(wanted: State, given: State, rest: list[str]) -> list[str]:
         if name in given and given[name].shape != value.shape
     ]
     broken = [name for name in wanted if name in given and not given[name].isfinite().all()]
-    found = {"missing": missing, "unexpected": strange, "wrong shape": shapes, "not finite": broken}
-    return [f"{what}: {_some(names)}" for what, names in found.items() if names]
+    whole = [
+        f"{name} is {given[name].dtype}"
+        for name, value in wanted.items()
+        if name in given and value.is_floating_point() and not given[name].is_floating_point()
+    ]
+    found = {
+        MISSING: missing,
+        UNEXPECTED: strange,
+        SHAPE: shapes,
+        "not finite": broken,
+        "not floating point": whole,
+    }
+    return {what: names for what, names in found.items() if names}
 
 
 def _some(names: list[str], limit: int = 4) -> str:
@@ -122,7 +140,9 @@ def _some(names: list[str], limit: int = 4) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def _advice(state: State) -> str:
+def _advice(state: State, problems: Mapping[str, list[str]]) -> str:
+    if not problems.keys() & {MISSING, UNEXPECTED, SHAPE}:
+        return ""
     fitting = architectures_for(state)
     if fitting:
         return f"It would fit the architecture {' or '.join(fitting)}"

@@ -79,7 +79,7 @@ class Summary:
 def of(run: Run) -> Summary:
     """Summarise a run."""
     rows, asked = run.results, run.configuration
-    found = rows.filter(pl.col("status") == Status.FOUND.value)["distance"].to_list()
+    found = rows.filter(pl.col("status") == Status.FOUND.value)["distance"].to_numpy()
     counts = rows["status"].to_list()
     return Summary(
         samples=len(rows),
@@ -87,8 +87,8 @@ def of(run: Run) -> Summary:
         clean_accuracy=(rows["clean_prediction"] == rows["label"]).to_numpy().mean().item(),
         distance=asked.distance,
         median=metrics.lower_median(rows["distance"].to_numpy()),
-        mean=sum(found) / len(found) if found else math.nan,
-        largest=max(found, default=math.nan),
+        mean=metrics.mean_found(found),
+        largest=found.max().item() if len(found) else math.nan,
         forwards=rows["forwards"].to_numpy().mean().item(),
         backwards=rows["backwards"].to_numpy().mean().item(),
         confidence=asked.confidence,
@@ -102,8 +102,8 @@ def other_distances(rows: pl.DataFrame, minimised: str) -> list[tuple[str, str, 
     """Name, median and mean of found of every distance that was measured but not minimised."""
     found = rows.filter(pl.col("status") == Status.FOUND.value)
     names = [name for name in rows.columns if name not in COLUMNS and name != minimised]
-    means = {name: found[name].to_numpy().mean().item() if len(found) else math.nan for name in names}
-    return [(name, number(metrics.lower_median(rows[name].to_numpy())), number(means[name])) for name in names]
+    median, mean = metrics.lower_median, metrics.mean_found
+    return [(name, number(median(rows[name].to_numpy())), number(mean(found[name].to_numpy()))) for name in names]
 
 
 def number(value: float) -> str:

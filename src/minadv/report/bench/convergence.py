@@ -11,7 +11,6 @@ from minadv.report.bench import names, panels
 from minadv.report.bench.groups import Entry, Group
 from minadv.report.bench.palette import Style
 from minadv.report.bench.panels import Figure, Panel, Trace
-from minadv.result import Trace as Stages
 
 STEPS = 400
 
@@ -72,13 +71,11 @@ def _median(
     trace = stored.traces(entry.cell.id)
     if trace is None:
         return None
-    propagations, distances = trace
     if (population or entry.cell.population) == "correct":
-        attacked = distances[0] > 0
-        propagations, distances = propagations[:, attacked], distances[:, attacked]
-    if not distances.numel():
+        trace = trace.select(trace.distances[0] > 0)
+    if not trace.distances.numel():
         return None
-    spent, median = curves.progress(Stages(propagations.long(), distances))
+    spent, median = curves.progress(trace)
     kept = np.isfinite(median) & (median > 0)
     if not kept.any():
         return None

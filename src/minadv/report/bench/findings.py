@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minadv.attacks.registry import REGISTRY
-from minadv.bench.records import Finding
 from minadv.bench.stored import Stored
 from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings
+from minadv.diagnosis.finding import Finding
 from minadv.report.bench.groups import Entry, Group
 from minadv.report.bench.palette import effort, stem, steps
 

@@ -4,19 +4,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
+from minadv.attacks.tables import SYMBOLS
 from minadv.bench.records import Cell
 
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "imagenet": "ImageNet"}
-SYMBOLS = {
-    "l0": "ℓ0",
-    "l1": "ℓ1",
-    "l2": "ℓ2",
-    "linf": "ℓ∞",
+# what tables print of a distance, which for SSIM is how far it is below 1
+PRINTED = SYMBOLS | {
     "ssim": "1 − SSIM",
-    "ciede2000": "CIEDE2000",
     "ciede2000_paper": "CIEDE2000 (paper's scale)",
     "ciede2000[paper]": "CIEDE2000 (paper's scale)",
-    "lpips": "LPIPS",
 }
 DIGITS, POWERS = "-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
 
@@ -29,7 +25,7 @@ def compared_by(cell: Cell) -> str:
 def symbol(distance: str) -> str:
     """Return how a distance is written, e.g. ℓ2; labels that have no symbol are their own."""
     name, bracket, options = distance.partition("[")
-    return SYMBOLS.get(distance) or SYMBOLS.get(name, name) + bracket + options
+    return PRINTED.get(distance) or PRINTED.get(name, name) + bracket + options
 
 
 def family(distance: str) -> str:

@@ -15,9 +15,7 @@ from minadv.report.bench import (
     findings,
     headline,
     names,
-    overall,
     palette,
-    results,
     showcase,
     spending,
 )
@@ -49,10 +47,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         failures=stored.failures,
         checked=_checked(stored),
         absent=_absent(stored),
-        sections=[
-            (results.table(group, lines), overall.table(group, lines), curve)
-            for group, curve in zip(report.groups, curves, strict=True)
-        ],
+        sections=[(*tables, curve) for tables, curve in zip(report.sections, curves, strict=True)],
         galleries=showcase.of(stored, report.rows, report.cells, report.groups),
         convergence=progress,
         spending=[(group, spending.table(group, lines), points[group.slug]) for group in report.groups],

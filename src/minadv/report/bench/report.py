@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -37,11 +38,15 @@ class Report:
         """How many steps a curve keeps in figures."""
         return accuracy.resolution(len(self.lines))
 
+    @cached_property
+    def sections(self) -> tuple[tuple[Table, Table | None], ...]:
+        """The paper's tables, of each group: its attacks under a distance, and their means over models."""
+        return tuple((results.table(group, self.lines), overall.table(group, self.lines)) for group in self.groups)
+
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The paper's tables: a data set's attacks under a distance, then their means over models."""
-        both = ((results.table(group, self.lines), overall.table(group, self.lines)) for group in self.groups)
-        return tuple(table for pair in both for table in pair if table is not None)
+        """All of them, one after the other."""
+        return tuple(table for pair in self.sections for table in pair if table is not None)
 
 
 def of(stored: Stored, population: Population | None = None) -> Report:

@@ -93,14 +93,13 @@ def rows(stored: Stored, groups: Sequence[Group], cells: pl.DataFrame, beyond: B
     - `counted`: whether the sample is in the population;
     - `best`: smallest `value` known for the sample, from any attack; inf when nobody found one.
     """
-    asked = cells.select("cell", "entry", "only_correct", asked="data").with_row_index("position")
+    asked = cells.select("cell", "entry", "only_correct").with_row_index("position")
     # which rows, and in which order, from a few narrow columns: a million rows are copied once
     order = (
         stored.rows.lazy()
-        .select("cell", "data", "sample")
+        .select("cell", "sample")
         .with_row_index("row")
         .join(asked.lazy(), on="cell")
-        .filter(_meant(cells))
         .join(_samples(stored).lazy(), on=("entry", "sample"), how="semi")
         .sort("position", "sample")
         .select("row", "entry", "only_correct")
@@ -155,16 +154,6 @@ def envelope(rows: pl.DataFrame, cells: pl.DataFrame, beyond: Beyond) -> pl.Data
         .select(names)
         .sort("data", "model", "goal", "distance", "sample", "content")
     )
-
-
-def _meant(cells: pl.DataFrame) -> pl.Expr:
-    """Whether a row is of the data that its cell was asked for.
-
-    A cell's identity does not hold the data, whose name may have changed since. Where the same model and attack
-    were asked for on several data sets, names tell them apart.
-    """
-    several = cells.filter(pl.col("data").n_unique().over("cell") > 1)
-    return ~pl.col("cell").is_in(several["cell"].implode()) | (pl.col("data") == pl.col("asked"))
 
 
 def _best(rows: pl.DataFrame, cells: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
