@@ -1,4 +1,6 @@
-"""What holds for every attack: verified answers, per-sample independence, honest counts, no side effects."""
+"""What holds for every attack, looked at closely on ALMA with many settings: verified answers, per-sample
+independence, honest counts, no side effects. Every other attack is in test_conformance.
+"""
 
 import math
 

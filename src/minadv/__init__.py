@@ -78,28 +78,6 @@ __all__ = [
 ]
 
 _MODULES = ("attacks", "data", "diagnosis", "distances", "goals", "losses", "metrics", "models", "penalties")
-_ATTACKS = (
-    "ALMA",
-    "APGD",
-    "Auto",
-    "CW",
-    "DDN",
-    "DeepFool",
-    "EAD",
-    "FAB",
-    "FMN",
-    "MinimalAPGD",
-    "PDGD",
-    "PDPGD",
-    "PerCAL",
-    "SigmaZero",
-    "SuperDeepFool",
-    "TrustRegion",
-    "StrAttack",
-    "ADMM",
-    "LPA",
-    "PQP",
-)
 _HOMES = {
     "Attack": "attacks.base",
     "Result": "result",
@@ -117,7 +95,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"minadv.{name}")
     if name in _HOMES:
         return getattr(import_module(f"minadv.{_HOMES[name]}"), name)
-    if name in _ATTACKS:
+    if name in __all__:  # what is left are attacks
         return getattr(import_module("minadv.attacks"), name)
     raise AttributeError(f"module 'minadv' has no attribute {name!r}")
 

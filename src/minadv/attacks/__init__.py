@@ -1,4 +1,4 @@
-"""Attacks by name. An attack joins by one line in `registry`; its module is imported when it is used."""
+"""Attacks by name, from `registry`; an attack's module is imported when it is used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

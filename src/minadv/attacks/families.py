@@ -52,7 +52,7 @@ class Family:
             turn: by the Hessian's diagonal at the original, as random directions tell it ("sampled") or as the
             distance does ("entry"), by its blocks per "pixel", by a filter where it is one and else by the sampled
             diagonal ("shape"), or by nothing ("filter"). Empty and "plain" are the entries.
-        briefly: those of rounds that are too short for two tries; None are those of others.
+        briefly: those of budgets that are too small for two tries; None are those of others.
         looks: at the distance, for its Hessian at the original; per channel, for blocks.
     """
 

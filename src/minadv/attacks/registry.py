@@ -1,4 +1,7 @@
-"""What attacks there are and what each can do. An attack joins by one line; nothing here imports torch."""
+"""What attacks there are and what each can do; nothing here imports torch.
+
+An attack joins by a line here, and its name in `minadv.__all__` and, for type checkers, beside the imports there.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
