@@ -201,6 +201,13 @@ def test_folder_is_a_class_per_sub_folder(tmp_path: Path) -> None:
     assert data.load(f"folder:{tmp_path}?mode=L")[0][0].shape == (1, 4, 6)
 
 
+def test_folder_of_numbers_in_another_order_than_theirs_says_so(tmp_path: Path) -> None:
+    pictures(tmp_path, {f"{label}/a.png": (4, 4) for label in range(11)})
+    with pytest.warns(UserWarning, match="folder 10 is label 2; .*pad them"):
+        loaded = data.load(f"folder:{tmp_path}")
+    assert loaded.classes[:3] == ("0", "1", "10")
+
+
 def test_folder_with_different_sizes_names_them_and_the_remedy(tmp_path: Path) -> None:
     pictures(tmp_path, {"a/1.png": (6, 4), "a/2.png": (6, 4), "b/odd.png": (9, 7)})
     with pytest.raises(ValueError, match=r"most are 6×4.*1 differ: b/odd.png 9×7; add \?size=224"):

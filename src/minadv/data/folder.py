@@ -1,5 +1,6 @@
 """Data sets in folders: a sub-folder per class, read file by file when asked for."""
 
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,7 @@ REMEDY = "add ?size=224 (or another size) to resize the shorter side and crop th
 
 
 def load(path: Path, size: int | None = None, mode: Mode = "RGB") -> Data:
-    """List the images below `path`, one class per sub-folder in sorted order; pixels are read later.
+    """List the images below `path`, one class per sub-folder, sorted by name as text; pixels are read later.
 
     Args:
         path: the folder.
@@ -24,12 +25,16 @@ def load(path: Path, size: int | None = None, mode: Mode = "RGB") -> Data:
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: no classes, a class without images, a file that is no image, or sizes that differ.
+
+    Warns:
+        UserWarning: when the folders' names are numbers, and their order as text is another than by value.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {path}; folder: needs a folder with one sub-folder per class")
     folders = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
     if not folders:
         raise ValueError(f"{path} has no sub-folders; folder: needs one per class, with its images inside")
+    _warn_of_numbers(path, [folder.name for folder in folders])
     found = [(label, file) for label, folder in enumerate(folders) for file in _images(folder)]
     files = tuple(file for _, file in found)
     if size is None:
@@ -40,6 +45,18 @@ def load(path: Path, size: int | None = None, mode: Mode = "RGB") -> Data:
         InFiles(files, mode, size),
         torch.tensor([label for label, _ in found], dtype=torch.int64),
     )
+
+
+def _warn_of_numbers(path: Path, names: list[str]) -> None:
+    numbers = [int(name) for name in names if name.isascii() and name.isdigit()]
+    if len(numbers) == len(names) and numbers != sorted(numbers):
+        moved = next(label for label, number in enumerate(numbers) if number != sorted(numbers)[label])
+        warnings.warn(
+            f"{path}: classes are numbered by their folders' names as text, as torchvision's ImageFolder does, so that "
+            f"folder {names[moved]} is label {moved}; if names are meant as labels, pad them (00, 01, …, 10)",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _images(folder: Path) -> list[Path]:
