@@ -52,7 +52,7 @@ def _warn_of_numbers(path: Path, names: list[str]) -> None:
     if len(numbers) == len(names) and numbers != sorted(numbers):
         moved = next(label for label, number in enumerate(numbers) if number != sorted(numbers)[label])
         warnings.warn(
-            f"{path}: classes are numbered by their folders' names as text, as torchvision's ImageFolder does, so that "
+            f"{path}: classes are numbered in the order of their folders' names as text, as torchvision does: "
             f"folder {names[moved]} is label {moved}; if names are meant as labels, pad them (00, 01, …, 10)",
             UserWarning,
             stacklevel=4,
