@@ -82,3 +82,8 @@ class Targeted:
     def select(self, rows: Tensor) -> "Targeted":
         """Return the goal of the given rows."""
         return Targeted(self.targets[rows])
+
+
+def constraint_for(goal: Goal, classes: int) -> Constraint:
+    """DLR⁺, or the margin where there are too few classes for it."""
+    return "dlr" if classes >= (4 if isinstance(goal, Targeted) else 3) else "margin"

@@ -11,7 +11,7 @@ from torch import Tensor
 from minadv import losses
 from minadv.attacks.boundary import Outlook
 from minadv.attacks.exploration import Constrain
-from minadv.goals import Constraint, Targeted, Untargeted
+from minadv.goals import Constraint, Untargeted, constraint_for
 from minadv.oracle import Oracle
 
 # So much longer than to a class that was reached already may the way to another look, to be aimed at.
@@ -37,7 +37,7 @@ class Aims:
     @classmethod
     def of(cls, oracle: Oracle, asked: bool) -> "Aims":
         """Before any search."""
-        able = asked and constraint_for(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
+        able = asked and kind_of(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
         return cls(able, chances(oracle))
 
     def affordable(self, most: int, refining: int) -> int:
@@ -62,7 +62,7 @@ class Aims:
         the third likeliest class or less, its gradient does not lead on.
         """
         if number % 2:
-            return constrain(oracle, aim, confidence, constraint_for(oracle))
+            return constrain(oracle, aim, confidence, kind_of(oracle))
         return constrain(oracle, aim, confidence, slopes=None if self.view is None else self.view.slopes)
 
 
@@ -125,7 +125,6 @@ def constrain(
     return towards
 
 
-def constraint_for(oracle: Oracle) -> Constraint:
-    """DLR⁺, or the margin where there are too few classes for it."""
-    least = 4 if isinstance(oracle.goal, Targeted) else 3
-    return "dlr" if oracle.logits_of_originals.shape[1] >= least else "margin"
+def kind_of(oracle: Oracle) -> Constraint:
+    """DLR⁺, or the margin where the model has too few classes for it."""
+    return constraint_for(oracle.goal, oracle.logits_of_originals.shape[1])

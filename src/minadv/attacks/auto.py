@@ -164,7 +164,7 @@ class Auto(Attack):
             self._refine(oracle, best, last, homeward=GENTLY, constrain=constrain, nearest=near, live=live)
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
-        kind = aiming.constraint_for(oracle)
+        kind = aiming.kind_of(oracle)
         ALMA(distance=self.distance, confidence=self.confidence, constraint=kind, steps=steps).search(oracle)
 
     def _tries(

@@ -14,6 +14,7 @@ from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradient_of
 from minadv.diagnosis.random_search import random_search
 from minadv.diagnosis.subject import Subject, examined
+from minadv.goals import constraint_for
 from minadv.guard import Model
 from minadv.probe import Step
 from minadv.result import Result
@@ -81,7 +82,7 @@ def transferred(samples: Subject, other: Model, steps: int, seed: int, on: Calla
 
 
 def _attack(samples: Subject, steps: int, seed: int, on: Callable[[float], None]) -> Result:
-    constraint = "dlr" if samples.clean.shape[1] > 2 else "margin"  # DLR⁺ needs three classes
+    constraint = constraint_for(samples.goal, samples.clean.shape[1])
     attack = ALMA(distance=DISTANCE, steps=steps, seed=seed, constraint=constraint)
 
     def on_step(step: Step) -> None:
