@@ -111,7 +111,7 @@ class APGD(Ascending, Attack):
     def search(self, oracle: Oracle) -> None:
         """Run section 9 of attacks.md at one radius."""
         radius = torch.full_like(oracle.best_distance, self.radius or RADII[self.p])
-        ball = Ball.of(oracle.originals, self.p, radius, self.levels)
+        ball = Ball(oracle.originals, self.p, radius, self.levels)
         # the first runs of ℓ1 use larger balls: what they find there is no answer
         oracle.rank_by(lambda _x, distance: torch.where(ball.holds(distance), distance, torch.inf))
         self.attempt(oracle, ball, stream=0)
@@ -166,7 +166,7 @@ class MinimalAPGD(Ascending, Attack):
         most = farthest(oracle.originals, self.p) if self.largest is None else zeros + 2 * self.largest
         radii = Bracket(zeros, most)
         for trial in oracle.rounds(self.bisections):
-            ball = Ball.of(oracle.originals, self.p, radii.middle, self.levels)
+            ball = Ball(oracle.originals, self.p, radii.middle, self.levels)
             broken = self.attempt(oracle, ball, stream=trial)
             confirmed = broken & oracle.reaches(oracle.best)
             # the answer is often smaller than its ball

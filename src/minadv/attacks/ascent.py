@@ -8,7 +8,8 @@ attacks*, ICML 2020 (ℓ2, ℓ∞); *Mind the box: ℓ1-APGD for sparse adversar
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from functools import cached_property
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,25 +30,28 @@ SLACK = 1 + 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """ℓp balls of per-sample radius around the originals, inside the box."""
+    """ℓp balls of per-sample radius around the originals, inside the box; for ℓ∞, on the grid of `levels`."""
 
     x0: Tensor
     p: float
     radius: Tensor
-
-    @classmethod
-    def of(cls, x0: Tensor, p: float, radius: Tensor, levels: int | None) -> "Ball":
-        """Return a ball; for ℓ∞ on a grid, the largest whose sphere is on it: rounding would leave others."""
-        if p == math.inf and levels is not None:
-            radius = (radius * (levels - 1) * SLACK).floor() / (levels - 1)
-        return cls(x0, p, radius)
+    levels: int | None = None
 
     def project(self, x: Tensor) -> Tensor:
         """Nearest point of the ball for ℓ1; ball first, then box for the others, as published. `x` is used up."""
         delta = x.sub_(self.x0)
         if self.p == 1:
             return projections.l1_ball_box(delta, self.radius, self.x0).add_(self.x0)
+        if self.levels is not None and self.p == math.inf:
+            return torch.clamp(delta.add_(self.x0), *self.bounds)
         return projections.ball(self.p)(delta, self.radius).add_(self.x0).clamp_(0, 1)
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """(batch, ...) outermost points of the grid in an ℓ∞ ball and the box: rounding does not leave them."""
+        cells, radius = cast("int", self.levels) - 1, per_sample(self.radius * SLACK, self.x0)
+        low, high = (self.x0 - radius) * cells, (self.x0 + radius) * cells
+        return low.ceil().clamp_min(0) / cells, high.floor().clamp_max(cells) / cells
 
     def holds(self, distance: Tensor) -> Tensor:
         """Whether a sample at such a distance, (batch,), lies in its ball, up to rounding."""

@@ -59,13 +59,14 @@ class TrustRegion(Attack):
         del clean
         live, radius = None, torch.full_like(oracle.best_distance, self.radius)
         for _ in oracle.steps(self.steps):
-            probe = oracle.probe(oracle.snap(x), live)
+            # on a grid, how the logits fall is measured between its points: short steps would round to none
+            probe = oracle.probe(x, live)
             boundary = towards(oracle, probe, target, self.confidence)
             size = torch.minimum(boundary.distance(dual(p)), radius)
             ahead = oracle.clip_(x + cross(boundary, p, size, self.overshoot))
             x = ahead if live is None else torch.where(per_sample(live, x), ahead, x)
             if self.adaptive:
-                after = oracle.probe(oracle.snap(x), live, differentiate=False)
+                after = oracle.probe(x, live, differentiate=False)
                 fall = (probe.logits - after.logits).detach().gather(1, labels[:, None]).squeeze(1)
                 ratio = fall / size.clamp_min(1e-12)
                 longer, shorter = 1.2 * size, size / 1.2
