@@ -5,15 +5,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, replace
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 from torch import nn
+from torchvision import transforms
 
 from minadv import ALMA, attacks, distances
 from minadv.attacks.registry import REGISTRY
@@ -582,6 +587,72 @@ def test_globals_that_own_code_uses_are_in_a_models_hash(monkeypatch: pytest.Mon
     before = fingerprints.of_module(Scaled())
     monkeypatch.setattr(f"{__name__}.SCALE", 2.0)
     assert fingerprints.of_module(Scaled()) != before
+
+
+class Slotted:
+    __slots__ = ("value",)
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+
+def times(factor: float) -> Callable[..., Any]:
+    def decorate(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def scaled(x: torch.Tensor) -> torch.Tensor:
+            return function(x) * factor
+
+        return scaled
+
+    return decorate
+
+
+def hooked_backwards(value: float) -> nn.Module:
+    model = nn.Sequential(nn.Flatten())
+    model.register_full_backward_hook(lambda _module, inputs, _outputs: tuple(one * value for one in inputs))
+    return model
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        Slotted,
+        times,
+        lambda value: SimpleNamespace(value=value),
+        lambda value: {("a", "key"): value},
+        lambda value: {"a": 1, value: 2},
+        lambda value: {value, "a"},
+        lambda value: deque([value]),
+        lambda value: slice(0, value),
+        np.float32,
+        Decimal,
+        lambda value: torch.eye(3).mul(value).to_sparse(),
+        lambda value: torch.full((2,), complex(0, value)).conj().imag,
+        lambda value: transforms.Compose([transforms.Normalize([value], [1.0])]),
+    ],
+)
+def test_what_own_code_holds_is_in_a_models_hash(around: Callable[[float], object]):
+    def model(value: float) -> nn.Module:
+        held = around(value)
+        return Private(held(torch.relu) if around is times else held)  # type: ignore[operator]
+
+    found = [fingerprints.of_module(model(value)) for value in (1.0, 1.0, 2.0)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_hooks_that_change_gradients_are_in_a_models_hash():
+    found = [fingerprints.of_module(hooked_backwards(value)) for value in (1.0, 1.0, 2.0)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_order_and_the_environment_are_not_in_a_models_hash(monkeypatch: pytest.MonkeyPatch):
+    one, other = (
+        fingerprints.of_module(Private(dict(pairs))) for pairs in ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)])
+    )
+    assert one == other
+    before = fingerprints.of_module(Private(os.environ))
+    monkeypatch.setenv("MINADV_TEST_OTHER", "1")
+    assert fingerprints.of_module(Private(os.environ)) == before
 
 
 def test_own_code_that_goes_in_circles_is_hashed():

@@ -209,9 +209,29 @@ def test_one_gradient_that_is_zero_among_others_is_counted_alone() -> None:
     assert found.success[1:].all()
 
 
-@pytest.mark.filterwarnings("ignore:the model's gradient was exactly 0")
+@pytest.mark.filterwarnings("ignore:the gradient was exactly 0")
 @pytest.mark.parametrize("scale", [0.0, 1e-7])
 def test_logits_that_hardly_differ_are_warned_about(scale: float) -> None:
     with pytest.warns(UserWarning, match="confidence=0.0001 .* scale the model's logits"):
         found = ALMA(steps=10)(lambda image: scale * MODEL(image), X, Y * 0)
     assert not found.success.any()
+
+
+@pytest.mark.parametrize("distance", ["l2", "ssim", "ciede2000", "lpips:trunk=demo"])
+def test_only_the_models_passes_are_in_the_callers_autocast(distance: str) -> None:
+    attack = Auto(distance=distance, budget=30)
+    seen: list[bool] = []
+
+    def model(x: Tensor) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        with torch.autocast("cpu", enabled=False):
+            return MODEL(x)
+
+    expected = attack(model, X, Y)
+    del seen[:]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attack(model, X, Y)
+    assert torch.equal(found.adversarials, expected.adversarials)
+    assert torch.equal(found.distances, expected.distances)
+    assert all(seen[:-1])
+    assert not seen[-1]  # the verification

@@ -23,7 +23,7 @@ from minadv.incumbents import Incumbents, Rank
 from minadv.ledger import Ledger
 from minadv.masks import broken, clear, or_else, possibly_broken
 from minadv.parts import Part, Parts
-from minadv.precision import LOOKS, handicap, land, search_budget, searched
+from minadv.precision import LOOKS, called, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
 from minadv.progress import Progress
 from minadv.result import Result, assemble
@@ -55,8 +55,8 @@ class Oracle:
         model = alike(model)
         self._model, self._goal, self._distance = model, goal, distance  # of the whole batch
         self._settings, self._progress = settings, Progress(on_step)
-        self._searched = searched(model, settings)
-        self._batch, clean = first_look(model, inputs, classes, goal, distance, settings)
+        self._searched = searched(called(model, settings), settings)
+        self._batch, clean = first_look(called(model, settings), inputs, classes, goal, distance, settings)
         self.originals, self.goal, self.distance = self._batch.originals, self._batch.goal, self._batch.distance
         # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
         self.surrogate: Selectable = getattr(self.distance, "surrogate", self.distance)
@@ -73,7 +73,8 @@ class Oracle:
         self._best = Incumbents.before(self.originals)
         self._non_finite = torch.zeros_like(clean.adversarial)
         self._unmeasured = torch.zeros_like(clean.adversarial)
-        self._flat: Tensor | None = None  # whose first gradient was 0
+        self._flat = torch.zeros_like(clean.adversarial)  # whose gradients were 0 at the first probe of one
+        self._began: ref[Probe] | None = None  # that probe
         self._projected = ref(self._best.x), -1  # what `project` returned last, and its version then
         self._trace: list[tuple[Tensor, Tensor]] = []
 
@@ -238,8 +239,10 @@ class Oracle:
         gradient = probe.differentiate(values, weights, again).contiguous()
         if probe.x is self.originals and probe.part is None:
             self._clean = probe if again else None
-        if self._flat is None and probe.part is None:
-            self._flat = ~(gradient.flatten(1).any(dim=1) | probe.adversarial | self._non_finite)
+        if self._began is None and probe.part is None:
+            self._began, self._flat = ref(probe), ~(probe.adversarial | self._non_finite)
+        if self._began is not None and self._began() is probe:
+            self._flat = self._flat & ~gradient.flatten(1).any(dim=1)
         if possibly_broken(gradient):  # asked of the whole batch, decided by each entry
             entries = broken(gradient)
             self._non_finite |= entries.flatten(1).any(dim=1)
@@ -266,7 +269,7 @@ class Oracle:
             already=batch.already,
             non_finite=marked(self._non_finite),
             unmeasured=marked(self._unmeasured),
-            flat=marked(torch.zeros_like(self._non_finite) if self._flat is None else self._flat),
+            flat=marked(self._flat),
         )
         device = batch.inputs.device
         forwards, backwards = self._ledger.forwards.to(device), self._ledger.backwards.to(device)

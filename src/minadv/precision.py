@@ -47,6 +47,18 @@ def check_passes(precision: str | None, channels_last: bool, inputs: Tensor) -> 
         )
 
 
+def called(model: Callable[[Tensor], Tensor], settings: Settings) -> Callable[[Tensor], Tensor]:
+    """Return the model as its caller would call it: in their autocast, unless another precision is asked for."""
+    if settings.autocast is None or settings.precision is not None:
+        return model
+
+    def look(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, settings.autocast):
+            return model(x)
+
+    return look
+
+
 def searched(model: Callable[[Tensor], Tensor], settings: Settings) -> Callable[[Tensor], Tensor]:
     """Return the model as a search sees it, in the precision and memory layout that are asked for.
 

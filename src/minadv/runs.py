@@ -191,7 +191,10 @@ def in_place(path: Path) -> Generator[Path]:
 
 def _save(path: Path, tensors: dict[str, Tensor]) -> None:
     with in_place(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+        except SafetensorError as error:  # the disk is full, say
+            raise OSError(f"cannot write {path}: {error}") from error
 
 
 def _existing(folder: Path, name: str) -> Path:

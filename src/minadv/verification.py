@@ -6,7 +6,6 @@ far beyond the boundary, in logits, a point must be to count, during the search 
 
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypedDict
@@ -48,7 +47,7 @@ PRECISIONS: dict[Precision, torch.dtype] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What every search is asked for: see `Attack`."""
+    """What every search is asked for: see `Attack`. `autocast` is the dtype of the caller's own, if it is on."""
 
     confidence: float = 1e-4
     levels: int | None = None
@@ -58,15 +57,12 @@ class Settings:
     fill_up: bool = True
     precision: Precision | None = None
     channels_last: bool = False
+    autocast: torch.dtype | None = None
 
     @property
     def lower(self) -> torch.dtype | None:
         """The precision of the search where it is lower than that of the verification."""
         return None if self.precision in (None, "float32") else PRECISIONS[self.precision]
-
-    def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
-        """Where a precision is asked for, that of the caller's own autocast ends."""
-        return nullcontext() if self.precision is None else torch.autocast(device.type, enabled=False)
 
     def fill(self, rows: Tensor, inputs: Tensor) -> Tensor:
         """Repeat the last of the given row numbers up to a batch size whose rounding is that of large batches."""
@@ -136,7 +132,7 @@ def verify(
     lost = outcome.found & ~success
     if lost.any():
         rounded = "" if settings.lower is None else f", and precision={settings.precision!r} can be left out"
-        if settings.precision is None and torch.is_autocast_enabled(answers.device.type):
+        if settings.precision is None and settings.autocast is not None:
             rounded = ", and under autocast precision='bfloat16' keeps what its rounding would lose"
         warnings.warn(
             f"{int(lost.sum())} of {int(outcome.found.sum())} adversarials were not classified the same way by a "
@@ -156,10 +152,11 @@ def verify(
             stacklevel=4,
         )
     if outcome.flat.any():
+        flat, samples = int(outcome.flat.sum()), len(outcome.flat)
         warnings.warn(
-            f"the model's gradient was exactly 0 where the search began for {int(outcome.flat.sum())} of "
-            f"{len(outcome.flat)} samples, as rounding or saturation in a model makes it: their answers are "
-            "missing or may be far from the nearest; `minadv diagnose` tells more (docs/diagnosis.md)",
+            f"the gradient was exactly 0 where the search began for {flat} of {samples} samples, as rounding or "
+            "saturation makes it, in the model or of a loss at large logits: answers are missing or may be far "
+            "from the nearest; `minadv diagnose` tells more (docs/diagnosis.md)",
             UserWarning,
             stacklevel=4,
         )

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, cast, final
 
+import torch
 from torch import Tensor
 
 from minadv.attacks.registry import REGISTRY, able
@@ -101,10 +102,20 @@ class Attack(ABC):
             goal, classes = Targeted(targets), classes | {"targets": targets}
         check_passes(precision, channels_last, inputs)
         fill_up = fill_up and not by_batch(model)
+        kind = inputs.device.type
         settings = Settings(
-            self.confidence, self.levels, self.propagations, self.seed, trace, fill_up, precision, channels_last
+            self.confidence,
+            self.levels,
+            self.propagations,
+            self.seed,
+            trace,
+            fill_up,
+            precision,
+            channels_last,
+            autocast=torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None,
         )
-        with kept(inputs.device), guarded(model, inputs) as logits, settings.arithmetic(inputs.device):
+        # distances and updates are never rounded as the model's passes are
+        with kept(inputs.device), guarded(model, inputs) as logits, torch.autocast(kind, enabled=False):
             oracle = Oracle(logits, inputs, classes, goal, resolve(self.distance), settings, on_step)
             if len(oracle.originals):
                 with suppress(BudgetSpentError):

@@ -43,7 +43,7 @@ class Failed:
     traceback: str
 
     @classmethod
-    def of(cls, shard: Shard, error: Exception) -> "Failed":
+    def of(cls, shard: Shard, error: BaseException) -> "Failed":
         """Say what a shard raised."""
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return cls(shard, line, "".join(traceback.format_exception(error)))
@@ -81,7 +81,7 @@ class Local:
         for shard in shards:
             try:
                 yield self._compute(shard)
-            except Exception as error:  # whatever a user's model raises is an outcome, recorded and tried again
+            except (Exception, SystemExit) as error:  # whatever a user's model raises: recorded, and tried again
                 yield Failed.of(shard, error)
 
     def _compute(self, shard: Shard) -> Finished:

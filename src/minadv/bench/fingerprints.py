@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
@@ -91,6 +92,8 @@ def _told(value: Any) -> Iterator[bytes | str]:
     if isinstance(value, nn.Module):
         # function objects show their address
         yield f"{type(value).__qualname__}:{re.sub(r' at 0x[0-9a-f]+', '', value.extra_repr())}"
+        code = getattr(value, "code", None)  # what torch.fx and torch.jit have written
+        yield code if isinstance(code, str) else ""
         tensors = (*value.named_parameters(recurse=False), *value.named_buffers(recurse=False))
         for name, tensor in tensors:
             yield from (name, *_bits(tensor))
@@ -101,11 +104,16 @@ def _told(value: Any) -> Iterator[bytes | str]:
         # addresses in place of objects would be others every time
         yield from (f"{array.dtype}{array.shape}", repr(array) if array.dtype.hasobject else array.tobytes())
     else:
-        yield _source(value) if isinstance(value, type) or inspect.isroutine(value) else repr(value)
+        named = isinstance(value, type | ModuleType) or inspect.isroutine(value)
+        # the same code in another folder is the same
+        yield _source(value) if named else repr(value).replace(str(Path.cwd()), ".")
 
 
 def _bits(tensor: Tensor) -> tuple[str, bytes]:
-    kept = tensor.detach().cpu().contiguous()
+    if tensor.is_meta or tensor.is_nested:
+        return f"{tensor.dtype}{tensor.layout}", b""
+    dense = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
+    kept = dense.resolve_conj().resolve_neg().cpu().contiguous()
     return f"{kept.dtype}{tuple(kept.shape)}", kept.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
@@ -130,7 +138,8 @@ def _value(value: Any) -> str:
 
 def _source(thing: Any) -> str:
     try:
-        return inspect.getsource(thing)
+        # a decorated function's own text, not that of what it was made of
+        return inspect.getsource(thing.__code__ if inspect.isfunction(thing) else thing)
     except (OSError, TypeError):  # made in an interpreter, or compiled: its name has to do
         return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
 

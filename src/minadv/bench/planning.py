@@ -91,7 +91,10 @@ def _of_model(
         raise ValueError(f"{place}.spec: {error}") from error
     if isinstance(model, str):
         return [_missing(suite, entry, row, model) for row in kept], []
-    model_hash = fingerprints.of_module(model)  # before it is used: a forward pass may change it
+    try:
+        model_hash = fingerprints.of_module(model)  # before it is used: a forward pass may change it
+    except Exception as error:  # what own objects do when they are looked at is anybody's guess
+        return [_missing(suite, entry, row, f"it cannot be told apart: {_reason(error)}") for row in kept], []
     population, most = options.population or suite.population, choosing.at_most(suite, options.limit)
     numbers = source.numbers[:most]
     if population == "correct":

@@ -1,9 +1,16 @@
 """What decides how a model behaves: its modules, and whatever the user's own code in it refers to."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+import sys
+from argparse import Namespace
+from collections import deque
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
-from inspect import isfunction, isroutine, unwrap
-from types import CodeType, FunctionType, MethodType, ModuleType
+from inspect import isfunction, isroutine
+from pathlib import PurePath
+from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -12,8 +19,12 @@ from torch import Tensor, nn
 
 from minadv.importing import own, own_module
 
-PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, Tensor, np.ndarray)
-HOOKS = ("pre_hooks", "hooks")
+NUMBERS = (bool, int, float, complex, str, bytes, range, slice, Fraction, Decimal, PurePath, np.generic, np.dtype)
+PLAIN = (*NUMBERS, re.Pattern, torch.dtype, torch.device, Tensor, np.ndarray)
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+# objects of libraries that are made of what their users say
+RECORDS = (SimpleNamespace, Namespace)
+TRANSFORMS = "torchvision.transforms"
 TORCHS = frozenset(vars(nn.Module()))  # attributes that every module has
 
 
@@ -39,7 +50,7 @@ def reach(root: Any) -> Iterator[tuple[str, Any]]:
             yield path, f"that of {first[id(value)][0]}"
             continue
         first[id(value)] = path, value
-        if isinstance(value, nn.Module | type) or isroutine(value):
+        if isinstance(value, nn.Module | type | ModuleType) or isroutine(value):
             yield path, value
         waiting += [(f"{path}.{name}", part) for name, part in reversed(parts.items())]
 
@@ -48,11 +59,15 @@ def _parts(value: Any) -> dict[str, Any] | None:
     """Return what a thing refers to, by name; None for what is none of our business."""
     if isinstance(value, nn.Module):
         return _of_module(value)
-    if isinstance(value, Mapping):
-        pairs = cast("Mapping[Any, Any]", value).items()
-        return {str(key): part for key, part in pairs if isinstance(key, bool | int | float | str)}
-    if isinstance(value, list | tuple):
+    if isinstance(value, dict):  # no other mapping: os.environ is one
+        pairs = ((repr(key), part) for key, part in cast("dict[Any, Any]", value).items())
+        return dict(sorted((key, part) for key, part in pairs if " at 0x" not in key))
+    if isinstance(value, list | tuple | deque):
         return {str(number): part for number, part in enumerate(cast("Iterable[Any]", value))}
+    if isinstance(value, set | frozenset):
+        return {name: name for name in sorted(map(repr, cast("Iterable[Any]", value))) if " at 0x" not in name}
+    if isinstance(value, ModuleType):
+        return {} if own_module(value.__name__) else None
     if isinstance(value, partial):
         call = cast("partial[Any]", value)
         return {"function": call.func, "arguments": call.args, "keywords": call.keywords}
@@ -62,16 +77,25 @@ def _parts(value: Any) -> dict[str, Any] | None:
         return _of_function(value)
     if isinstance(value, type):
         return _of_class(value)
-    inside = getattr(value, "__dict__", {})
-    if own_module(type(value).__module__):
+    inside = _attributes(value)
+    if own_module(str(type(value).__module__)):
         return {"class": type(value), **inside}
+    if isinstance(value, RECORDS) or str(type(value).__module__).startswith(TRANSFORMS):
+        return inside
     if "__wrapped__" in inside:  # what functools.cache makes
         return {"function": inside["__wrapped__"]}
     return {} if isroutine(value) else None
 
 
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return what an object holds, in its dictionary or in slots."""
+    slots = (slot for cls in type(value).__mro__ for slot in cast("Iterable[str]", vars(cls).get("__slots__", ())))
+    held = {slot: getattr(value, slot) for slot in slots if hasattr(value, slot)}
+    return dict(sorted((held | getattr(value, "__dict__", {})).items()))
+
+
 def _of_module(module: nn.Module) -> dict[str, Any]:
-    kinds: tuple[dict[int, Any], ...] = tuple(getattr(module, f"_forward_{kind}", {}) for kind in HOOKS)
+    kinds: tuple[dict[int, Any], ...] = tuple(getattr(module, kind, {}) for kind in HOOKS)
     hooks = (hook for kind in kinds for hook in kind.values())
     # what libraries keep to themselves can be an address, other in every process
     private = own_module(type(module).__module__)
@@ -102,10 +126,10 @@ def _function_of(member: Any) -> Any:
 
 
 def _of_function(function: FunctionType) -> dict[str, Any]:
-    function = cast("FunctionType", unwrap(cast("Callable[..., Any]", function)))
     code, cells = function.__code__, function.__closure__ or ()
-    if not own(code.co_filename):
-        return {}
+    if not own(code.co_filename):  # a library's decorator, perhaps, of an own function
+        wrapped = getattr(function, "__wrapped__", None)
+        return {} if wrapped is None else {"wrapped": wrapped}
     parts: dict[str, Any] = {"defaults": function.__defaults__, "keywords": function.__kwdefaults__}
     for name, cell in zip(code.co_freevars, cells, strict=True):
         try:
@@ -114,10 +138,15 @@ def _of_function(function: FunctionType) -> dict[str, Any]:
             continue
     names = sorted(_names(code))
     for name in names:
-        found = function.__globals__.get(name)
+        if name.startswith("__"):  # where the file is, say
+            continue
+        # a module that is imported within the function is no global
+        found = function.__globals__.get(name, sys.modules.get(name))
         if isinstance(found, ModuleType):
             inside = vars(found) if own_module(found.__name__) else {}
             parts |= {f"{name}.{other}": inside[other] for other in names if other in inside}
+            if name not in function.__globals__:
+                parts[name] = found
         else:
             parts[name] = found if name in function.__globals__ else parts.get(name)
     return {name: part for name, part in parts.items() if part is not None}

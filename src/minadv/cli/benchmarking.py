@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minadv import runs
-from minadv.bench import costs, finished, jobs, planning, reading, suite
+from minadv.bench import confirming, costs, finished, jobs, planning, reading, suite
 from minadv.bench.executor import Executor, Local
 from minadv.bench.jobs import Options, Planning, Shard
 from minadv.bench.running import Report, Run
@@ -65,6 +65,7 @@ def run(request: Request) -> int:
     try:
         store.create()
         with _stoppable() as stop, Live(planned, say) as view:
+            confirming.confirm(planned, store, view.say)
             if request.diagnosis:
                 from minadv.bench import diagnosing
 
