@@ -55,8 +55,9 @@ class Oracle:
         model = alike(model)
         self._model, self._goal, self._distance = model, goal, distance  # of the whole batch
         self._settings, self._progress = settings, Progress(on_step)
-        self._searched = searched(called(model, settings), settings)
-        self._batch, clean = first_look(called(model, settings), inputs, classes, goal, distance, settings)
+        as_called = called(model, settings)
+        self._searched = searched(as_called, settings)
+        self._batch, clean = first_look(as_called, inputs, classes, goal, distance, settings)
         self.originals, self.goal, self.distance = self._batch.originals, self._batch.goal, self._batch.distance
         # a distance without a useful gradient (ℓ0) is descended through its surrogate, and still tracked itself
         self.surrogate: Selectable = getattr(self.distance, "surrogate", self.distance)

@@ -185,14 +185,14 @@ class Ascent:
         return broken
 
     def _look(self, x: Tensor, ball: Ball) -> tuple[Point, Tensor]:
-        probe = self.oracle.probe(self.oracle.snap(x), self.live)
+        probe = self.oracle.probe(x, self.live)
         loss = self.loss(probe.logits)
-        point = Point(probe.x, loss.detach(), self.oracle.gradient(probe, loss))
+        point = Point(x, loss.detach(), self.oracle.gradient(probe, loss))
         return point, probe.adversarial & ball.holds(probe.distance)
 
     def _run(self, ball: Ball, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """One run; returns the best point and who is broken."""
-        now, broken = self._look(start, ball)
+        now, broken = self._look(self.oracle.project(start), ball)
         best, before = now.clone(), now.x
         rule: Rule = Sparser(ball, steps) if ball.p == 1 else Halving(ball, steps, now)
         for i in self.oracle.steps(steps):

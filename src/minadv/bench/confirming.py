@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch import Tensor, nn
+from torch import Tensor
 
 import minadv
 from minadv.bench import choosing, finished
@@ -38,10 +38,7 @@ def confirm(planned: Planning, store: Store, say: Callable[[str], None]) -> None
             continue  # it is set aside when the run begins
         seen.add(job.cell.model_hash)
         say(f"comparing {job.cell.model} with what is stored")
-        try:
-            off = _off(minadv.models.load(job.model_spec), job, images, labels, margins)
-        except Exception:  # noqa: S112 (somebody's own code can raise anything: its shards will record that)
-            continue
+        off = _off(_answers(job.model_spec, images), job, labels, margins)
         if off:
             raise ValueError(
                 f"{store.folder} was computed with another {job.cell.model}: {off} of {len(images)} images stored "
@@ -50,12 +47,24 @@ def confirm(planned: Planning, store: Store, say: Callable[[str], None]) -> None
             )
 
 
-def _off(model: nn.Module, job: Job, images: Tensor, labels: Tensor, margins: Tensor) -> int:
-    """Count images whose margin is another; none where answers are others every time, or in any batch."""
-    logits = choosing.classify(model, images)
-    bound = AGREEMENT * (logits.amax(dim=1) - logits.amin(dim=1))
+def _answers(spec: str, images: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return a model's logits, (n, classes), in one batch and in two; None when it raises, as shards will say."""
     half = (len(images) + 1) // 2
-    again = torch.cat([choosing.classify(model, part) for part in (images[:half], images[half:]) if len(part)])
+    try:
+        model = minadv.models.load(spec)
+        whole = choosing.classify(model, images)
+        parts = [choosing.classify(model, part) for part in (images[:half], images[half:]) if len(part)]
+    except Exception:  # the model is somebody's own code
+        return None
+    return whole, torch.cat(parts)
+
+
+def _off(answers: tuple[Tensor, Tensor] | None, job: Job, labels: Tensor, margins: Tensor) -> int:
+    """Count images whose margin is another; none where answers are others every time, or in any batch."""
+    if answers is None:
+        return 0
+    logits, again = answers
+    bound = AGREEMENT * (logits.amax(dim=1) - logits.amin(dim=1))
     if ((again - logits).abs().amax(dim=1) > bound).any():
         return 0
     goal = Untargeted(labels) if job.target is None else Targeted(torch.full_like(labels, job.target))

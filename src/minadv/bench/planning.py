@@ -83,6 +83,10 @@ def _of_model(
     suite: Suite, options: Options, entry: ModelEntry, kept: list[Wanted], source: _Source
 ) -> tuple[list[Planned], list[Job]]:
     """Plan the rows of one model."""
+
+    def missing(why: str) -> tuple[list[Planned], list[Job]]:
+        return [_missing(suite, entry, row, why) for row in kept], []
+
     spec = places.model_spec(entry.spec, options.files)
     place = f"models[{suite.models.index(entry)}]"
     try:
@@ -90,21 +94,20 @@ def _of_model(
     except (ValueError, TypeError) as error:
         raise ValueError(f"{place}.spec: {error}") from error
     if isinstance(model, str):
-        return [_missing(suite, entry, row, model) for row in kept], []
+        return missing(model)
     try:
         model_hash = fingerprints.of_module(model)  # before it is used: a forward pass may change it
     except Exception as error:  # what own objects do when they are looked at is anybody's guess
-        return [_missing(suite, entry, row, f"it cannot be told apart: {_reason(error)}") for row in kept], []
+        return missing(f"it cannot be told apart: {_reason(error)}")
     population, most = options.population or suite.population, choosing.at_most(suite, options.limit)
     numbers = source.numbers[:most]
     if population == "correct":
         try:
             numbers = choosing.correct(source.data, source.numbers, most, model)
         except Exception as error:  # the model is somebody's own code, and costs its own rows only
-            return [_missing(suite, entry, row, _reason(error)) for row in kept], []
+            return missing(_reason(error))
         if not numbers:
-            none = f"it classifies none of the {len(source.numbers)} samples correctly"
-            return [_missing(suite, entry, row, none) for row in kept], []
+            return missing(f"it classifies none of the {len(source.numbers)} samples correctly")
     choosing.warn_of_fewer(suite, options.limit, entry.label, len(numbers))
     images, labels = source.data.batch(numbers)
     outputs = _outputs(model, source)

@@ -1,7 +1,6 @@
 """What decides how a model behaves: its modules, and whatever the user's own code in it refers to."""
 
 import re
-import sys
 from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -19,8 +18,10 @@ from torch import Tensor, nn
 
 from minadv.importing import own, own_module
 
-NUMBERS = (bool, int, float, complex, str, bytes, range, slice, Fraction, Decimal, PurePath, np.generic, np.dtype)
-PLAIN = (*NUMBERS, re.Pattern, torch.dtype, torch.device, Tensor, np.ndarray)
+PLAIN = (
+    *(bool, int, float, complex, str, bytes, range, slice, Fraction, Decimal, PurePath, re.Pattern),
+    *(np.generic, np.dtype, np.ndarray, torch.dtype, torch.device, Tensor),
+)
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 # objects of libraries that are made of what their users say
 RECORDS = (SimpleNamespace, Namespace)
@@ -89,7 +90,8 @@ def _parts(value: Any) -> dict[str, Any] | None:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """Return what an object holds, in its dictionary or in slots."""
-    slots = (slot for cls in type(value).__mro__ for slot in cast("Iterable[str]", vars(cls).get("__slots__", ())))
+    declared = (vars(cls).get("__slots__", ()) for cls in type(value).__mro__)
+    slots = (slot for names in declared for slot in ((names,) if isinstance(names, str) else names))
     held = {slot: getattr(value, slot) for slot in slots if hasattr(value, slot)}
     return dict(sorted((held | getattr(value, "__dict__", {})).items()))
 
@@ -140,13 +142,10 @@ def _of_function(function: FunctionType) -> dict[str, Any]:
     for name in names:
         if name.startswith("__"):  # where the file is, say
             continue
-        # a module that is imported within the function is no global
-        found = function.__globals__.get(name, sys.modules.get(name))
+        found = function.__globals__.get(name)
         if isinstance(found, ModuleType):
             inside = vars(found) if own_module(found.__name__) else {}
             parts |= {f"{name}.{other}": inside[other] for other in names if other in inside}
-            if name not in function.__globals__:
-                parts[name] = found
         else:
             parts[name] = found if name in function.__globals__ else parts.get(name)
     return {name: part for name, part in parts.items() if part is not None}
