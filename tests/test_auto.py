@@ -154,6 +154,8 @@ def test_only_the_first_start_and_new_classes_of_later_rounds_have_no_noise() ->
 
     class Looking(Auto):
         def search(self, oracle: Oracle) -> None:
+            super().search(oracle)
+            assert oracle.best_distance.isfinite().all()
             explorer = Explorer(oracle, families.of("l2"), 2, self.confidence, [])
             scale = torch.full_like(oracle.best_distance, 0.1)
             some = aiming.chances(oracle)
@@ -162,13 +164,57 @@ def test_only_the_first_start_and_new_classes_of_later_rounds_have_no_noise() ->
                 for chances in (None, some):
                     starts[index, chances is not None] = explorer._start(index, scale, chances, None)
 
-    Looking()(model, x, predictions(model, x))
+    Looking(budget=30)(model, x, predictions(model, x))
     moved = {key: (start - x).flatten(1).abs().amax(dim=1) for key, start in starts.items()}
     for index, amount in enumerate((0, 0.075, 0.05, 0.075)):
         assert moved[index, False] == pytest.approx(amount, rel=1e-4)
         expected = [amount] * 4 if index < 2 else [amount, 0, 0, 0]
         assert moved[index, True] == pytest.approx(expected, rel=1e-4)
     assert not torch.equal((starts[1, False] - x).sign(), (starts[3, False] - x).sign())
+
+
+def test_what_was_missed_starts_anywhere_in_the_box() -> None:
+    model, x = convolutional(), images(4)
+    starts, found = list[Tensor](), list[Tensor]()
+
+    class Looking(Auto):
+        def search(self, oracle: Oracle) -> None:
+            oracle.probe(1 - oracle.originals, torch.tensor([True, True, False, False]))
+            found.append(oracle.best_distance.isfinite())
+            explorer = Explorer(oracle, families.of("l2"), 2, self.confidence, [])
+            scale = torch.full_like(oracle.best_distance, 0.01)
+            starts.extend(explorer._start(index, scale, None, None) for index in range(3))
+
+    Looking()(model, x, predictions(model, x))
+    assert found[0].any()
+    assert not found[0].all()
+    moved = torch.stack([(start - x).flatten(1).abs().amax(dim=1) for start in starts])
+    assert (moved[0] == 0).all()
+    assert (moved[1:, found[0]] <= 0.011).all()
+    assert (moved[1:, ~found[0]] > 0.5).all()
+    for start in starts[1:]:
+        anywhere = start[~found[0]]
+        assert anywhere.mean().item() == pytest.approx(0.5, abs=0.1)
+        assert anywhere.min() >= 0
+        assert anywhere.max() <= 1
+    assert not torch.equal(starts[1][~found[0]], starts[2][~found[0]])
+
+
+def test_a_small_region_in_the_far_corner_is_found() -> None:
+    torch.manual_seed(4)
+    model = torch.nn.Sequential(torch.nn.Linear(2, 32), torch.nn.Tanh(), torch.nn.Linear(32, 2)).eval()
+    model.requires_grad_(False)[0].weight.mul_(4)
+    side = torch.linspace(0, 1, 201)
+    plane = torch.cartesian_prod(side, side)
+    x = torch.rand(3, 2)
+    labels = predictions(model, x)
+    other = predictions(model, plane)[None, :] != labels[:, None]
+    assert other[2].float().mean() < 0.03
+    nearest = torch.cdist(x, plane).where(other, torch.inf).amin(dim=1)
+    assert nearest[2] > 1
+    result = Auto(budget=500)(model, x, labels)
+    assert result.success.all()
+    assert (result.distances <= 1.001 * nearest).all()
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,13 @@ from minadv.goals import Goal
 from minadv.guard import alike
 from minadv.incumbents import Incumbents, Rank
 from minadv.ledger import Ledger
-from minadv.masks import broken, clear, or_else, possibly_broken
+from minadv.masks import clear, or_else
 from minadv.parts import Part, Parts
 from minadv.precision import LOOKS, called, handicap, land, search_budget, searched
 from minadv.probe import Probe, Step
 from minadv.progress import Progress
 from minadv.result import Result, assemble
+from minadv.troubles import Troubles
 from minadv.verification import Outcome, Settings, quantise, verify
 
 
@@ -72,10 +73,7 @@ class Oracle:
         self._clean_logits = clean.logits.detach()
         self._ledger = Ledger(len(self.originals), search_budget(settings))
         self._best = Incumbents.before(self.originals)
-        self._non_finite = torch.zeros_like(clean.adversarial)
-        self._unmeasured = torch.zeros_like(clean.adversarial)
-        self._flat = torch.zeros_like(clean.adversarial)  # whose gradients were 0 at the first probe of one
-        self._began: ref[Probe] | None = None  # that probe
+        self._troubles = Troubles.none(clean.adversarial)
         self._projected = ref(self._best.x), -1  # what `project` returned last, and its version then
         self._trace: list[tuple[Tensor, Tensor]] = []
 
@@ -187,12 +185,9 @@ class Oracle:
         elif len(part.rows):
             logits = part.scatter(self._look(leaf, part, differentiate), logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
-        if possibly_broken(margin):
-            self._non_finite |= broken(margin)
+        if self._troubles.looked(margin, distance):
             # one bad answer of the model must not poison a search for good
             logits = or_else(logits, self._clean_logits)
-        if possibly_broken(distance):
-            self._unmeasured |= broken(distance) & ~broken(margin)
         adversarial = self._counts(x, margin < 0)
         if answers:
             self._best.take(x, distance, adversarial)
@@ -240,14 +235,7 @@ class Oracle:
         gradient = probe.differentiate(values, weights, again).contiguous()
         if probe.x is self.originals and probe.part is None:
             self._clean = probe if again else None
-        if self._began is None and probe.part is None:
-            self._began, self._flat = ref(probe), ~(probe.adversarial | self._non_finite)
-        if self._began is not None and self._began() is probe:
-            self._flat = self._flat & ~gradient.flatten(1).any(dim=1)
-        if possibly_broken(gradient):  # asked of the whole batch, decided by each entry
-            entries = broken(gradient)
-            self._non_finite |= entries.flatten(1).any(dim=1)
-            gradient = gradient.masked_fill_(entries, 0)
+        gradient = self._troubles.differentiated(probe, gradient)
         if payers is not rows and payers is not None:
             unpaid = torch.ones_like(self.copies).index_fill(0, payers.to(self.copies.device), False)
             gradient = clear(gradient, unpaid)
@@ -268,9 +256,9 @@ class Oracle:
             answers=batch.scatter(batch.inputs.clone(), self._best.x),
             found=marked(self._best.found),
             already=batch.already,
-            non_finite=marked(self._non_finite),
-            unmeasured=marked(self._unmeasured),
-            flat=marked(self._flat),
+            non_finite=marked(self._troubles.non_finite),
+            unmeasured=marked(self._troubles.unmeasured),
+            flat=marked(self._troubles.flat),
         )
         device = batch.inputs.device
         forwards, backwards = self._ledger.forwards.to(device), self._ledger.backwards.to(device)

@@ -15,7 +15,7 @@ from minadv.attacks.families import Family
 from minadv.attacks.rounds import Try
 from minadv.attacks.shaped import Shaped
 from minadv.distances.base import per_sample
-from minadv.masks import possibly_any
+from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 
 # Noise at the start of all explorations but the first, relative to the first step.
@@ -103,7 +103,10 @@ class Explorer:
     def _start(
         self, index: int, scale: Tensor | None, chances: Tensor | None, coordinates: Coordinates | None
     ) -> Tensor:
-        """Originals, with noise of a new amount and sign for all but the first and new classes of later rounds."""
+        """Originals, with noise of a new amount and sign for all but the first and new classes of later rounds.
+
+        Where none before crossed the boundary, it is not near: those samples start anywhere in the box.
+        """
         x0 = self.oracle.originals
         if not index:
             return x0
@@ -113,4 +116,9 @@ class Explorer:
             reach = reach * (chances == -torch.inf).all(dim=1)
         noise = random.signs(self.oracle.keys, x0, stream=index)
         noise = noise if coordinates is None else coordinates.step(noise)
-        return (x0 + per_sample(amount * reach, x0) * noise).clamp(0, 1)
+        start = (x0 + per_sample(amount * reach, x0) * noise).clamp_(0, 1)
+        missed = self.oracle.best_distance.isinf()
+        if possibly_any(missed):
+            anywhere = random.uniform(self.oracle.keys, x0[0].numel(), stream=index)
+            overwrite(start, missed, anywhere.reshape(x0.shape).to(x0.dtype))
+        return start
