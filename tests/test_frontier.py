@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,25 +99,57 @@ def test_what_has_no_images_here_is_not_trained(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(suites, "SHARED", tmp_path / "nowhere")
     unseen = tuple(recipe for recipe in train.RECIPES if recipe.data == "mnist")
     lines = list(train.made(tmp_path, unseen))
-    assert len(lines) == len(unseen) == 3
+    assert len(lines) == len(unseen) == 5
     assert all("left out" in line and "nowhere" in line for line in lines)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
 @needs_shared
-def test_networks_learn_from_the_images_that_are_not_attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    recipe = next(recipe for recipe in train.RECIPES if recipe.name == "unseen_ibp")
+@pytest.mark.parametrize(("name", "epochs"), [("unseen_ibp", 4), ("unseen_vit", 2)])
+def test_networks_learn_from_the_images_that_are_not_attacked(
+    name: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    recipe = next(recipe for recipe in train.RECIPES if recipe.name == name)
     monkeypatch.setattr(suites, "SHARED", SHARED)
-    (line,) = train.made(tmp_path, (replace(recipe, epochs=4),))
-    assert "proven" in line
+    (line,) = train.made(tmp_path, (replace(recipe, epochs=epochs),))
+    assert ("proven" in line) == recipe.provable
     monkeypatch.setenv(models.VARIABLE, str(tmp_path))
     learned, (images, labels) = train.mnist()
-    model = minadv.models.load("python:benchmarks.frontier.models:unseen_ibp")
+    model = minadv.models.load(f"python:benchmarks.frontier.models:{name}")
     assert (model(images).argmax(1) == labels).float().mean() > 0.3
     (target,) = (each for each in suites.targets() if each.name == "unseen")
     attacked, _ = minadv.data.load(f"npz:{suites.SHARED / target.data.removeprefix('npz:')}").tensors(limit=1000)
     assert torch.equal(attacked, images)
     assert len(learned[0]) == 9000
+
+
+def test_trades_weighs_how_far_predictions_are_moved(here: Path):
+    model, x, labels = correct(here, 32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        worst = train.worst_nearby(model, x, labels, 0.1, "linf", 5)
+        torch.manual_seed(0)
+        loss = train.trades(0.1, "linf", 5, 3.0)(model, x, labels, 1.0)
+        nowhere = train.trades(0.0, "linf", 5, 3.0)(model, x, labels, 1.0)
+    p, q = model(x).softmax(1), model(worst).softmax(1)
+    apart = (p * (p / q).log()).sum(dim=1).mean()
+    assert apart > 0.01
+    clean = nn.functional.cross_entropy(model(x), labels)
+    assert loss.item() == pytest.approx((clean + 3 * apart).item(), rel=1e-4)
+    assert nowhere.item() == pytest.approx(clean.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("build", [models.residual, models.Attending])
+def test_networks_of_other_kinds_have_gradients_and_do_not_mix_samples(build: Callable[[], nn.Module]):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build().eval()
+    x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    logits = network(x)
+    assert logits.shape == (3, 10)
+    (slope,) = torch.autograd.grad(logits[0].logsumexp(0), x)
+    assert slope[0].abs().amax() > 0
+    assert not slope[1:].any()
 
 
 @pytest.mark.parametrize(("p", "order", "epsilon"), [("l2", 2.0, 0.5), ("linf", math.inf, 0.1)])

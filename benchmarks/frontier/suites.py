@@ -55,7 +55,7 @@ def targets() -> tuple[Target, ...]:
     own = "python:benchmarks.frontier.models:"
     digits = {name: own + name for name in ("digits_mlp", "digits_l2_at", "digits_linf_at", "digits_ibp")}
     mnist = ("mnist_lenet5_std", "mnist_lenet5_linf_at", "mnist_kw")
-    unseen = ("unseen_l2_at", "unseen_linf_at", "unseen_ibp")
+    unseen = ("unseen_l2_at", "unseen_linf_at", "unseen_ibp", "unseen_trades", "unseen_vit")
     cifar = ("cifar_resnet4b", "cifar_cnn_a_adv")
     grey, colour = (*LP, "ssim", *OWN), (*LP, "ssim", *COLOUR, *ON_DEMAND)
     demo = {"demo": "demo", "demo_linf_at": f"{own}demo_linf_at"}
