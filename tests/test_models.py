@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.transforms.functional import normalize
 
-from minadv import data, models
+from minadv import data, minimise, models
 from minadv.models import search, weights, zoo
 from minadv.models.architectures import BUILDERS
 from minadv.models.architectures.demo import FEATURES
@@ -124,6 +124,19 @@ itself = torch.nn.Flatten()
 """
 
 
+TORCHSCRIPT = """
+import torch
+
+def network():
+    layer = torch.nn.Linear(4, 3)
+    layer.weight.data.copy_(torch.eye(3, 4))
+    return torch.nn.Sequential(torch.nn.Flatten(), layer).eval()
+def scripted(): return torch.jit.script(network())
+def traced(): return torch.jit.trace(network(), torch.rand(1, 1, 2, 2))
+def frozen(): return torch.jit.freeze(scripted())
+"""
+
+
 def test_python_factories(nowhere: Path) -> None:
     (nowhere / "own_models_a.py").write_text(OWN)
     paths = list(sys.path)
@@ -142,6 +155,18 @@ def test_python_factories(nowhere: Path) -> None:
     ):
         with pytest.raises(error, match=message):
             models.load(f"python:own_models_a:{attribute}")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize("kind", ["scripted", "traced", "frozen"])
+def test_python_factories_of_torchscript(kind: str, nowhere: Path) -> None:
+    (nowhere / f"own_models_{kind}.py").write_text(TORCHSCRIPT)
+    model, x = models.load(f"python:own_models_{kind}:{kind}"), torch.rand(3, 1, 2, 2)
+    assert not any(weight.requires_grad for weight in model.parameters())
+    labels = model(x).argmax(dim=1)
+    result = minimise(model, x, labels, budget=30)
+    assert result.success.all()
+    assert (model(result.adversarials).argmax(dim=1) != labels).all()
 
 
 def test_python_modules_that_cannot_be_imported(nowhere: Path) -> None:

@@ -68,4 +68,6 @@ def normalised(network: nn.Module, mean: Sequence[float] | None, std: Sequence[f
 
 def frozen(model: nn.Module) -> nn.Module:
     """Put a model in evaluation mode, with no parameter that needs a gradient."""
-    return model.eval().requires_grad_(False)
+    for parameter in model.eval().parameters():  # TorchScript's modules refuse to be asked as a whole
+        parameter.requires_grad_(False)
+    return model
