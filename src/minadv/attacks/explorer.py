@@ -116,7 +116,7 @@ class Explorer:
             reach = reach * (chances == -torch.inf).all(dim=1)
         noise = random.signs(self.oracle.keys, x0, stream=index)
         noise = noise if coordinates is None else coordinates.step(noise)
-        start = (x0 + per_sample(amount * reach, x0) * noise).clamp_(0, 1)
+        start = noise.mul_(per_sample(amount * reach, x0)).add_(x0).clamp_(0, 1)
         missed = self.oracle.best_distance.isinf()
         if possibly_any(missed):
             anywhere = random.uniform(self.oracle.keys, x0[0].numel(), stream=index)
