@@ -12,15 +12,17 @@ from torch import Tensor
 import minadv
 from minadv import ALMA, FMN, Auto, losses
 from minadv.attacks import aiming, families
+from minadv.attacks.aiming import Aims
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import PerEntry, PerPixel, coordinates
 from minadv.attacks.curvature import Blocks, blocks, factored, pixels, quadratic, sampled, units
-from minadv.attacks.exploration import Exploration
+from minadv.attacks.directions import TINY
+from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored, Stride
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import Refined, Refinement, closer, concentrated, hurried, leave_out, tangent
-from minadv.attacks.rounds import divide, steps_of
+from minadv.attacks.rounds import Try, divide, steps_of
 from minadv.attacks.secants import BySecants, Secant, solve
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import get, resolve
@@ -371,6 +373,62 @@ def test_optimistic_gradients_are_twice_the_new_less_the_old() -> None:
     g = generator(2)
     units = [per_sample(1 / x.norm(dim=1), x) * x for x in torch.randn(2, 100, 5, generator=g)]
     assert (Exploration()._ahead(units[1], units[0]).norm(dim=1) > 1 - 1e-6).all()
+
+
+def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> None:
+    n, value = 100, torch.tensor([0.5, 0.5, 50.0])
+    slope = torch.randn(3, n, generator=generator(0))
+    slope[1, 5:] = 0  # at most a twentieth
+    stride = Exploration(softness=0.4).stride(value, slope)
+    expected = (8 * value / slope.abs().sum(dim=1)).clamp_max(LARGEST_STEP)
+    torch.testing.assert_close(stride.first, expected)
+    torch.testing.assert_close(stride.floor, torch.tensor([0.04, TINY, 0.04]))
+    assert torch.equal(Exploration().stride(value, slope).floor, torch.full((3,), TINY))
+
+    x, labels = torch.full((3, n), 0.5), torch.zeros(3, dtype=torch.int64)
+    weights, starts = torch.randn(n, generator=generator(1)), list[Tensor]()
+
+    def model(x: Tensor) -> Tensor:
+        starts.append(x.detach().clone())
+        fallen = (x - 0.5) @ weights - 1
+        return torch.stack((torch.zeros_like(fallen), fallen), dim=1)
+
+    class Exploring(Auto):
+        def search(self, oracle: Oracle) -> None:
+            towards = aiming.constrain(oracle, None, self.confidence)
+            for floor in (TINY, 0.4 / n**0.5):
+                starts.clear()
+                stride = Stride(torch.full((3,), 0.01), torch.full((3,), floor))
+                Exploration()(oracle, oracle.originals.clone(), stride, 2, 5.0, towards, straight)
+                moved.append(starts[1] - x)
+
+    moved = list[Tensor]()
+    Exploring()(model, x, labels, fill_up=False)
+    for step, floor in zip(moved, (TINY, 0.4 / n**0.5), strict=True):
+        # the first step is along the constraint's unit gradient, of which 0.3 count as squares at once
+        unit = torch.sigmoid(torch.tensor(5.0)) * weights / weights.norm()
+        root = 0.3**0.5 * unit.abs() + floor
+        torch.testing.assert_close(step[0], 0.01 * 0.3**0.5 * unit / root, rtol=1e-3, atol=1e-6)
+
+
+def test_only_the_first_round_steps_less_like_signs() -> None:
+    model, x = convolutional(), images(4)
+    floors = list[Tensor]()
+
+    class Looking(Auto):
+        def search(self, oracle: Oracle) -> None:
+            family = replace(families.of("l1"), softness=0.4)
+            explorer = Explorer(oracle, family, 2, self.confidence, [])
+            stride, aims = None, Aims.of(oracle, False)
+            for number, i in ((0, 0), (0, 1), (1, 0)):
+                found, stride, aims = explorer(number, i, Try(5, 0, 0), stride, aims, None)
+                assert isinstance(found, Explored)
+                floors.append(found.stride.floor)
+
+    Looking()(model, x, predictions(model, x))
+    assert (floors[0] > 0.01).all()
+    assert torch.equal(floors[1], floors[0])
+    assert torch.equal(floors[2], torch.full_like(floors[2], TINY))
 
 
 def test_an_exploration_remembers_the_normal_of_a_plane() -> None:

@@ -17,7 +17,7 @@ from minadv.attacks.base import Attack, counts, shares, within
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import coordinates
 from minadv.attacks.directions import dual
-from minadv.attacks.exploration import Constrain
+from minadv.attacks.exploration import Constrain, Stride
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import By, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
@@ -112,7 +112,7 @@ class Auto(Attack):
         aims, slopes_in = Aims.of(oracle, self.aimed), explorer.coordinates(0, 0)
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
         q = min(dual(family.members[0].p), 2)
-        live, scale, forwards = None, None, 0
+        live, stride, forwards = None, None, 0
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
             aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, slopes_in))
@@ -133,7 +133,7 @@ class Auto(Attack):
                 self._lagrangian(oracle, steps.tried)
                 end, before = Refined.at(oracle.best.clone(), oracle), 0
             else:
-                end, scale, aims = self._tries(explorer, steps, refine, scale, aims, live)
+                end, stride, aims = self._tries(explorer, steps, refine, stride, aims, live)
                 before = steps.tries[0].refining
             rest = steps.refining - forwards
             kept = family.kept if before else 1.0
@@ -172,19 +172,19 @@ class Auto(Attack):
         explorer: Explorer,
         steps: Round,
         refine: Callable[..., Refined],
-        scale: Tensor | None,
+        stride: Stride | None,
         aims: Aims,
         live: Tensor | None,
-    ) -> tuple[Refined, Tensor, Aims]:
-        """Explore from several starts and refine their ends a little: return the closest, scale and aims."""
+    ) -> tuple[Refined, Stride, Aims]:
+        """Explore from several starts and refine their ends a little: return the closest, stride and aims."""
         best = None
         for i, one in enumerate(steps.tries):
-            found, scale, aims = explorer(steps.number, i, one, scale, aims, live)
+            found, stride, aims = explorer(steps.number, i, one, stride, aims, live)
             end = refine(Refined.after(found), one.refining, schedule=(0, one.refining + steps.refining))
             del found
             best = end if best is None else closer(best, end)
             del end  # before the next one takes memory
-        return cast("Refined", best), cast("Tensor", scale), aims
+        return cast("Refined", best), cast("Stride", stride), aims
 
     def _refine(
         self,

@@ -26,18 +26,34 @@ LARGEST_STEP = 0.4  # of the box's side
 SHORTEST = 0.25  # of the reach: the first step is about half of that, and should cross the boundary
 
 
+class Stride(NamedTuple):
+    """What the first gradient tells of a sample's steps, (batch,) each.
+
+    `first` is the size of the first one. `floor` is added to the roots that steps are divided by: with one,
+    entries of smaller gradients move less.
+    """
+
+    first: Tensor
+    floor: Tensor
+
+    @classmethod
+    def signs(cls, first: Tensor) -> "Stride":
+        """Return steps of these sizes that move all entries alike."""
+        return cls(first, torch.full_like(first, TINY))
+
+
 class Explored(NamedTuple):
     """How an exploration ended: its last adversarial point, or its last one where there was none.
 
     `point` is (batch, ...); `distance`, (batch,), is ∞ and `classes` those of the originals where none was
-    adversarial; `scale` is the (batch,) size of the first step; `normal` is the (batch, ...) average of the last
-    unit gradients of the constraint, where it was asked for.
+    adversarial; `stride` is that of its steps; `normal` is the (batch, ...) average of the last unit gradients of
+    the constraint, where it was asked for.
     """
 
     point: Tensor
     distance: Tensor
     classes: Tensor
-    scale: Tensor
+    stride: Stride
     normal: Tensor | None
 
 
@@ -62,6 +78,10 @@ class Exploration:
         optimism: how much of the last change of the constraint's unit gradient is added to it.
         memory: weight of the past in the average of these gradients that is returned.
         unhurried: steps that it takes to come back from the first one's reach, see `within`.
+        softness: how much less like signs steps are where gradients can be trusted: a floor for the roots, in
+            units of the root mean square of unit gradients.
+        dense: share of the entries that carry the gradient at the original, ‖g‖₁² / (n·‖g‖₂²), from which on it is
+            trusted. It is below a tenth where gradients are masked: small ones mean nothing there.
     """
 
     reach: float = 8.0
@@ -72,21 +92,26 @@ class Exploration:
     optimism: float = 1.0
     memory: float = 0.9
     unhurried: int = 20
+    softness: float = 0.0
+    dense: float = 0.12
 
     def within(self, steps: int) -> "Exploration":
         """Return what so few steps leave time for: from a first one that is less far, less is to come back."""
         share = min(max(steps / self.unhurried, SHORTEST), 1.0)
         return replace(self, reach=share * self.reach, decay=share**0.5 * self.decay)
 
-    def scale(self, value: Tensor, slope: Tensor) -> Tensor:
-        """(batch,) size of the first step, from the constraint and its gradient at the original."""
-        return (self.reach * value / norm(slope, 1).clamp_min(TINY)).clamp(1e-4, LARGEST_STEP)
+    def stride(self, value: Tensor, slope: Tensor) -> Stride:
+        """Return how far to step, from the constraint and its gradient at the original."""
+        size, entries = norm(slope, 1), slope[0].numel()
+        first = (self.reach * value / size.clamp_min(TINY)).clamp(1e-4, LARGEST_STEP)
+        carrying = (size / norm(slope, 2).clamp_min(TINY)).square() / entries
+        return Stride(first, TINY + self.softness / entries**0.5 * (carrying > self.dense).to(slope.dtype))
 
     def __call__(
         self,
         oracle: Oracle,
         start: Tensor,
-        scale: Tensor | None,
+        stride: Stride | None,
         steps: int,
         advantage: float,
         constrain: Constrain,
@@ -100,7 +125,7 @@ class Exploration:
         Args:
             oracle: the samples.
             start: (batch, ...) first point.
-            scale: (batch,) size of the first step; None computes it, the first point being the original.
+            stride: of the steps; None computes it, the first point being the original.
             steps: forwards and backwards.
             advantage: first logit of the constraint's weight; it decides how long the search stays far beyond the
                 boundary.
@@ -123,8 +148,8 @@ class Exploration:
             h = nonzero(oracle.gradient(probe, constraint), oracle)
             if coordinates is not None:
                 h = coordinates.slope(h)
-            if scale is None:
-                scale = self.scale(constraint.detach(), h)
+            if stride is None:
+                stride = self.stride(constraint.detach(), h)
             # towards one class, an adversarial of another is on the way
             met = probe.adversarial & (constraint.detach() < 0)
             seen = seen | met
@@ -141,17 +166,18 @@ class Exploration:
             if back is not None:
                 h.addcmul_(back, per_sample((1 - weight) / norm(back, 2).clamp_min(TINY), h))
             squares.mul_(keep).addcmul_(h, h, value=1 - keep)
-            length = scale * self.decay ** (-i / max(steps - 1, 1)) * (1 - keep ** (i + 1)) ** 0.5
+            length = stride.first * self.decay ** (-i / max(steps - 1, 1)) * (1 - keep ** (i + 1)) ** 0.5
             h *= per_sample(length, h)
-            root = squares.sqrt().add_(TINY)
+            root = squares.sqrt().add_(per_sample(stride.floor, h))
             if coordinates is None:
                 x = oracle.clip_(torch.addcdiv(x, h, root, value=-1))
             else:
                 x = oracle.clip_(x.sub(coordinates.step(h.div_(root))))
             del probe, constraint, h, back, root  # free before the next pass
             logit = (logit + torch.where(met, -change, change).to(logit.dtype)).clamp(-self.bound, self.bound)
-        scale = torch.full_like(logit, LARGEST_STEP) if scale is None else scale
-        return Explored(last, distance, classes, scale, normal)
+        if stride is None:
+            stride = Stride.signs(torch.full_like(logit, LARGEST_STEP))
+        return Explored(last, distance, classes, stride, normal)
 
     def _ahead(self, unit: Tensor, before: Tensor | None) -> Tensor:
         """Extrapolate unit gradients by their change, in the memory of those before; no shorter than 1."""

@@ -10,7 +10,7 @@ from minadv import random
 from minadv.attacks.aiming import Aims
 from minadv.attacks.coordinates import Coordinates, PerEntry
 from minadv.attacks.directions import typical
-from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored
+from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored, Stride
 from minadv.attacks.families import Family
 from minadv.attacks.rounds import Try
 from minadv.attacks.shaped import Shaped
@@ -52,20 +52,23 @@ class Explorer:
         return kinds[i % len(kinds)]
 
     def __call__(
-        self, number: int, i: int, steps: Try, scale: Tensor | None, aims: Aims, live: Tensor | None
-    ) -> tuple[Explored, Tensor, Aims]:
-        """Explore from start `i` of round `number`, and on in short steps: return the end, scale and aims."""
+        self, number: int, i: int, steps: Try, stride: Stride | None, aims: Aims, live: Tensor | None
+    ) -> tuple[Explored, Stride, Aims]:
+        """Explore from start `i` of round `number`, and on in short steps: return the end, stride and aims."""
         oracle, member = self.oracle, self.family.members[number % len(self.family.members)]
         remember = member.by == "count"
         aim = aims.at((number, i), self.family.aimed)
         constrain = aims.constrain(oracle, number, aim, self.confidence)
         coordinates = self._coordinates(number, i)
+        scale = None if stride is None else stride.first
+        if scale is not None and number:  # what leads to near ends first leads to the same ones later
+            stride = Stride.signs(scale)
         start = self._start(number * self.explorations + i, scale, aim, coordinates)
         advantage = member.advantage[i % len(member.advantage)]
-        found = Exploration().within(steps.exploring)(
+        found = Exploration(softness=self.family.softness).within(steps.exploring)(
             oracle,
             start,
-            scale,
+            stride,
             steps.exploring,
             advantage,
             constrain,
@@ -74,15 +77,15 @@ class Explorer:
             coordinates,
             remember,
         )
-        scale, aims = found.scale, aims.after(found.classes)
+        stride, aims = found.stride, aims.after(found.classes)
         if steps.settling:
             large = typical(found.point - oracle.originals).flatten()
-            short = torch.maximum(scale / SHORTER, SHARE * large)
+            short = torch.maximum(stride.first / SHORTER, SHARE * large)
             constrain = aims.constrain(oracle, number, None, self.confidence)
             found = SETTLING(
                 oracle,
                 found.point,
-                short,
+                Stride.signs(short),
                 steps.settling,
                 0.0,
                 constrain,
@@ -91,7 +94,7 @@ class Explorer:
                 coordinates,
                 remember,
             )
-        return found, scale, aims
+        return found, stride, aims
 
     def _coordinates(self, number: int, i: int) -> Coordinates | None:
         """Return those of this exploration: where none before crossed the boundary, units have led astray."""

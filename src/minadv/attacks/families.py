@@ -54,6 +54,7 @@ class Family:
             diagonal ("shape"), or by nothing ("filter"). Empty and "plain" are the entries.
         briefly: those of budgets that are too small for two tries; None are those of others.
         looks: at the distance, for its Hessian at the original; per channel, for blocks.
+        softness: of explorations' steps in the first round, see `Exploration`.
     """
 
     members: tuple[Member, ...]
@@ -69,6 +70,7 @@ class Family:
     scaled: tuple[tuple[Per, ...], ...] = ()
     briefly: tuple[Per, ...] | None = None
     looks: int = 8
+    softness: float = 0.0
 
 
 def of(family: str) -> Family:
@@ -119,6 +121,7 @@ _KNOWN = {
         alone=0.6,
         kept=0.9,
         homeward=(0.3, 0.1),
+        softness=0.4,
     ),
     "l2": Family(
         (Member("norm", straight, (1.0, 2.0)), Member("norm", straight, (4.0,))),

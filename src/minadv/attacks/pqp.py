@@ -97,6 +97,8 @@ class PQP(Attack):
         ranked = shuffled.gather(1, size.gather(1, shuffled).argsort(dim=1, stable=True))
         candidates = ranked[:, : max(int(self.share * positions), 1)]
         drawn = candidates.gather(1, order[:, : candidates.shape[1]].argsort(dim=1)[:, : self.pixels])
-        signs = torch.where(signs.gather(1, drawn) < 0.5, -self.delta, self.delta).to(x.dtype)
+        # numbers alone would be rounded to torch's default dtype, not to that of the images
+        delta = torch.full_like(drawn, self.delta, dtype=x.dtype)
+        signs = torch.where(signs.gather(1, drawn) < 0.5, -delta, delta)
         pattern = torch.zeros_like(size).scatter(1, drawn, signs)
         return pattern.reshape(len(x), 1, *x.shape[2:])

@@ -96,10 +96,11 @@ class StrAttack(Attack):
         c = Constant.starting_at(self.c, oracle.best_distance, GROWTH)
         for search in oracle.rounds(self.searches):
             c = c.after(self._run(oracle, c.value, search))
-        found = oracle.best_distance < torch.inf
+        free = _largest(oracle.best - oracle.originals)
+        # where all entries are as large as each other, as on a coarse grid, none is left to refine
+        found = (oracle.best_distance < torch.inf) & free.flatten(1).any(dim=1)
         if not found.any():
             return
-        free = _largest(oracle.best - oracle.originals)
         c = Constant.starting_at(self.refine_c, oracle.best_distance, GROWTH)
         for _ in oracle.rounds(self.refine_rounds):
             c = c.after(self._refine(oracle, c.value, found, free))
