@@ -426,7 +426,7 @@ def test_only_the_first_round_steps_less_like_signs() -> None:
                 floors.append(found.stride.floor)
 
     Looking()(model, x, predictions(model, x))
-    assert (floors[0] > 0.01).all()
+    assert (floors[0] > 0.001).all()
     assert torch.equal(floors[1], floors[0])
     assert torch.equal(floors[2], torch.full_like(floors[2], TINY))
 

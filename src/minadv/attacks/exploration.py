@@ -96,9 +96,13 @@ class Exploration:
     dense: float = 0.12
 
     def within(self, steps: int) -> "Exploration":
-        """Return what so few steps leave time for: from a first one that is less far, less is to come back."""
+        """Return what so few steps leave time for: from a first one that is less far, less is to come back.
+
+        Softer steps are shorter, too, and have to cross the boundary.
+        """
         share = min(max(steps / self.unhurried, SHORTEST), 1.0)
-        return replace(self, reach=share * self.reach, decay=share**0.5 * self.decay)
+        softness = share * self.softness
+        return replace(self, reach=share * self.reach, decay=share**0.5 * self.decay, softness=softness)
 
     def stride(self, value: Tensor, slope: Tensor) -> Stride:
         """Return how far to step, from the constraint and its gradient at the original."""

@@ -129,6 +129,7 @@ _KNOWN = {
         settled=0.15,
         tried=0.075,
         kept=0.7,
+        softness=0.4,
     ),
     "linf": Family(
         (Member("norm", flat, (1.0, 2.0), math.inf),),
