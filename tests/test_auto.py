@@ -411,6 +411,22 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
         torch.testing.assert_close(step[0], 0.01 * 0.3**0.5 * unit / root, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("distance", ["l1", "l2"])
+def test_the_fewest_steps_are_signs(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    softness = list[float]()
+    stride = Exploration.stride
+
+    def told(self: Exploration, value: Tensor, slope: Tensor) -> Stride:
+        softness.append(self.softness)
+        return stride(self, value, slope)
+
+    monkeypatch.setattr(Exploration, "stride", told)
+    model, x = convolutional(), images(4)
+    for budget in (4, 10, 100):
+        Auto(distance=distance, budget=budget)(model, x, predictions(model, x))
+    assert softness == pytest.approx([0, 0.1, 0.4])
+
+
 def test_only_the_first_round_steps_less_like_signs() -> None:
     model, x = convolutional(), images(4)
     floors = list[Tensor]()

@@ -35,6 +35,8 @@ from minadv.result import Result
 FIRST_LOOK, SECOND_LOOK = 5, 9
 # After several rounds, the best answer is refined on, with so much of the way home, first and last.
 GENTLY = 0.3, 0.15
+# Softer first steps are shorter: fewer steps than this have no time for a boundary that was not crossed by them.
+SOFTLY = 5
 # A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
 AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
@@ -96,6 +98,8 @@ class Auto(Attack):
         budget = max(self.budget - oracle.reserved, 1)
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
+        if budget < SOFTLY:
+            family = replace(family, softness=0.0)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {

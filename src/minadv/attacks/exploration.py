@@ -98,7 +98,7 @@ class Exploration:
     def within(self, steps: int) -> "Exploration":
         """Return what so few steps leave time for: from a first one that is less far, less is to come back.
 
-        Softer steps are shorter, too, and have to cross the boundary.
+        Softer steps are shorter, too, so that they have to be less soft to cross the boundary.
         """
         share = min(max(steps / self.unhurried, SHORTEST), 1.0)
         softness = share * self.softness
