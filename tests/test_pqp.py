@@ -137,3 +137,20 @@ def test_a_sample_does_not_depend_on_its_batch(model: nn.Module) -> None:
         alone = ATTACK(model, x[row : row + 1], labels[row : row + 1])
         assert torch.equal(alone.adversarials[0], together.adversarials[row])
         assert alone.forwards[0] == together.forwards[row]
+
+
+@pytest.mark.parametrize("default", [torch.float32, torch.bfloat16])
+def test_changes_are_of_the_images_precision(default: torch.dtype) -> None:
+    x, seen = torch.full((1, 3, 12, 12), 0.5, dtype=torch.float64), list[Tensor]()
+
+    def model(x: Tensor) -> Tensor:
+        seen.append(x.clone())
+        return torch.stack((x.flatten(1).sum(dim=1), 1000 - x.flatten(1).sum(dim=1)), dim=1)
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        PQP(steps=1)(model, x, torch.tensor([1]), fill_up=False)
+    finally:
+        torch.set_default_dtype(before)
+    assert (seen[1] - x).abs().max().item() == pytest.approx(1 / 255, rel=1e-12)

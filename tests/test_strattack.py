@@ -155,3 +155,14 @@ def test_presets() -> None:
     preset = StrAttack.paper()
     assert (preset.rho, preset.alpha, preset.tau, preset.gamma) == (15, 5, 3, 2)
     assert (preset.c, preset.refine_c, preset.more_steps) == (1, 5, 1000)
+
+
+def test_what_has_no_free_entry_left_is_not_refined() -> None:
+    model, x = convolutional(), images(8).round()
+    labels = predictions(model, x)
+    found = StrAttack(steps=15, searches=4, refine_rounds=0, levels=2)(model, x, labels)
+    refined = StrAttack(steps=15, searches=4, refine_rounds=3, refine_steps=8, levels=2)(model, x, labels)
+    assert found.success.any()
+    assert torch.equal(refined.adversarials, found.adversarials)  # entries are 0 or 1: all changes are as large
+    assert torch.equal(refined.forwards, found.forwards)
+    assert torch.equal(refined.backwards, found.backwards)

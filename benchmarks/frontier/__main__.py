@@ -1,6 +1,6 @@
 """How close to the smallest perturbation that anything finds, for how many propagations.
 
-    python -m benchmarks.frontier train       # small models, two minutes on one core, fifteen where MNIST is at hand
+    python -m benchmarks.frontier train       # small models, two minutes on one core, fifteen with MNIST
     python -m benchmarks.frontier run --targets mnist --distances l2 --attacks auto alma:steps=100,alpha=0.8
     python -m benchmarks.frontier table [--summary] [--markdown]
 
