@@ -379,11 +379,11 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
     n, value = 100, torch.tensor([0.5, 0.5, 50.0])
     slope = torch.randn(3, n, generator=generator(0))
     slope[1, 5:] = 0  # at most a twentieth
-    stride = Exploration(softness=0.4).stride(value, slope)
     expected = (8 * value / slope.abs().sum(dim=1)).clamp_max(LARGEST_STEP)
-    torch.testing.assert_close(stride.first, expected)
-    torch.testing.assert_close(stride.floor, torch.tensor([0.04, TINY, 0.04]))
-    assert torch.equal(Exploration().stride(value, slope).floor, torch.full((3,), TINY))
+    torch.testing.assert_close(Exploration().first(value, slope), expected)
+    torch.testing.assert_close(Exploration(softness=0.4).floor(slope), torch.tensor([0.04, TINY, 0.04]))
+    assert torch.equal(Exploration(softness=0.4).floor(0 * slope), torch.full((3,), TINY))
+    assert torch.equal(Exploration().floor(slope), torch.full((3,), TINY))
 
     x, labels = torch.full((3, n), 0.5), torch.zeros(3, dtype=torch.int64)
     weights, starts = torch.randn(n, generator=generator(1)), list[Tensor]()
@@ -414,13 +414,13 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
 @pytest.mark.parametrize("distance", ["l1", "l2"])
 def test_the_fewest_steps_are_signs(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
     softness = list[float]()
-    stride = Exploration.stride
+    floor = Exploration.floor
 
-    def told(self: Exploration, value: Tensor, slope: Tensor) -> Stride:
+    def told(self: Exploration, gradient: Tensor) -> Tensor:
         softness.append(self.softness)
-        return stride(self, value, slope)
+        return floor(self, gradient)
 
-    monkeypatch.setattr(Exploration, "stride", told)
+    monkeypatch.setattr(Exploration, "floor", told)
     model, x = convolutional(), images(4)
     for budget in (4, 10, 100):
         Auto(distance=distance, budget=budget)(model, x, predictions(model, x))

@@ -104,12 +104,15 @@ class Exploration:
         softness = share * self.softness
         return replace(self, reach=share * self.reach, decay=share**0.5 * self.decay, softness=softness)
 
-    def stride(self, value: Tensor, slope: Tensor) -> Stride:
-        """Return how far to step, from the constraint and its gradient at the original."""
-        size, entries = norm(slope, 1), slope[0].numel()
-        first = (self.reach * value / size.clamp_min(TINY)).clamp(1e-4, LARGEST_STEP)
-        carrying = (size / norm(slope, 2).clamp_min(TINY)).square() / entries
-        return Stride(first, TINY + self.softness / entries**0.5 * (carrying > self.dense).to(slope.dtype))
+    def first(self, value: Tensor, slope: Tensor) -> Tensor:
+        """(batch,) size of the first step, from the constraint and its slope at the original."""
+        return (self.reach * value / norm(slope, 1).clamp_min(TINY)).clamp(1e-4, LARGEST_STEP)
+
+    def floor(self, gradient: Tensor) -> Tensor:
+        """(batch,) what is added to roots, if enough entries carry the gradient at the original; not where it is 0."""
+        entries = gradient[0].numel()
+        carrying = (norm(gradient, 1) / norm(gradient, 2).clamp_min(TINY)).square() / entries
+        return TINY + self.softness / entries**0.5 * (carrying > self.dense).to(gradient.dtype)
 
     def __call__(
         self,
@@ -149,11 +152,13 @@ class Exploration:
             clean = x is oracle.originals  # known already, and without a direction back
             probe = oracle.probe(oracle.snap(x), live, distance_gradient=pull is None and not clean)
             constraint = constrain(probe.logits)
-            h = nonzero(oracle.gradient(probe, constraint), oracle)
+            h = oracle.gradient(probe, constraint)
+            floor = self.floor(h) if stride is None else stride.floor
+            h = nonzero(h, oracle)
             if coordinates is not None:
                 h = coordinates.slope(h)
             if stride is None:
-                stride = self.stride(constraint.detach(), h)
+                stride = Stride(self.first(constraint.detach(), h), floor)
             # towards one class, an adversarial of another is on the way
             met = probe.adversarial & (constraint.detach() < 0)
             seen = seen | met
