@@ -109,7 +109,7 @@ class Exploration:
         return (self.reach * value / norm(slope, 1).clamp_min(TINY)).clamp(1e-4, LARGEST_STEP)
 
     def floor(self, gradient: Tensor) -> Tensor:
-        """(batch,) what is added to roots, if enough entries carry the gradient at the original; not where it is 0."""
+        """(batch,) what is added to roots, where enough entries carry the gradient at the original."""
         entries = gradient[0].numel()
         carrying = (norm(gradient, 1) / norm(gradient, 2).clamp_min(TINY)).square() / entries
         return TINY + self.softness / entries**0.5 * (carrying > self.dense).to(gradient.dtype)
