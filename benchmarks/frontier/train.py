@@ -1,7 +1,7 @@
 """Small models to attack: plain, adversarially and provably trained, on digits and on the embedded photographs.
 
-Where the shared data are, MNIST's test images but for the first thousand train five more, by which nothing was
-ever chosen. One thread and one seed: on one machine the same files each time.
+Where the shared data are, MNIST's test images but for the first thousand train five more, on which little was
+chosen (docs/auto.md says what). One thread and one seed: on one machine the same files each time.
 """
 
 import time
@@ -79,18 +79,20 @@ def adversarial(epsilon: float, p: str, steps: int) -> Loss:
     """Return the loss at the worst points that a few steps find, within a radius that grows first."""
 
     def loss(network: nn.Module, x: Tensor, labels: Tensor, done: float) -> Tensor:
-        radius = epsilon * min(1.0, 3 * done + 0.1)
-        return cross_entropy(network(worst_nearby(network, x, labels, radius, p, steps)), labels)
+        return cross_entropy(network(worst_nearby(network, x, labels, _grown(epsilon, done), p, steps)), labels)
 
     return loss
+
+
+def _grown(epsilon: float, done: float) -> float:
+    return epsilon * min(1.0, 3 * done + 0.1)
 
 
 def trades(epsilon: float, p: str, steps: int, weight: float) -> Loss:
     """Return the loss of TRADES (Zhang et al., ICML 2019), its worst points those of `adversarial`."""
 
     def loss(network: nn.Module, x: Tensor, labels: Tensor, done: float) -> Tensor:
-        radius = epsilon * min(1.0, 3 * done + 0.1)
-        clean, worst = network(x), network(worst_nearby(network, x, labels, radius, p, steps))
+        clean, worst = network(x), network(worst_nearby(network, x, labels, _grown(epsilon, done), p, steps))
         apart = kl_div(log_softmax(worst, 1), log_softmax(clean, 1), reduction="batchmean", log_target=True)
         return cross_entropy(clean, labels) + weight * apart
 
