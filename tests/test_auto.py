@@ -861,11 +861,20 @@ def test_every_part_has_a_switch_that_matters() -> None:
         return Auto(distance=distance, budget=600, stop_early=False, **changes)(model, x, labels).distances  # type: ignore[arg-type]
 
     whole = found()
-    changes = ({"memory": 0.0}, {"aimed": False}, {"explorations": 1}, {"explored": 0.3}, {"round_length": 50})
+    changes: tuple[dict[str, object], ...] = (
+        {"memory": 0.0},
+        {"aimed": False},
+        {"explorations": 1},
+        {"explored": 0.3},
+        {"round_length": 50},
+        {"softness": 0},
+    )
     for change in changes:
         assert not torch.equal(found(**change), whole), change
     assert not torch.equal(found("ciede2000", lagrangian=False), found("ciede2000"))
-    for wrong in ({"memory": 1.0}, {"explored": 0.0}, {"explorations": 0}, {"round_length": 0}):
+    assert torch.equal(found(softness=0.4), whole)
+    wrongs = ({"memory": 1.0}, {"explored": 0.0}, {"explorations": 0}, {"round_length": 0}, {"softness": -0.1})
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
             found(**wrong)
 

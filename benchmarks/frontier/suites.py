@@ -27,6 +27,7 @@ ABLATION = (
     "aimed=false",
     "explorations=1",
     "lagrangian=false",
+    "softness=0",
     "round_length=30",
     "round_length=300",
     "round_length=100000",

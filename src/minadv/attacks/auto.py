@@ -55,6 +55,8 @@ class Auto(Attack):
         aimed: classes are told apart by their boundaries: some explorations aim at one that none has reached,
             others go to the nearest by its slope at the original instead of to the likeliest.
         lagrangian: ALMA explores in the first round, where the distance's family has it.
+        softness: how much less like signs the first round's steps are where gradients can be trusted; None is the
+            family's, 0 not at all.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
 
@@ -65,6 +67,7 @@ class Auto(Attack):
     memory: float = 0.9
     aimed: bool = True
     lagrangian: bool = True
+    softness: float | None = None
     stop_early: bool = True
 
     name: ClassVar[str] = "auto"
@@ -74,6 +77,7 @@ class Auto(Attack):
         counts(self, "budget", "explorations", "round_length")
         shares(self, "explored", or_none=True)
         within(self, "memory", inside=lambda value: 0 <= value < 1, needed="in [0, 1)")
+        within(self, "softness", inside=lambda value: value >= 0, needed=">= 0", or_none=True)
 
     @classmethod
     def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "Auto":
@@ -98,8 +102,8 @@ class Auto(Attack):
         budget = max(self.budget - oracle.reserved, 1)
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
-        if budget < SOFTLY:
-            family = replace(family, softness=0.0)
+        if self.softness is not None or budget < SOFTLY:
+            family = replace(family, softness=0.0 if budget < SOFTLY else self.softness)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {
