@@ -194,18 +194,20 @@ def along(
     """
     x, scratch = torch.empty_like(x0), torch.empty_like(x0)
     free = need / inner(normal, direction, out=scratch).clamp_min(TINY)
-    longer = torch.ones_like(free) if longer is None else longer
+    goal, toward, one = need.abs(), need.sign(), torch.ones_like(free)
+    longer = one if longer is None else longer
     _move(x0, longer * free, direction, x)
-    earlier, before, toward = torch.zeros_like(free), torch.zeros_like(free), need.sign()
+    earlier = before = torch.zeros_like(free)
     for _ in range(rounds):
-        reached = inner(normal, torch.sub(x0, x, out=scratch), out=scratch)
-        off = (reached - need).abs() > CLOSE * need.abs()
+        reached = toward * inner(normal, torch.sub(x0, x, out=scratch), out=scratch)
+        lacks = goal - reached
+        off = lacks.abs() > CLOSE * goal  # other rows stay as they are, and so are not off later
         if not possibly_any(off):
             break
-        lacks, rise = toward * (need - reached), toward * (reached - before) / (longer - earlier)
-        stuck = torch.where(lacks < 0, 0.5, torch.ones_like(lacks))  # every entry at a face
+        rise = (reached - before) / (longer - earlier)
+        stuck = torch.where(lacks < 0, 0.5, one)  # every entry at a face
         correction = torch.where(rise > TINY, 1 + lacks / (rise * longer), stuck).clamp(0.5, 2)
-        earlier, before = torch.where(off, longer, earlier), torch.where(off, reached, before)
+        earlier, before = longer, reached
         longer = torch.where(off, longer * correction, longer)
         _move(x0, longer * free, direction, x)
     return x, longer.clamp(1, LONGEST)
