@@ -45,6 +45,7 @@ def evaluate(
     trace: bool = False,
     precision: Precision | None = None,
     channels_last: bool = False,
+    finished: Result | None = None,
     on_batch: Callable[[Sequence[int], Result], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Result:
@@ -64,11 +65,13 @@ def evaluate(
         trace: keep the best distance against propagations.
         precision: of the model's passes in the search, see `Attack.__call__`.
         channels_last: memory layout of the images in these passes.
-        on_batch: called with (sample numbers, result) after each batch.
+        finished: what an earlier call found of the first samples, on the CPU: they are not attacked again. As
+            results do not depend on batches, the whole is as if it had never stopped.
+        on_batch: called with (sample numbers, result) after each batch, to keep it, say.
         on_progress: called before every step with the number of samples done, in fractions of a batch.
 
     Raises:
-        ValueError: for no samples, or labels and targets that do not fit.
+        ValueError: for no samples, or labels, targets or a finished part that do not fit.
         TypeError: for data that are neither a data set nor a pair of tensors.
         MemoryError: when memory does not even suffice for one sample.
     """
@@ -79,9 +82,11 @@ def evaluate(
         raise ValueError(f"targets must have one class for each of {total} samples, got {len(targets)}")
     size = batch_size or _first_batch_size(take(data, range(1))[0])
     options = {"trace": trace, "precision": precision, "channels_last": channels_last}
-    results: list[Result] = []
-    done, fill_up = 0, True
-    with _on_device(model, device) as where, _Bar(total, progress, on_progress) as bar:
+    results = [] if finished is None else [finished]
+    done, fill_up = len(finished or ()), True
+    if done > total:
+        raise ValueError(f"finished must be of the first of {total} samples, got {done}")
+    with _on_device(model, device) as where, _Bar(total, done, progress, on_progress) as bar:
         while done < total:
             numbers = range(done, min(done + size, total))
             inputs, labels = take(data, numbers)
@@ -174,7 +179,7 @@ def _on_device(model: Model, device: torch.device | str | None) -> Generator[tor
 class _Bar:
     """Progress bar over samples, moving within a batch, with ASR and median so far."""
 
-    def __init__(self, total: int, enabled: bool, on_progress: Callable[[float], None] | None) -> None:
+    def __init__(self, total: int, done: int, enabled: bool, on_progress: Callable[[float], None] | None) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -183,8 +188,8 @@ class _Bar:
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, disable=not enabled)
-        self._task: TaskID = self._progress.add_task("attacking", total=total, so_far="")
-        self._done = 0
+        self._task: TaskID = self._progress.add_task("attacking", total=total, completed=done, so_far="")
+        self._done = done
         self._on_progress = on_progress
 
     def __enter__(self) -> "_Bar":

@@ -5,13 +5,14 @@
     adversarials.safetensors     adversarials, originals, labels and sample numbers
     trace.safetensors            best distance against propagations, on request
     png/                         adversarials as 8-bit images, on request
+    unfinished/                  batches that are finished, until all are (`unfinished.py`)
 
 Every file is written under another name and then moved into place, `run.json` last: a folder that has it is
 complete.
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,9 +144,9 @@ def write(folder: Path, run: Run) -> None:
         "labels": run.results["label"].to_torch(),
         "samples": run.results["sample"].to_torch(),
     }
-    _save(folder / TENSORS, tensors)
+    save(folder / TENSORS, tensors)
     if run.trace is not None:
-        _save(folder / TRACE, {"propagations": run.trace.propagations, "distances": run.trace.distances})
+        save(folder / TRACE, {"propagations": run.trace.propagations, "distances": run.trace.distances})
     with in_place(folder / CONFIGURATION) as path:
         path.write_text(run.configuration.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -159,7 +160,7 @@ def read(folder: Path) -> Run:
     """
     configuration = _configuration(_existing(folder, CONFIGURATION))
     results = _results(_existing(folder, RESULTS))
-    tensors = _tensors(_existing(folder, TENSORS), ("adversarials", "originals"))
+    tensors = load(_existing(folder, TENSORS), ("adversarials", "originals"))
     adversarials, originals = tensors["adversarials"], tensors["originals"]
     if not len(results) == len(adversarials) == len(originals) or adversarials.shape != originals.shape:
         raise ValueError(
@@ -169,7 +170,7 @@ def read(folder: Path) -> Run:
         )
     trace = None
     if (folder / TRACE).exists():
-        stored = _tensors(folder / TRACE, ("propagations", "distances"))
+        stored = load(folder / TRACE, ("propagations", "distances"))
         trace = Trace(stored["propagations"], stored["distances"])
     return Run(configuration, results, adversarials, originals, trace)
 
@@ -189,10 +190,16 @@ def in_place(path: Path) -> Generator[Path]:
             temporary.unlink()
 
 
-def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | None = None) -> None:
+    """Write tensors, and some words about them, into place.
+
+    Raises:
+        OSError: when they cannot be written.
+    """
     with in_place(path) as temporary:
         try:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file(whole, temporary, metadata=None if words is None else dict(words))
         except SafetensorError as error:  # the disk is full, say
             raise OSError(f"cannot write {path}: {error}") from error
 
@@ -230,7 +237,12 @@ def _results(path: Path) -> pl.DataFrame:
     return results
 
 
-def _tensors(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+def load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Read tensors that must have these names among them.
+
+    Raises:
+        ValueError: for a file that is damaged or lacks one.
+    """
     try:
         tensors = load_file(path)
     except SafetensorError as error:

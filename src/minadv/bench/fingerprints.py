@@ -60,6 +60,11 @@ def of_samples(images: Tensor) -> list[str]:
     return [digest(f"{image.dtype}{image.shape}", image.tobytes()) for image in array]
 
 
+def of_tensors(*tensors: Tensor) -> str:
+    """Hash tensors: shapes, types and every bit."""
+    return digest(*(part for tensor in tensors for part in _bits(tensor)))
+
+
 @lru_cache(maxsize=1)
 def of_data(data: Data) -> str:
     """Hash a data set: labels, classes and images; of images in files, their names and sizes and the first ones.

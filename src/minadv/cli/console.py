@@ -46,7 +46,8 @@ def one_line_errors(debug: bool) -> Generator[None]:
     except (typer.Exit, typer.Abort):
         raise  # they are RuntimeErrors, but say how to exit
     except KeyboardInterrupt as interrupt:
-        err().print(Text("interrupted: nothing more is written", "bold yellow"))
+        left = str(interrupt) or "nothing more is written"
+        err().print(Text(f"interrupted: {left}", "bold yellow"), soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from interrupt
     except (OwnCodeError, *EXPECTED) as error:
         if debug:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import minadv
 from minadv import measurement, runs, settings
 from minadv.attacks.base import Attack
+from minadv.bench import fingerprints
 from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.cli.own_code import own_code
@@ -23,6 +24,7 @@ from minadv.environment import environment, usable_device
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
 from minadv.result import Result
+from minadv.unfinished import Unfinished
 from minadv.verification import Precision
 
 
@@ -91,25 +93,16 @@ def run(request: Request) -> None:
         torch.set_num_threads(request.threads)
     work = understood(request)
     runs.prepare(request.out)
+    unfinished = begun(work)
 
     say = console.Console(quiet=True) if request.quiet else console.out()
     say.print(Text(introduction(work)), soft_wrap=True)
-    started, clock = datetime.now(UTC), time.perf_counter()
+    started = datetime.now(UTC)
     with own_code(request.model, request.distance, work.model, work.originals):
-        result = minadv.evaluate(
-            work.model,
-            (work.originals, work.labels),
-            work.attack,
-            targets=work.target,
-            batch_size=request.batch_size,
-            device=work.device,
-            progress=not request.quiet,
-            trace=request.trace,
-            precision=request.precision,
-            channels_last=request.channels_last,
-        )
-        stored = recorded(work, result, started, time.perf_counter() - clock)
+        result, seconds = attacked(work, unfinished, say)
+        stored = recorded(work, result, started, seconds)
     runs.write(request.out, stored)
+    unfinished.forget()
     facts = summary.of(stored)
     if request.png:
         pictures.write_all(request.out / "png", stored)
@@ -121,6 +114,68 @@ def run(request: Request) -> None:
     page = write_report(request.out)
     say.print(outcome(facts))
     say.print(Text(f"report: {page}"), soft_wrap=True)
+
+
+def begun(work: Work) -> Unfinished:
+    """Return where finished batches are kept, with those of the same run that was interrupted.
+
+    Raises:
+        ValueError: where batches of another run are that nobody has asked to replace.
+    """
+    request = work.request
+    model, attack = fingerprints.of_module(work.model), fingerprints.of_attack(work.attack)
+    samples = fingerprints.of_tensors(work.originals, work.labels)
+    asked = f"{work.target} {request.trace} {passes(request)} {work.device.type}"
+    unfinished = Unfinished(request.out, fingerprints.digest(model, attack, samples, asked), len(work.samples))
+    if unfinished.of_another():
+        if not request.overwrite:
+            raise ValueError(
+                f"{unfinished.folder} has what another run found before it was interrupted: repeat that command "
+                "to go on with it, choose another --out, or add --overwrite to start anew"
+            )
+        unfinished.forget()
+    return unfinished
+
+
+def attacked(work: Work, unfinished: Unfinished, say: console.Console) -> tuple[Result, float]:
+    """Attack what is not finished yet: return the whole result, and how many seconds it took in all.
+
+    Raises:
+        KeyboardInterrupt: with words on what is kept.
+    """
+    request = work.request
+    finished, before = unfinished.found()
+    done, clock = len(finished or ()), time.perf_counter()
+    if done:
+        say.print(Text(f"{done} of {len(work.samples)} samples were finished before, and are kept", "bold"))
+
+    def keep(numbers: Sequence[int], result: Result) -> None:
+        nonlocal done, clock
+        now = time.perf_counter()
+        unfinished.keep(numbers, result, now - clock)
+        done, clock = done + len(numbers), now
+
+    began = clock
+    try:
+        result = minadv.evaluate(
+            work.model,
+            (work.originals, work.labels),
+            work.attack,
+            targets=work.target,
+            batch_size=request.batch_size,
+            device=work.device,
+            progress=not request.quiet,
+            trace=request.trace,
+            precision=request.precision,
+            channels_last=request.channels_last,
+            finished=finished,
+            on_batch=keep,
+        )
+    except KeyboardInterrupt as interrupt:
+        kept = f"{done} of {len(work.samples)} samples are kept in {request.out}"
+        again = f"{kept}, the same command goes on" if done else "no batch was finished, nothing is kept"
+        raise KeyboardInterrupt(again) from interrupt
+    return result, before + time.perf_counter() - began
 
 
 def understood(request: Request) -> Work:

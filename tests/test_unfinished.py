@@ -1,0 +1,166 @@
+"""An attack on a data set that is interrupted, and goes on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
+
+import minadv
+import minadv.unfinished
+from minadv import DDN, Result, cli, evaluate, runs
+from minadv.result import concatenate
+from minadv.unfinished import Unfinished
+from tests.networks import convolutional, images, predictions
+
+MODEL = convolutional()
+X, Y = images(10), predictions(MODEL, images(10))
+ATTACK = DDN(steps=12)
+
+
+def bits(result: Result) -> list[torch.Tensor]:
+    assert result.trace is not None
+    single = (getattr(result, name) for name in minadv.unfinished.TENSORS)
+    return [*single, result.trace.propagations, result.trace.distances]
+
+
+def same(one: Result, other: Result) -> bool:
+    equal = all(torch.equal(a, b) for a, b in zip(bits(one), bits(other), strict=True))
+    words = (one.status, one.distance, one.confidence) == (other.status, other.distance, other.confidence)
+    return equal and words
+
+
+@pytest.fixture
+def batches() -> list[Result]:
+    found: list[Result] = []
+    labels = Y.clone()
+    labels[1] = (labels[1] + 1) % 5  # already adversarial
+
+    def keep(_: Sequence[int], result: Result) -> None:
+        found.append(result)
+
+    evaluate(MODEL, (X, labels), ATTACK, batch_size=4, progress=False, trace=True, on_batch=keep)
+    return found
+
+
+def test_batches_are_found_again_as_they_were(batches: list[Result], tmp_path: Path) -> None:
+    kept = Unfinished(tmp_path, "this", 10)
+    assert kept.found() == (None, 0.0)
+    kept.keep(range(4), batches[0], 1.5)
+    kept.keep(range(4, 8), batches[1], 2.0)
+    found, seconds = kept.found()
+    assert found is not None
+    assert same(found, concatenate(batches[:2]))
+    assert seconds == 3.5
+    assert not kept.of_another()
+    kept.forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_behind_a_gap_or_damaged_does_not_count(batches: list[Result], tmp_path: Path) -> None:
+    kept = Unfinished(tmp_path, "this", 10)
+    for first, batch in zip((0, 4, 8), batches, strict=True):
+        kept.keep(range(first, first + len(batch)), batch, 1.0)
+    whole = kept.found()[0]
+    assert whole is not None
+    assert len(whole) == 10
+    path = kept.folder / "00000004.safetensors"
+    for spoiled in (path.read_bytes()[:-100], b"", b"\xff" * 200):
+        path.write_bytes(spoiled)
+        found = kept.found()[0]
+        assert found is not None
+        assert same(found, batches[0])
+        assert not kept.of_another()
+    path.unlink()
+    found = kept.found()[0]
+    assert found is not None
+    assert len(found) == 4
+
+
+def test_a_run_of_something_else_is_not_taken_for_it(batches: list[Result], tmp_path: Path) -> None:
+    Unfinished(tmp_path, "that", 10).keep(range(4), batches[0], 1.0)
+    this = Unfinished(tmp_path, "this", 10)
+    assert this.of_another()
+    assert this.found() == (None, 0.0)
+
+
+def test_what_is_finished_is_not_attacked_again() -> None:
+    whole = ATTACK(MODEL, X, Y, trace=True)
+    first = ATTACK(MODEL, X[:3], Y[:3], trace=True)
+    asked: list[int] = []
+
+    def keep(numbers: Sequence[int], _: Result) -> None:
+        asked.extend(numbers)
+
+    options: dict[str, Any] = {"batch_size": 4, "progress": False, "trace": True, "on_batch": keep}
+    assert same(evaluate(MODEL, (X, Y), ATTACK, finished=first, **options), whole)
+    assert asked == list(range(3, 10))
+    assert evaluate(MODEL, (X, Y), ATTACK, finished=whole, **options) is not None
+    assert asked == list(range(3, 10))
+    with pytest.raises(ValueError, match="finished must be of the first of 2 samples, got 3"):
+        evaluate(MODEL, (X, Y), ATTACK, finished=first, limit=2)
+
+
+def network() -> torch.nn.Module:
+    return convolutional()
+
+
+def test_an_interrupted_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "images.npz"
+    np.savez(data, images=X.permute(0, 2, 3, 1).numpy(), labels=Y.numpy())
+
+    def attack(out: str, *words: str) -> Any:
+        common = ("--model", "python:tests.test_unfinished:network", "--data", f"npz:{data}", "--attack", "ddn")
+        return CliRunner().invoke(
+            cli.app, ["attack", *common, "--steps", "12", "--trace", "--out", str(tmp_path / out), *words]
+        )
+
+    real, asked = minadv.evaluate, list[int]()
+
+    def stopping(*given: Any, on_batch: Any, **options: Any) -> Result:
+        def keep(numbers: Sequence[int], result: Result) -> None:
+            on_batch(numbers, result)
+            asked.extend(numbers)
+            if len(asked) == 6:
+                raise KeyboardInterrupt
+
+        return real(*given, on_batch=keep, **options)
+
+    monkeypatch.setattr(minadv, "evaluate", stopping)
+    stopped = attack("one", "--batch-size", "3")
+    assert stopped.exit_code == 130
+    assert "6 of 10 samples are kept" in stopped.stderr
+    other = attack("one", "--seed", "1")
+    assert other.exit_code == 2
+    assert "another run" in other.stderr
+    done = attack("one", "--batch-size", "2")
+    assert done.exit_code == 0, done.output
+    assert "6 of 10 samples were finished before" in done.stdout
+    assert asked == list(range(10))
+
+    monkeypatch.setattr(minadv, "evaluate", real)
+    assert attack("two").exit_code == 0
+    one, two = (runs.read(tmp_path / name) for name in ("one", "two"))
+    assert torch.equal(one.adversarials, two.adversarials)
+    assert_frame_equal(one.results, two.results)
+    assert one.trace is not None
+    assert two.trace is not None
+    assert torch.equal(one.trace.distances, two.trace.distances)
+    assert not (tmp_path / "one" / "unfinished").exists()
+    assert attack("one", "--seed", "1", "--overwrite").exit_code == 0
+
+
+def test_overwriting_starts_anew_where_something_else_was_interrupted(tmp_path: Path) -> None:
+    Unfinished(tmp_path / "one", "that", 10).folder.mkdir(parents=True)
+    batch = ATTACK(MODEL, X[:4], Y[:4])
+    Unfinished(tmp_path / "one", "that", 10).keep(range(4), batch, 1.0)
+    command = ["attack", "--samples", "2", "--attack", "ddn", "--steps", "3", "--out", str(tmp_path / "one")]
+    refused = CliRunner().invoke(cli.app, command)
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.stderr
+    assert CliRunner().invoke(cli.app, [*command, "--overwrite"]).exit_code == 0
+    assert not (tmp_path / "one" / "unfinished").exists()
