@@ -130,8 +130,8 @@ def begun(work: Work) -> Unfinished:
     if unfinished.of_another():
         if not request.overwrite:
             raise ValueError(
-                f"{unfinished.folder} has what another run (other words, model, data or version) found before it was "
-                "interrupted: repeat its command to go on, choose another --out, or add --overwrite to start anew"
+                f"{unfinished.folder} has what another run (other words, model, data or version) found before it "
+                "was interrupted: repeat its command to go on, choose another --out, or add --overwrite to start anew"
             )
         unfinished.forget()
     return unfinished
