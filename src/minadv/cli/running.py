@@ -131,7 +131,7 @@ def begun(work: Work) -> Unfinished:
         if not request.overwrite:
             raise ValueError(
                 f"{unfinished.folder} has what another run (other words, model, data or version) found before it "
-                "was interrupted: repeat its command to go on, choose another --out, or add --overwrite to start anew"
+                "was interrupted: repeat its command to go on, choose another --out, or start anew by --overwrite"
             )
         unfinished.forget()
     return unfinished
