@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minadv import ALMA, measurement, penalties, settings
-from minadv.cli import running
+from minadv.cli import request
 
 
 def test_assignments_are_read_by_the_type_of_their_field():
@@ -75,18 +75,18 @@ def test_lpips_takes_the_demo_network_on_the_demo_only():
 
 
 def test_classes_are_named_or_numbered():
-    assert running.class_number("dog", ("cat", "dog")) == 1
-    assert running.class_number("7", ("cat", "dog")) == 7
-    assert running.class_number("3", ("5", "4", "3")) == 2, "names come first"
+    assert request.class_number("dog", ("cat", "dog")) == 1
+    assert request.class_number("7", ("cat", "dog")) == 7
+    assert request.class_number("3", ("5", "4", "3")) == 2, "names come first"
 
 
 def test_choosing_samples():
     labels = torch.tensor([0, 1, 0, 2])
-    assert running.choose(labels, None, None) == ([0, 1, 2, 3], 0)
-    assert running.choose(labels, 2, None) == ([0, 1], 0)
-    assert running.choose(labels, 2, 0) == ([1, 3], 2)
+    assert request.choose(labels, None, None) == ([0, 1, 2, 3], 0)
+    assert request.choose(labels, 2, None) == ([0, 1], 0)
+    assert request.choose(labels, 2, 0) == ([1, 3], 2)
     with pytest.raises(ValueError, match="nothing to attack"):
-        running.choose(torch.zeros(3, dtype=torch.int64), None, 0)
+        request.choose(torch.zeros(3, dtype=torch.int64), None, 0)
 
 
 def test_distances_apply_where_they_are_defined():

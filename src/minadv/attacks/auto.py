@@ -102,8 +102,8 @@ class Auto(Attack):
         budget = max(self.budget - oracle.reserved, 1)
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
-        if self.softness is not None or budget < SOFTLY:
-            family = replace(family, softness=0.0 if budget < SOFTLY else self.softness)
+        softness = family.softness if self.softness is None else self.softness
+        family = replace(family, softness=softness if budget >= SOFTLY else 0.0)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {

@@ -155,10 +155,11 @@ def attack(
         steps, budget = None, steps
     with one_line_errors(debug), plain_warnings():
         from minadv import settings
-        from minadv.cli import running
+        from minadv.cli.request import Request
+        from minadv.cli.running import run
 
-        running.run(
-            running.Request(
+        run(
+            Request(
                 model=model,
                 data=data,
                 samples=DEMO_SAMPLES if samples is None and data == "demo" else samples,

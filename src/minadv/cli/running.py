@@ -2,79 +2,25 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
-from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor, nn
 
 import minadv
 from minadv import measurement, runs, settings
-from minadv.attacks.base import Attack
 from minadv.bench import fingerprints
 from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.cli.own_code import own_code
-from minadv.environment import environment, usable_device
+from minadv.cli.request import Request, Work, passes, understood
+from minadv.environment import environment
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
 from minadv.result import Result
 from minadv.unfinished import Unfinished
-from minadv.verification import Precision
-
-
-@dataclass(frozen=True)
-class Request:
-    """The words of one `minadv attack`."""
-
-    model: str
-    data: str
-    samples: int | None
-    target: str | None
-    attack: str
-    distance: str
-    options: Mapping[str, int | float | None]
-    assignments: tuple[str, ...]
-    paper: bool
-    out: Path
-    overwrite: bool
-    png: bool
-    trace: bool
-    quiet: bool
-    batch_size: int | None
-    device: str
-    threads: int | None
-    precision: Precision | None
-    channels_last: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """What the words of a request stand for.
-
-    Attributes:
-        target: class to reach, None when untargeted.
-        samples: numbers of the samples to attack.
-        left_out: how many of the target class are not among them.
-        originals: (samples, ...).
-        labels: (samples,).
-    """
-
-    request: Request
-    device: torch.device
-    attack: Attack
-    classes: tuple[str, ...]
-    target: int | None
-    samples: list[int]
-    left_out: int
-    originals: Tensor
-    labels: Tensor
-    model: nn.Module
 
 
 def run(request: Request) -> None:
@@ -178,27 +124,6 @@ def attacked(work: Work, unfinished: Unfinished, say: console.Console) -> tuple[
     return result, before + time.perf_counter() - began
 
 
-def understood(request: Request) -> Work:
-    """Build the attack, load data and model, and choose the samples."""
-    device = usable_device(request.device)
-    distance = settings.distance_for(request.distance, request.model)
-    with own_code(request.model, distance):
-        attack = settings.build_attack(
-            request.attack, distance, request.options, request.assignments, request.paper
-        )
-    if request.target is not None:
-        attack.check_targeted()
-    data = minadv.data.load(request.data)
-    target = None if request.target is None else class_number(request.target, data.classes)
-    samples, left_out = choose(data.labels, request.samples, target)
-    originals, labels = data.batch(samples)
-    if request.png:
-        pictures.check(originals)
-    with own_code(request.model):
-        model = minadv.models.load(request.model).to(device)
-    return Work(request, device, attack, data.classes, target, samples, left_out, originals, labels, model)
-
-
 def recorded(work: Work, result: Result, started: datetime, seconds: float) -> runs.Run:
     """Return what is stored of a run: how it was made, a row for each sample, and the images."""
     request, originals = work.request, work.originals
@@ -223,37 +148,6 @@ def recorded(work: Work, result: Result, started: datetime, seconds: float) -> r
     )
     rows = measurement.table(result, work.samples, work.labels, originals, survives)
     return runs.Run(configuration, rows, result.adversarials, originals, result.trace)
-
-
-def choose(labels: Tensor, limit: int | None, target: int | None) -> tuple[list[int], int]:
-    """Return the numbers of the samples to attack, and how many of the target class were left out."""
-    if not len(labels):
-        raise ValueError("there is nothing to attack: the data hold no samples")
-    kept = torch.ones_like(labels, dtype=torch.bool) if target is None else labels != target
-    numbers = [int(number) for number in torch.nonzero(kept).flatten()[:limit]]
-    if not numbers:
-        raise ValueError(f"there is nothing to attack: all {len(labels)} samples are of the target class {target}")
-    return numbers, numbers[-1] + 1 - len(numbers)
-
-
-def class_number(written: str, classes: tuple[str, ...]) -> int:
-    """Return the class that `--target` names, by name or by number.
-
-    Raises:
-        ValueError: for a name that no class has, with the nearest one.
-    """
-    if written in classes:
-        return classes.index(written)
-    try:
-        return int(written)
-    except ValueError:
-        raise minadv.errors.unknown("class", written, classes) from None
-
-
-def passes(request: Request) -> dict[str, JsonValue]:
-    """Return how the model was searched, where it was asked for: part of a run's settings."""
-    asked: dict[str, JsonValue] = {"precision": request.precision, "channels_last": request.channels_last}
-    return {name: value for name, value in asked.items() if value}
 
 
 def introduction(work: Work) -> str:
