@@ -1,4 +1,4 @@
-"""Make docs/distances.png, the picture at the top of the README: one image, seven distances.
+"""Make docs/distances.png, the picture at the top of the README: two images, seven distances.
 
     python scripts/readme_picture.py [--out docs/distances.png]
 

@@ -320,3 +320,14 @@ def test_only_that_leaves_nothing_says_what_there_is(data: Path, tmp_path: Path)
     asked_for = suite.load(benches.write_suite(tmp_path, data))
     with pytest.raises(ValueError, match=r"--only fab leaves nothing.*net.*ALMA ℓ2 8"):
         plan(asked_for, Options(only=("fab",)))
+
+
+def test_the_documented_suite_is_one() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text().split("```toml\n")[1].split("```")[0]
+    documented = suite.parse(text, "docs/benchmark.md")
+    assert len(wanted(documented)) == 2 * (len(table("l2", "cifar10")) + 4)  # two budgets
+    # what is commented out can be told apart from prose, and is an option, too
+    rest = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+    assert rest
+    for line in rest:
+        assert suite.parse(f"{line}\n{text}", "docs/benchmark.md") != documented

@@ -209,6 +209,16 @@ def test_pngs_that_do_not_survive_are_counted(data: Path, tmp_path: Path):
     assert "--levels 256" in done.stderr
 
 
+def test_a_data_file_without_a_folder_is_looked_for(data: Path, tmp_path: Path):
+    given, folder = ("--model", MODEL, "--data", f"npz:{data.name}", "--steps", 2), tmp_path / "run"
+    done = minadv("attack", *given, "--out", folder)
+    assert done.exit_code == 2
+    assert "was not found: looked in" in done.stderr
+    done = minadv("attack", *given, "--out", folder, "--files", data.parent)
+    assert done.exit_code == 0, done.output
+    assert pl.read_parquet(folder / "results.parquet").height == COUNT
+
+
 def test_bad_input_is_one_line_and_exit_code_2(data: Path, tmp_path: Path):
     for words, expected in (
         (("--attack", "alam"), "did you mean 'alma'"),

@@ -18,7 +18,10 @@ def test_the_meter_itself() -> None:
     assert peak(two_then_one) == 2 * 4000
 
 
-@pytest.mark.parametrize("distance", ["l0", "l1", "l2", "linf", "ssim", "ciede2000"])
+OWN = "python:benchmarks.frontier.distances:differences"
+
+
+@pytest.mark.parametrize("distance", ["l0", "l1", "l2", "linf", "ssim", "ciede2000", OWN])
 def test_an_attack_adds_at_most_twelve_inputs(distance: str) -> None:
     model, x = convolutional(), images(512)
     labels = predictions(model, x)

@@ -66,6 +66,8 @@ def first_look(
     """
     # one memory layout, as kernels round differently in others (indexing does not keep a layout)
     inputs = (inputs.clone() if inputs.is_inference() else inputs.detach()).contiguous()
+    if len(inputs) and not family(distance):
+        _try_out(distance, inputs)  # before the model's graph takes memory
     filled = settings.fill(torch.arange(len(inputs), device=inputs.device), inputs)
     leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
     copy = leaf.clone()
@@ -85,11 +87,6 @@ def first_look(
     copies[1:] = rows[1:] == rows[:-1]
     originals = leaf.detach() if untouched else inputs[rows]
     anchored = anchor(distance, originals)
-    if len(originals) and not family(distance):  # the caller's own
-        with torch.no_grad():
-            corners = (originals < 0.5).to(originals.dtype)
-            own = anchor(distance, originals.clone())  # what changes its images in place changes no caller's
-            check_distance(distance.name, own(originals.clone()), own(corners))
     attacked = Attacked(
         inputs, clean_logits, already, in_place, rows, copies, originals, goal.select(rows), anchored
     )
@@ -103,3 +100,10 @@ def first_look(
         gathered=None if untouched else rows,
     )
     return attacked, clean
+
+
+@torch.no_grad()
+def _try_out(distance: Distance, inputs: Tensor) -> None:
+    """Look at what the caller's own distance says of images and themselves, and of others far off."""
+    anchored = anchor(distance, inputs.clone())  # what changes its images in place changes no caller's
+    check_distance(distance.name, anchored(inputs.clone()), anchored((inputs < 0.5).to(inputs.dtype)))

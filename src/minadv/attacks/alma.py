@@ -39,7 +39,7 @@ class ALMA(Attack):
     """Minimise a distance subject to a negative constraint by an augmented Lagrangian, one pass per step.
 
     Args:
-        steps: forwards and backwards; fewer than 100 is not advised.
+        steps: forwards and backwards.
         penalty: P2, P3, P1 or PHR, by name or as a function.
         constraint: "dlr" (DLR⁺, scale-invariant; needs 3 classes, 4 when targeted) or "margin" (raw logits).
         alpha: smoothing of the multiplier; None, here and below, is our choice by distance and steps (`Pace`).

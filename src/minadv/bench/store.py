@@ -8,7 +8,7 @@
                  shard.json                 which cell and samples, checksums of the files and of itself
     failures/SHARD.json            a shard that raised, with its traceback
     damaged/SHARD/                 a shard whose files are not what was written
-    diagnoses/MODEL.json           findings about a model
+    diagnoses/NAME.json            findings about a model
     claims/SHARD.lock              held by the process that computes the shard
 
 A shard is written to a folder beside its place and moved there in one step. Names are hashes of contents, so that

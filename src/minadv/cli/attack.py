@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from minadv.cli.console import one_line_errors, plain_warnings
-from minadv.cli.options import SPEED, Debug, Device, Quiet, Threads
+from minadv.cli.options import SPEED, Debug, Device, Files, Quiet, Threads
 
 MODEL, ATTACK, OUTPUT = "Model and data", "Attack", "Output"
 DEMO_SAMPLES = 100
@@ -38,6 +38,7 @@ def attack(
             metavar="CLASS",
         ),
     ] = None,
+    files: Files = None,
     attack: Annotated[
         str | None,
         typer.Option(
@@ -67,7 +68,9 @@ def attack(
     levels: Annotated[
         int | None,
         typer.Option(
-            help="Search on a grid of so many values; 256 gives images that survive being saved.",
+            help="Only images on a grid of so many values are answers; those of 256 survive being saved. "
+            "[dim]default: no grid; of percal, 256[/]",
+            show_default=False,
             rich_help_panel=ATTACK,
         ),
     ] = None,
@@ -175,6 +178,7 @@ def attack(
                 },
                 assignments=tuple(assignments or ()),
                 paper=paper,
+                files=tuple(files or ()),
                 out=out,
                 overwrite=overwrite,
                 png=png,

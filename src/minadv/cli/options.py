@@ -13,7 +13,7 @@ Files = Annotated[
     list[Path] | None,
     typer.Option(
         help="Folder in which weights and data files are looked for first; can be repeated. "
-        "[dim]Then $MINADV_DATA, $MINADV_WEIGHTS, ./weights, ../shared/data, ~/.cache/minadv.[/]",
+        "[dim]Then $MINADV_DATA (data), $MINADV_WEIGHTS, ./weights, ../shared/data, ~/.cache/minadv.[/]",
         metavar="DIR",
     ),
 ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import minadv
 from minadv import settings
 from minadv.attacks.base import Attack
+from minadv.bench import places
 from minadv.cli.own_code import own_code
 from minadv.environment import usable_device
 from minadv.report import pictures
@@ -30,6 +31,7 @@ class Request:
     options: Mapping[str, int | float | None]
     assignments: tuple[str, ...]
     paper: bool
+    files: tuple[Path, ...]
     out: Path
     overwrite: bool
     png: bool
@@ -76,14 +78,14 @@ def understood(request: Request) -> Work:
         )
     if request.target is not None:
         attack.check_targeted()
-    data = minadv.data.load(request.data)
+    data = minadv.data.load(places.data_spec(request.data, request.files))
     target = None if request.target is None else class_number(request.target, data.classes)
     samples, left_out = choose(data.labels, request.samples, target)
     originals, labels = data.batch(samples)
     if request.png:
         pictures.check(originals)
     with own_code(request.model):
-        model = minadv.models.load(request.model).to(device)
+        model = minadv.models.load(places.model_spec(request.model, request.files)).to(device)
     return Work(request, device, attack, data.classes, target, samples, left_out, originals, labels, model)
 
 

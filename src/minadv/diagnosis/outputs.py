@@ -75,7 +75,7 @@ def saturation(subject: Subject) -> tuple[Finding, ...]:
             f"without gradient, while the logit margin has one; the median margin is {margin:.3g} logits",
             matters="Attacks that follow the cross-entropy (DDN, APGD, PGD, most of the literature's) do not move "
             "on these samples or cannot tell better from worse, and overstate the robustness.",
-            remedy="Use attacks on the margin or DLR⁺ (ALMA, FMN with its default loss, APGD with loss='dlr'), or "
+            remedy="Use attacks on the margin or DLR⁺ (ALMA, FMN, APGD with loss='dlr'), or "
             "divide the logits by a constant, which changes no prediction.",
         ),
     )
