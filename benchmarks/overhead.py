@@ -80,8 +80,8 @@ COLUMNS = (
     Column("DDN", lambda steps: DDN(steps=steps), _peer("ddn", "steps", levels=None)),
     Column("FMN ℓ1", lambda steps: FMN(distance="l1", steps=steps), _peer("fmn", "steps", norm=1)),
     Column(PERCEPTUAL, _alma("lpips:trunk=demo"), trunk=True),
-    Column("ALMA ℓ0", _alma("l0"), large=()),
-    Column("ALMA ℓ∞", _alma("linf"), large=()),
+    Column("ALMA ℓ0", _alma("l0")),
+    Column("ALMA ℓ∞", _alma("linf")),
     Column("ALMA.paper ℓ2", lambda steps: ALMA.paper("l2", steps), large=()),
     Column("ALMA.paper ℓ1", lambda steps: ALMA.paper("l1", steps), large=()),
 )

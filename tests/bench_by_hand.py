@@ -17,12 +17,19 @@ from minadv.runs import Environment
 
 INF = float("inf")
 NASTY = '</script><script>document.title="owned"</script>|$_{%&\u2028'
-SYMBOLS = {"l0": "ℓ0", "l1": "ℓ1", "l2": "ℓ2", "linf": "ℓ∞", "ciede2000_paper": "CIEDE2000"}
-LABELS = {"ciede2000_paper": "ciede2000[paper]"}
+SYMBOLS = {
+    "l0": "ℓ0",
+    "l1": "ℓ1",
+    "l2": "ℓ2",
+    "linf": "ℓ∞",
+    "ciede2000_paper": "CIEDE2000",
+    "lpips_paper": "LPIPS",
+}
+LABELS = {"ciede2000_paper": "ciede2000[paper]", "lpips_paper": "lpips[alex,none]"}
 PAPER_MODELS = ("WRN 28-10", "WRN 28-10 Carmon et al.", "RN-50 Augustin et al.")
 # a distance's size relative to ℓ2, so that each table has numbers of its own kind
 SIZES = {"l0": 400.0, "l1": 12.0, "l2": 1.0, "linf": 0.05, "ssim": 4e-4, "ciede2000": 9.0}
-SIZES |= {"ciede2000_paper": 2.0, "lpips": 0.01}
+SIZES |= {"ciede2000_paper": 2.0, "lpips": 0.01, "lpips_paper": 0.01}
 
 
 def cell(model: str = "Net", attack: str = "ALMA ℓ2 100", **changes: object) -> Cell:
@@ -234,7 +241,7 @@ def paper_like(samples: int = 200) -> Stored:
         "l2": ("C&W ℓ2 9×1000", "DDN 100", "DDN 1000", "FAB ℓ2 100", "FMN ℓ2 100", "ALMA ℓ2 100", "ALMA ℓ2 1000"),
         "ssim": ("ALMA SSIM 100", "ALMA SSIM 1000"),
         "ciede2000_paper": ("C&W CIEDE2000 9×1000", "PerC-AL 100", "ALMA CIEDE2000 100", "ALMA CIEDE2000 1000"),
-        "lpips": ("C&W LPIPS 9×1000", "ALMA LPIPS 100", "ALMA LPIPS 1000"),
+        "lpips_paper": ("C&W LPIPS 9×1000", "ALMA LPIPS 100", "ALMA LPIPS 1000"),
     }
     made = [drawn(models, attacks, samples, column, shelf, paper="cifar10") for column, attacks in parts.items()]
     return merged(*made)

@@ -112,6 +112,8 @@ def test_settings_of_the_papers_tables() -> None:
     assert distances.resolve(ALMA.paper("ciede2000").distance).name == "ciede2000[paper]"
     assert ALMA.paper("ssim", 1000, source="scripts").first_distance == 1e-4
     assert ALMA.paper("l2", 1000, source="scripts").first_distance == 0.1
+    colour = {source: ALMA.paper("ciede2000", 100, source=source) for source in ("scripts", "scripts-imagenet")}
+    assert [attack.first_distance for attack in colour.values()] == [0.05, 0.03]
     own = distances.get("lpips", trunk="demo")
     assert ALMA.paper(own, 100).first_distance == 1e-3
     assert ALMA.paper(own, 100, source="scripts").first_distance == 1e-2

@@ -209,14 +209,14 @@ def test_more_steps_that_make_it_worse_are_found_in_the_rows():
 def test_the_best_median_is_bold_and_the_papers_numbers_stand_beside():
     folder = by_hand.paper_like(50)
     shown = report.of(folder)
-    table = next(table for table in shown.tables if table.slug == "cifar-10-lpips")
+    table = next(table for table in shown.tables if table.slug == "cifar-10-lpips-paper")
     assert [f"{column.over} {column.head}".strip() for column in table.columns][:8] == [
         "Attack",
         "ASR (%) ours",
         "ASR (%) paper",
-        "Median LPIPS ×10⁻² ours",
-        "Median LPIPS ×10⁻² paper",
-        "Median LPIPS ×10⁻² ratio",
+        "Median LPIPS (paper's) ×10⁻² ours",
+        "Median LPIPS (paper's) ×10⁻² paper",
+        "Median LPIPS (paper's) ×10⁻² ratio",
         "forwards / backwards ours",
         "forwards / backwards paper",
     ]
@@ -237,17 +237,23 @@ def test_the_best_median_is_bold_and_the_papers_numbers_stand_beside():
         ]
 
 
-def test_the_papers_numbers_stand_beside_its_own_scale_only():
-    found = cell(
-        model="WRN 28-10",
-        attack="ALMA CIEDE2000 100",
-        paper="cifar10",
-        minimises="ciede2000",
-        column="ciede2000",
-    )
-    for column, beside in (("ciede2000", False), ("ciede2000_paper", True)):
-        shown = report.of(stored((found.model_copy(update={"column": column}), [1.0, 2.0])))
-        assert ("paper" in [column.head for column in shown.tables[0].columns]) is beside
+@pytest.mark.parametrize(
+    ("attack", "minimises", "column", "beside"),
+    [
+        ("ALMA CIEDE2000 100", "ciede2000", "ciede2000", False),
+        ("ALMA CIEDE2000 100", "ciede2000", "ciede2000_paper", True),
+        ("ALMA LPIPS 100", "lpips[alex]", "lpips", False),
+        ("ALMA LPIPS 100", "lpips[alex,none]", "distance", False),
+        ("ALMA LPIPS 100", "lpips[demo,none]", "distance", False),
+        ("ALMA LPIPS 100", "lpips[alex,none]", "lpips_paper", True),
+    ],
+)
+def test_the_papers_numbers_stand_beside_its_own_scale_only(
+    attack: str, minimises: str, column: str, beside: bool
+):
+    found = cell(model="WRN 28-10", attack=attack, paper="cifar10", minimises=minimises, column=column)
+    shown = report.of(stored((found, [1.0, 2.0])))
+    assert ("paper" in [column.head for column in shown.tables[0].columns]) is beside
 
 
 def test_means_over_models_are_geometric_and_beside_the_papers():
@@ -504,7 +510,7 @@ def test_curves_of_a_panel_are_the_robust_accuracy():
     folder = by_hand.paper_like(40)
     shown = report.of(folder)
     panel = accuracy.panel(shown.groups[4], shown.lines, shown.styles, 1000)
-    assert panel.x_title == "LPIPS ×10⁻² distance ε"
+    assert panel.x_title == "LPIPS (paper's) ×10⁻² distance ε"
     trace = panel.figures[2].traces[1]
     line = shown.lines[shown.groups[4].entries[7].number]
     assert (panel.legend[trace.key].name, panel.figures[2].model) == (
@@ -551,12 +557,20 @@ def test_convergence_is_drawn_where_traces_were_kept(tmp_path: Path):
         assert y == pytest.approx(best[spent[:, 0] == x].median().item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("attack", "most"), [("ALMA ℓ2 100 ≤200", 200), ("Auto ℓ2 100 ≤200", 400)])
+def test_autos_budget_is_one_of_forwards_and_one_of_backwards(attack: str, most: int):
+    shown = report.of(stored((cell(attack=attack), [1.0, 2.0])))
+    ((row,),) = (block.rows for block in bench.page.spending.table(shown.groups[0], shown.lines).blocks)
+    assert row[4].text == str(most)
+    assert row[5].order == pytest.approx(100 * row[2].order / most)
+
+
 def test_axis_titles_are_short_and_keep_the_power_of_ten():
     folder = by_hand.paper_like(20)
     shown = report.of(folder)
     panels = [bench.page.spending.panel(group, shown.lines, shown.styles) for group in shown.groups]
     titles = {group.symbol: panel.y_title for group, panel in zip(shown.groups, panels, strict=True)}
-    assert (titles["CIEDE2000 (paper's scale)"], titles["LPIPS"]) == ("median", "median ×10⁻²")
+    assert (titles["CIEDE2000 (paper's scale)"], titles["LPIPS (paper's)"]) == ("median", "median ×10⁻²")
     (progress,) = bench.page.convergence.of(folder, shown.groups, shown.styles, None)
     assert progress.y_title == "median"
 

@@ -4,6 +4,7 @@ import pytest
 
 from minadv import ALMA, CW, EAD, FAB, FMN, MinimalAPGD, PerCAL
 from minadv.attacks.tables import rows
+from minadv.distances import resolve
 from tests.networks import convolutional, images, predictions
 
 
@@ -30,10 +31,15 @@ def test_settings_of_the_rows() -> None:
     assert l2["C&W ℓ2 9×10000"] == CW(steps=10000, compat="batch")
     assert l2["DDN 100"].levels == 256
     assert l2["APGD^T ℓ2"] == MinimalAPGD(largest=5.0, bisections=13, target_loss="target")
+    # the table's radii are of ℓ2; other norms are searched as far as the box goes
+    assert MinimalAPGD.paper("l1", data="mnist") == MinimalAPGD(distance="l1", bisections=13, target_loss="target")
     assert rows("l2", "imagenet")["FAB^T ℓ2 1000"] == FAB(steps=1000, n_targets=9)
     colours = rows("ciede2000")
     assert isinstance(colours["PerC-AL 100"], PerCAL)
-    assert {attack.distance.name for attack in colours.values()} == {"ciede2000[paper]"}
+    # PerC-AL descends colours on their true scale, as its authors do
+    scales = {row: resolve(attack.distance).name for row, attack in colours.items()}
+    assert scales.pop("PerC-AL 100") == scales.pop("PerC-AL 1000") == "ciede2000"
+    assert set(scales.values()) == {"ciede2000[paper]"}
 
 
 @pytest.mark.parametrize(

@@ -81,12 +81,18 @@ class Result:
         """Median distance with failures as inf (the lower middle for even counts, as in the paper's scripts)."""
         return self.distances.median().item()
 
+    @property
+    def attacked(self) -> Bool[Tensor, " batch"]:
+        """Which samples were not adversarial from the start: counts are means over these."""
+        return torch.tensor([status != Status.ALREADY for status in self.status], device=self.success.device)
+
     def __str__(self) -> str:
+        forwards, backwards = (_mean(count[self.attacked]) for count in (self.forwards, self.backwards))
         median = f"{self.median:.4g}" if self.median < float("inf") else "– (ASR below 50 %)"
         return (
             f"{int(self.success.sum())}/{len(self)} adversarial (ASR {100 * self.asr:.1f} %), "
-            f"median {self.distance} {median}, forwards/backwards {self.forwards.double().mean():.0f}/"
-            f"{self.backwards.double().mean():.0f}, verified {self.confidence:g} logits beyond the boundary"
+            f"median {self.distance} {median}, forwards/backwards {forwards:.0f}/{backwards:.0f} of an attacked "
+            f"sample, verified {self.confidence:g} logits beyond the boundary"
         )
 
     def to(self, device: torch.device | str) -> "Result":
@@ -95,6 +101,10 @@ class Result:
         moved = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: value.to(device) for name, value in moved.items() if isinstance(value, Tensor)}
         return replace(self, trace=trace, **tensors)
+
+
+def _mean(counts: Tensor) -> float:
+    return counts.double().mean().item() if len(counts) else 0.0
 
 
 def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Tensor) -> Trace:

@@ -18,7 +18,7 @@ from minadv.attacks.base import Attack, among, counts, positive, require
 from minadv.attacks.boundary import labels_of, others_by_logit
 from minadv.attacks.directions import farthest
 from minadv.bisection import Bracket
-from minadv.distances import Distance
+from minadv.distances import Distance, family
 from minadv.goals import Untargeted
 from minadv.oracle import Oracle
 
@@ -149,12 +149,13 @@ class MinimalAPGD(Ascending, Attack):
     ) -> "MinimalAPGD":
         """Return the settings of the tables for a data set: see `Attack.paper`.
 
-        The paper's port calls a run a success when it reaches its target; here any misclassification is one, so
-        that fewer targets are tried.
+        They are of ℓ2: radii of other norms are searched up to the largest that the box allows. The paper's port
+        calls a run a success when it reaches its target; here any misclassification is one, so that fewer targets
+        are tried.
         """
         require("data", data, data in LARGEST, f"one of {', '.join(LARGEST)}")
         settings: dict[str, Any] = {
-            "largest": LARGEST[data],
+            "largest": LARGEST[data] if family(distance or "l2") == "l2" else None,
             "bisections": BISECTIONS[data],
             "target_loss": "target",
         }

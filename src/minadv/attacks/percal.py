@@ -6,7 +6,7 @@ Color Distance*, CVPR 2020.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,15 @@ class PerCAL(Attack):
     colour_step: float = 0.5
 
     name: ClassVar[str] = "percal"
+
+    @classmethod
+    def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "PerCAL":
+        """Return the settings of the tables, see `Attack.paper`: "ciede2000" is on its true scale.
+
+        That is what its authors minimise; the paper scores its answers on another scale.
+        """
+        settings: dict[str, Any] = {} if steps is None else {"steps": steps}
+        return cls(distance=distance or "ciede2000", **settings | others)
 
     def __post_init__(self) -> None:
         super().__post_init__()

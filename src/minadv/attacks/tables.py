@@ -59,7 +59,8 @@ def table(distance: str, data: Data = "cifar10") -> tuple[Row, ...]:
 
     Args:
         distance: "l1", "l2", "ssim", "ciede2000" or "lpips"; options may follow ("lpips:trunk=demo"). Without
-            options, CIEDE2000 is on the paper's scale and LPIPS without learned weights.
+            options, CIEDE2000 is on the paper's scale (but for PerC-AL, see its `paper`) and LPIPS without learned
+            weights.
         data: whose radii APGD^T searches, and whether FAB is FAB^T ("imagenet").
 
     Raises:

@@ -11,7 +11,7 @@ from minadv.attacks import tables
 from minadv.attacks.base import Attack
 from minadv.attacks.registry import REGISTRY
 from minadv.bench.suite import AttackEntry, Suite, TableEntry
-from minadv.distances import resolve
+from minadv.distances import as_published, resolve
 from minadv.importing import PREFIX
 
 TITLES = {"cw": "C&W", "percal": "PerC-AL", "minimal_apgd": "minimal APGD", "lpa": "LPA", "sigma_zero": "σ-zero"}
@@ -57,6 +57,15 @@ class Wanted:
             return replace(attack, distance=resolve(attack.distance))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self.place} ({self.label}): {error}") from error
+
+    def scored(self, attack: Attack, model_spec: str) -> str:
+        """Return the label of the distance that the row is compared by: its table's, or what the attack minimises.
+
+        They differ: PerC-AL minimises colours on their true scale, and is scored on the paper's.
+        """
+        if self.preset is None:
+            return resolve(attack.distance).name
+        return resolve(as_published(settings.distance_for(self.distance, model_spec))).name
 
 
 def wanted(suite: Suite) -> tuple[Wanted, ...]:

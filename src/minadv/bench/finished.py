@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import polars as pl
 from polars.exceptions import PolarsError
 
-from minadv.bench.records import ROWS, Sample, ShardRecord
+from minadv.bench.records import MEASURED, ROWS, Sample, ShardRecord
 from minadv.bench.store import ROWS_FILE, DamagedError, Store
 
 FILES = 512  # read at a time
@@ -90,7 +90,9 @@ def _reason(store: Store, record: ShardRecord) -> str | None:
 
 
 def ordered(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with the columns and types of `ROWS`, in that order."""
+    """Rows with the columns and types of `ROWS`, in that order; null for what earlier versions did not measure."""
+    absent = [name for name in MEASURED if name not in rows.columns]
+    rows = rows.with_columns(pl.lit(None).alias(name) for name in absent)
     return rows.select(pl.col(name).cast(dtype) for name, dtype in ROWS.items())
 
 

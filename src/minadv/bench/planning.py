@@ -191,7 +191,6 @@ def _cell(
     population: Population,
 ) -> Cell:
     goal = "untargeted" if suite.target is None else f"target {suite.target}"
-    minimises = resolve(attack.distance).name
     return Cell(
         id=fingerprints.digest(model_hash, fingerprints.of_attack(attack), fingerprints.of_data(data), goal),
         model=entry.label,
@@ -200,8 +199,8 @@ def _cell(
         model_hash=model_hash,
         family=row.attack,
         settings=settings.as_plain(attack),
-        minimises=minimises,
-        column=rows.column(minimises),
+        minimises=resolve(attack.distance).name,
+        column=rows.column(row.scored(attack, entry.spec)),
         goal=goal,
         data=suite.data,
         data_name=suite.data_name or "",

@@ -20,7 +20,7 @@ Sample = tuple[int, str, int]  # number in the data set, hash of the image, labe
 ERROR = "error"  # status of the samples of a shard that failed; the others are those of `minadv.result.Status`
 
 # Distances that are measured whatever was minimised; null where one is not defined for the samples.
-MEASURED = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "ciede2000_paper", "lpips")
+MEASURED = ("l0", "l1", "l2", "linf", "ssim", "ciede2000", "ciede2000_paper", "lpips", "lpips_paper")
 
 ROWS: dict[str, type[pl.DataType]] = {
     "cell": pl.String,

@@ -1,5 +1,7 @@
 """What a finished shard says about each of its samples."""
 
+import warnings
+from collections.abc import Mapping
 from functools import lru_cache
 
 import polars as pl
@@ -12,17 +14,20 @@ from minadv.distances import Distance
 from minadv.guard import Model
 from minadv.result import Result
 
-# Label of a minimised distance → the column that measures the same for every attack.
+# Label of a minimised distance → the column that measures the same for every attack. The paper minimises LPIPS
+# without learned weights, and evaluates it with them, in its own way.
 COLUMN_OF = {
     **{name: name for name in ("l0", "l1", "l2", "linf", "ssim", "ciede2000")},
     "ciede2000[paper]": "ciede2000_paper",
     "lpips[alex]": "lpips",
+    "lpips[alex,none]": "lpips_paper",
 }
 
 
 def column(minimises: str) -> str:
     """Return the column by which attacks that minimise this are compared: a measured one where there is one."""
-    return COLUMN_OF.get(minimises, "distance")
+    found = COLUMN_OF.get(minimises, "distance")
+    return found if "lpips" not in found or found in perceptual() else "distance"
 
 
 def of(
@@ -75,16 +80,32 @@ def _more_distances(result: Result, originals: Tensor) -> dict[str, Tensor]:
     wanted: dict[str, Distance] = {}
     if "ciede2000" in measurement.applicable(originals):
         wanted["ciede2000_paper"] = distances.get("ciede2000", scale="paper")
-    perceptual = official_lpips() if originals.ndim == 4 else None
-    if perceptual is not None:
-        wanted["lpips"] = perceptual
+    if originals.ndim == 4 and _large_enough(originals):
+        wanted |= perceptual()
     return {name: measurement.measured(distance, result, originals) for name, distance in wanted.items()}
 
 
-@lru_cache(maxsize=1)
-def official_lpips() -> Distance | None:
-    """Return LPIPS on AlexNet with its learned weights; None where they are not on this machine."""
+def _large_enough(originals: Tensor) -> bool:
+    """Whether LPIPS is defined for images of this size: AlexNet's poolings leave nothing of small ones."""
     try:
-        return distances.get("lpips")
+        for distance in perceptual().values():
+            distance.anchored(originals[:1])
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def perceptual() -> Mapping[str, Distance]:
+    """Return LPIPS on AlexNet with its learned weights, by column; none where they are not on this machine.
+
+    Warns:
+        UserWarning: they are, and cannot be read.
+    """
+    try:
+        return {"lpips": distances.get("lpips"), "lpips_paper": distances.get("lpips", linear="paper")}
     except (OSError, ImportError):
-        return None
+        return {}
+    except ValueError as error:
+        warnings.warn(f"LPIPS is not measured: {error}", UserWarning, stacklevel=2)
+        return {}

@@ -65,7 +65,10 @@ class Summary:
             ("attack success rate", self.success_rate),
             (f"median {self.distance}", number(self.median)),
             (f"mean {self.distance} of found", f"{number(self.mean)} (largest {number(self.largest)})"),
-            ("forwards / backwards", f"{self.forwards:.0f} / {self.backwards:.0f} per sample, on average"),
+            (
+                "forwards / backwards",
+                f"{self.forwards:.0f} / {self.backwards:.0f} per attacked sample, on average",
+            ),
             ("verified beyond the boundary", f"{self.confidence:g} logits"),
             ("outcomes", ", ".join(f"{count} {status}" for status, count in self.statuses.items())),
             (
@@ -81,6 +84,8 @@ def of(run: Run) -> Summary:
     rows, asked = run.results, run.configuration
     found = rows.filter(pl.col("status") == Status.FOUND.value)["distance"].to_numpy()
     counts = rows["status"].to_list()
+    attacked = rows.filter(pl.col("status") != Status.ALREADY.value)
+    forwards, backwards = (attacked[name].to_numpy() for name in ("forwards", "backwards"))
     return Summary(
         samples=len(rows),
         successes=int(rows["success"].sum()),
@@ -89,8 +94,8 @@ def of(run: Run) -> Summary:
         median=metrics.lower_median(rows["distance"].to_numpy()),
         mean=metrics.mean_found(found),
         largest=found.max().item() if len(found) else math.nan,
-        forwards=rows["forwards"].to_numpy().mean().item(),
-        backwards=rows["backwards"].to_numpy().mean().item(),
+        forwards=forwards.mean().item() if len(attacked) else 0.0,
+        backwards=backwards.mean().item() if len(attacked) else 0.0,
         confidence=asked.confidence,
         statuses={status.value: counts.count(status.value) for status in Status if status.value in counts},
         survivors=int(rows["survives_8bit"].sum()),

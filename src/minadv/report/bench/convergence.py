@@ -60,7 +60,7 @@ def _panel(
 def same(minimised: str, distance: str) -> bool:
     """Whether an attack minimised what its table compares; options of LPIPS, e.g. its trunk, may differ."""
     return names.symbol(minimised) == names.symbol(distance) or (
-        names.family(minimised) == names.family(distance) == "lpips"
+        names.family(minimised) == names.family(distance) == "lpips" and not distance.endswith("_paper")
     )
 
 

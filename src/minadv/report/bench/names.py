@@ -13,6 +13,7 @@ PRINTED = SYMBOLS | {
     "ssim": "1 − SSIM",
     "ciede2000_paper": "CIEDE2000 (paper's scale)",
     "ciede2000[paper]": "CIEDE2000 (paper's scale)",
+    "lpips_paper": "LPIPS (paper's)",
 }
 DIGITS, POWERS = "-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
 

@@ -89,10 +89,11 @@ def columns(group: Group, beside: bool) -> tuple[Column, ...]:
 
 def published(line: Line) -> paper.Row | None:
     """Return what the paper prints for the same attack on the same model under the same distance."""
-    cell = line.entry.cell
-    if cell.paper is None or cell.goal != "untargeted" or names.compared_by(cell) == "ciede2000":
+    cell, by = line.entry.cell, names.compared_by(line.entry.cell)
+    other_scale = names.family(by) in ("ciede2000", "lpips") and not by.endswith("_paper")
+    if cell.paper is None or cell.goal != "untargeted" or other_scale:
         return None
-    return paper.find(cell.paper, names.family(names.compared_by(cell)), cell.model, cell.attack)
+    return paper.find(cell.paper, names.family(by), cell.model, cell.attack)
 
 
 def comparable(lines: Sequence[Line]) -> bool:

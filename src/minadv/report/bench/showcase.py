@@ -18,7 +18,7 @@ from minadv.report.summary import number
 
 BYTES = 2_000_000  # of all pictures on a page
 MODELS = 12  # that have pictures on a page
-SHOWN = tuple(name for name in MEASURED if name != "ciede2000_paper")
+SHOWN = tuple(name for name in MEASURED if not name.endswith("_paper"))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table:
 
 def _row(attack: str, lines: list[Line]) -> tuple[Value, ...]:
     mean = _mean([line.propagations for line in lines])
-    budgets = {_number(line, "budget") for line in lines}
+    budgets = {_allowed(line) for line in lines}
     budget = budgets.pop() if len(budgets) == 1 else math.nan
     steps = {_number(line, "steps") for line in lines}
     return (
@@ -49,6 +49,11 @@ def _row(attack: str, lines: list[Line]) -> tuple[Value, ...]:
 def _mean(values: list[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
     return math.fsum(known) / len(known) if known else math.nan
+
+
+def _allowed(line: Line) -> float:
+    """Return the most propagations; Auto's budget is that of forwards, and that of backwards."""
+    return _number(line, "budget") * (2 if line.entry.cell.family == "auto" else 1)
 
 
 def _number(line: Line, setting: str) -> float:
