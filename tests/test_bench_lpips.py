@@ -91,6 +91,15 @@ def test_rows_of_the_papers_tables_are_compared_as_the_paper_does(weights: Path)
     assert columns["PerC-AL 100"] == columns["ALMA CIEDE2000 100"] == "ciede2000_paper"
 
 
-def test_folders_that_know_only_one_form_are_read(weights: Path, tmp_path: Path):
-    found = measured(tmp_path, 16)
-    assert finished.ordered(found.drop("lpips_paper")).equals(found)
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_shards_that_know_only_one_form_are_read_beside_others(weights: Path, tmp_path: Path, first: str):
+    new = measured(tmp_path, 32)
+    old = new.drop("lpips_paper")
+    files = {"old": tmp_path / "old.parquet", "new": tmp_path / "new.parquet"}
+    old.write_parquet(files["old"])
+    new.write_parquet(files["new"])
+    read = finished.of_files([files.pop(first), *files.values()])
+    less, more = (read[:4], read[4:]) if first == "old" else (read[4:], read[:4])
+    assert more.equals(new)
+    assert less["lpips_paper"].null_count() == 4
+    assert less.drop("lpips_paper").equals(old)

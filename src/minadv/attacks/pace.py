@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minadv import distances
@@ -29,6 +29,9 @@ class Pace:
     @classmethod
     def ours(cls, distance: str | Distance | Callable[..., Any], steps: int) -> "Pace":
         """Return our choice, from experiments (docs/alma.md)."""
+        # values are of tens there: a multiplier has far to go, and long runs have the time
+        if distances.resolve(distance).name == "ciede2000":
+            return replace(cls.paper(steps), mu=5 ** _by_steps(steps, 0, 0, 1))
         name = distances.family(distance)
         if name not in ("l2", "linf", "ssim"):
             return cls.paper(steps)

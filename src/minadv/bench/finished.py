@@ -2,9 +2,10 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import ColumnNotFoundError, PolarsError, SchemaError
 
 from minadv.bench.records import MEASURED, ROWS, Sample, ShardRecord
 from minadv.bench.store import ROWS_FILE, DamagedError, Store
@@ -67,8 +68,16 @@ def rows_of_all(
 
 def _together(store: Store, found: Sequence[ShardRecord]) -> pl.DataFrame:
     paths = [store.path(record, ROWS_FILE) for record in found]
-    parts = (pl.read_parquet(paths[start : start + FILES]) for start in range(0, len(paths), FILES))
-    return pl.concat([pl.DataFrame(schema=ROWS), *(ordered(part).rechunk() for part in parts)])
+    parts = (of_files(paths[start : start + FILES]) for start in range(0, len(paths), FILES))
+    return pl.concat([pl.DataFrame(schema=ROWS), *(part.rechunk() for part in parts)])
+
+
+def of_files(paths: Sequence[Path]) -> pl.DataFrame:
+    """Read the rows of shards at once, or one by one where versions that measured more and less wrote them."""
+    try:
+        return ordered(pl.read_parquet(list(paths)))
+    except (ColumnNotFoundError, SchemaError):
+        return pl.concat([ordered(pl.read_parquet(path)) for path in paths])
 
 
 def _each_once(rows: pl.DataFrame) -> bool:
