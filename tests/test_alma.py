@@ -96,6 +96,16 @@ def test_the_paper_settings_follow_the_specification(name: str, targeted: bool, 
         torch.testing.assert_close(result.adversarials[i], best_x, rtol=1e-5, atol=1e-7)
 
 
+def test_the_first_multiplier_of_long_runs_is_larger_on_the_true_scale_of_colours() -> None:
+    assert [Pace.ours("ciede2000", steps).mu for steps in (10, 100, 1000, 5000)] == pytest.approx([1, 1, 5, 5])
+    assert Pace.ours(distances.get("ciede2000", scale="paper"), 1000) == Pace.paper(1000)
+
+    def ciede2000(x: Tensor, x0: Tensor) -> Tensor:
+        return (x - x0).flatten(1).norm(dim=1)
+
+    assert Pace.ours(ciede2000, 1000) == Pace.paper(1000)  # somebody else's
+
+
 def test_settings_of_the_papers_tables() -> None:
     for name, first in {"l1": 0.5, "l2": 0.1, "ssim": 3e-5, "ciede2000": 0.05}.items():
         attack = ALMA.paper(name, 100)

@@ -29,10 +29,10 @@ class Pace:
     @classmethod
     def ours(cls, distance: str | Distance | Callable[..., Any], steps: int) -> "Pace":
         """Return our choice, from experiments (docs/alma.md)."""
-        # values are of tens there: a multiplier has far to go, and long runs have the time
-        if distances.resolve(distance).name == "ciede2000":
-            return replace(cls.paper(steps), mu=5 ** _by_steps(steps, 0, 0, 1))
         name = distances.family(distance)
+        # on its true scale, values are of tens: a multiplier has far to go, and long runs have the time
+        if name == "ciede2000" == distances.resolve(distance).name:
+            return replace(cls.paper(steps), mu=5 ** _by_steps(steps, 0, 0, 1))
         if name not in ("l2", "linf", "ssim"):
             return cls.paper(steps)
         alpha, alpha_rms = _by_steps(steps, 0.65, 0.8, 0.9), _by_steps(steps, 0.5, 0.5, 0.9)
