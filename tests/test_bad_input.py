@@ -259,7 +259,7 @@ HYPER_PARAMETERS = {
     "ALMA(steps='10')": "steps must be a whole number ≥ 1, got '10'",
     "ALMA(seed=0.5)": "seed must be a whole number, got 0.5",
     "ALMA(penalty=3)": "penalty must be one of PHR, P1, P2, P3 or have a derivative, got 3",
-    "ALMA.paper('l2', source='book')": "source must be 'table' or 'scripts', got 'book'",
+    "ALMA.paper('l2', source='book')": "source must be one of table, scripts, scripts-imagenet, got 'book'",
     "minadv.evaluate(None, 3, ALMA())": "data must be a data set with len(data)",
     "ALMA(confidence=-1)": "confidence must be ≥ 0 logits, got -1",
     "ALMA(confidence='a')": "confidence must be ≥ 0 logits, got 'a'",
