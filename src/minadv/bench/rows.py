@@ -11,6 +11,7 @@ from torch import Tensor
 from minadv import distances, measurement
 from minadv.bench.records import MEASURED, ROWS, Cell
 from minadv.distances import Distance
+from minadv.distances.lpips import Linear
 from minadv.guard import Model
 from minadv.result import Result
 
@@ -22,12 +23,14 @@ COLUMN_OF = {
     "lpips[alex]": "lpips",
     "lpips[alex,none]": "lpips_paper",
 }
+# Columns of LPIPS on AlexNet, and what each makes of the learned weights.
+PERCEPTUAL: dict[str, Linear] = {"lpips": "learned", "lpips_paper": "paper"}
 
 
 def column(minimises: str) -> str:
     """Return the column by which attacks that minimise this are compared: a measured one where there is one."""
     found = COLUMN_OF.get(minimises, "distance")
-    return found if "lpips" not in found or found in perceptual() else "distance"
+    return "distance" if found in PERCEPTUAL and found not in perceptual() else found
 
 
 def of(
@@ -80,16 +83,18 @@ def _more_distances(result: Result, originals: Tensor) -> dict[str, Tensor]:
     wanted: dict[str, Distance] = {}
     if "ciede2000" in measurement.applicable(originals):
         wanted["ciede2000_paper"] = distances.get("ciede2000", scale="paper")
-    if originals.ndim == 4 and _large_enough(originals):
+    if _perceived(originals):
         wanted |= perceptual()
     return {name: measurement.measured(distance, result, originals) for name, distance in wanted.items()}
 
 
-def _large_enough(originals: Tensor) -> bool:
-    """Whether LPIPS is defined for images of this size: AlexNet's poolings leave nothing of small ones."""
+def _perceived(originals: Tensor) -> bool:
+    """Whether LPIPS is measured, and AlexNet takes such images: its poolings leave nothing of small ones."""
+    official = perceptual().get("lpips")
+    if official is None:
+        return False
     try:
-        for distance in perceptual().values():
-            distance.anchored(originals[:1])
+        official.anchored(originals[:1])
     except ValueError:
         return False
     return True
@@ -103,7 +108,7 @@ def perceptual() -> Mapping[str, Distance]:
         UserWarning: they are, and cannot be read.
     """
     try:
-        return {"lpips": distances.get("lpips"), "lpips_paper": distances.get("lpips", linear="paper")}
+        return {name: distances.get("lpips", linear=linear) for name, linear in PERCEPTUAL.items()}
     except (OSError, ImportError):
         return {}
     except ValueError as error:
