@@ -64,9 +64,9 @@ CASES = [
     Case("alma", "l2", steps(), linear=(steps(1000), 0.02)),
     Case("alma", "l1", steps(), linear=(steps(1000), 0.02)),
     Case("cw", "l2", steps(searches=3, rate=0.05, c=0.1, abort_early=False),
-         lambda f, b: (f, b) == (120, 120), (steps(200, searches=9), 0.02), binary=False),
+         lambda f, b: (f, b) == (120, 120), (steps(200, searches=9), 0.02)),
     Case("cw", "ciede2000", steps(searches=3, rate=0.05, c=10, abort_early=False),
-         lambda f, b: (f, b) == (120, 120), binary=False),
+         lambda f, b: (f, b) == (120, 120)),
     Case("ead", "l1", steps(searches=3, c=0.1, abort_early=False),
          lambda f, b: (f, b) == (241, 120), (steps(300), 0.15)),
     # its loss, the cross-entropy, mixes the directions to all classes

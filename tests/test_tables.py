@@ -28,7 +28,7 @@ def test_settings_of_the_rows() -> None:
     assert l1["EAD 9×100"] == EAD(steps=100, rule="en", compat="batch", patience=1, seed=3)
     assert l1["FMN ℓ1 1000"] == FMN(distance="l1", steps=1000, in_box=False, overshoot=1.0, seed=3)
     assert l1["ALMA ℓ1 100"] == ALMA.paper("l1", 100, seed=3)
-    assert l2["C&W ℓ2 9×10000"] == CW(steps=10000, compat="batch")
+    assert l2["C&W ℓ2 9×10000"] == CW(steps=10000, compat="batch", shrink=1e-6)
     assert l2["DDN 100"].levels == 256
     assert l2["APGD^T ℓ2"] == MinimalAPGD(largest=5.0, bisections=13, target_loss="target")
     # the table's radii are of ℓ2; other norms are searched as far as the box goes

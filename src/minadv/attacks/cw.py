@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import torch
 
 from minadv.attacks.abort import Compat, Progress
-from minadv.attacks.base import Attack, among, counts, positive
+from minadv.attacks.base import Attack, among, counts, positive, within
 from minadv.attacks.constant import Constant
 from minadv.attacks.runs import Runs
-from minadv.attacks.tanh import TanhSpace
+from minadv.attacks.tanh import SHRINK, TanhSpace
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
 
@@ -29,6 +29,8 @@ class CW(Attack):
         searches: runs, each with another c.
         c: first weight.
         rate: step size of Adam.
+        shrink: how far inside the ends of tanh black and white begin, in (0, 1): at 1e-6, as published, hundreds of
+            steps pass before they move.
         squared: minimise D² as the original does, or D as PerC-C&W does (with c = 10).
         abort_early: give up a run that makes no progress for a tenth of its steps, and go on with the next c.
         patience: for how many tenths.
@@ -40,18 +42,20 @@ class CW(Attack):
     searches: int = 9
     c: float = 1e-3
     rate: float = 0.01
+    shrink: float = 0.01
     squared: bool = True
     abort_early: bool = True
     patience: int = 1
     compat: Compat = "sample"
 
     name: ClassVar[str] = "cw"
-    published: ClassVar[Mapping[str, Any]] = {"compat": "batch"}
+    published: ClassVar[Mapping[str, Any]] = {"compat": "batch", "shrink": SHRINK}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps", "searches", "patience")
         positive(self, "c", "rate")
+        within(self, "shrink", inside=lambda value: SHRINK <= value < 1, needed=f"from {SHRINK:g} to below 1")
         among(self, "compat", "sample", "batch")
 
     def search(self, oracle: Oracle) -> None:
@@ -59,7 +63,7 @@ class CW(Attack):
         S, M, x0 = self.searches, self.steps, oracle.originals
         # ℓ0 is descended through its surrogate ℓ1, whose own square this is not
         squared = self.squared and oracle.surrogate is oracle.distance
-        c, images = Constant.starting_at(self.c, oracle.best_distance), TanhSpace.around(x0, M)
+        c, images = Constant.starting_at(self.c, oracle.best_distance), TanhSpace.around(x0, M, self.shrink)
         progress = Progress.start(c.value, "all" if self.compat == "batch" else "each")
         patience = self.patience if self.abort_early else None
         everyone = torch.ones_like(oracle.best_distance, dtype=torch.bool)

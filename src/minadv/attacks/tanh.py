@@ -9,13 +9,12 @@ from minadv.attacks.adam import Adam
 from minadv.elementwise import line
 from minadv.masks import overwrite, possibly_any
 
-# (2x − 1) is multiplied by this, so that black and white have a finite atanh
-SATURATION = 1 - 1e-6
+SHRINK = 1e-6  # as published
 
 
 @dataclass(eq=False)
 class TanhSpace:
-    """x = (tanh(v) + 1)/2, moved by Adam on v from v = atanh(2x0 − 1).
+    """x = (tanh(v) + 1)/2, moved by Adam on v from v = atanh((1 − shrink)·(2x0 − 1)).
 
     Attributes:
         v: (batch, ...) variables.
@@ -23,6 +22,7 @@ class TanhSpace:
         x0: the originals.
         image: what `x` returned last, and scratch.
         adam: moments of the gradients in v.
+        shrink: how far inside the ends of tanh black and white begin, which have a finite v by that.
         fresh: (batch,) rows at the originals themselves, not at their reconstruction, which rounds; None is none.
         moved: whether not all are.
     """
@@ -32,6 +32,7 @@ class TanhSpace:
     x0: Tensor
     image: Tensor
     adam: Adam
+    shrink: float
     fresh: Tensor | None = None
     moved: bool = False
 
@@ -46,10 +47,10 @@ class TanhSpace:
         return x
 
     @classmethod
-    def around(cls, x0: Tensor, steps: int = 0) -> "TanhSpace":
+    def around(cls, x0: Tensor, steps: int = 0, shrink: float = SHRINK) -> "TanhSpace":
         """Start at the originals; `steps` is the largest age of samples that start again on their own."""
-        t = _scaled(x0)
-        return cls(_atanh(t), t, x0, torch.empty_like(x0), Adam.like(x0, steps))
+        t = _inside(x0, shrink)
+        return cls(_atanh(t), t, x0, torch.empty_like(x0), Adam.like(x0, steps), shrink)
 
     def descend(self, gradient: Tensor, rate: float, age: Tensor | None = None) -> None:
         """Take a step of Adam against a gradient with respect to x."""
@@ -62,7 +63,7 @@ class TanhSpace:
     def restart(self, rows: Tensor) -> None:
         """Go back to the originals in the masked rows; Adam starts again as their age does."""
         if possibly_any(rows):
-            t = _scaled(self.x0)
+            t = _inside(self.x0, self.shrink)
             overwrite(self.t, rows, t)
             overwrite(self.v, rows, _atanh(t))
             self.fresh = rows
@@ -76,6 +77,6 @@ def _atanh(t: Tensor) -> Tensor:
     return (torch.log1p(t) - torch.log1p(-t)) / 2  # torch's own rounds by an entry's place in the tensor
 
 
-def _scaled(x0: Tensor) -> Tensor:
-    """tanh(a): from the box to [−1, 1], a little inside."""
-    return (2 * x0 - 1) * SATURATION
+def _inside(x0: Tensor, shrink: float) -> Tensor:
+    """tanh(v) of the originals: from the box to [−1, 1], a little inside."""
+    return (2 * x0 - 1) * (1 - shrink)
