@@ -9,10 +9,11 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 
 from minadv.attacks.base import Attack
 from minadv.guard import Model
+from minadv.networks import home, networks
 from minadv.probe import Step
 from minadv.result import Result, concatenate
 from minadv.verification import Precision
@@ -163,17 +164,15 @@ def _or_none_without_memory(run: Callable[[], Result]) -> Result | None:
 @contextmanager
 def _on_device(model: Model, device: torch.device | str | None) -> Generator[torch.device]:
     """Yield the device to compute on, with the model there; move it back afterwards."""
-    parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    home = parameter.device if parameter is not None else torch.device("cpu")
-    away = home if device is None else torch.device(device)
-    if not isinstance(model, nn.Module) or away == home:
-        yield away
-        return
-    model.to(away)
+    away = home(model) if device is None else torch.device(device)
+    moved = [(network, home(network)) for network in networks(model) if home(network) != away]
+    for network, _ in moved:
+        network.to(away)
     try:
         yield away
     finally:
-        model.to(home)
+        for network, before in moved:
+            network.to(before)
 
 
 class _Bar:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minadv.networks import networks
 from minadv.validation import check_device, check_dtypes
 
 Model = Callable[[Tensor], Any]
@@ -19,7 +20,8 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
     """Yield `model` as a function from inputs to logits.
 
     Inside, gradients are on (whatever mode the caller is in), every submodule is in evaluation mode and no
-    parameter requires a gradient; afterwards every flag is what it was. `.grad` is never touched.
+    parameter requires a gradient; afterwards every flag is what it was. `.grad` is never touched. In a model that
+    is a function or an object, that holds for the modules that `networks` finds in it.
 
     Raises:
         TypeError: for a model that cannot be called.
@@ -30,9 +32,9 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
     """
     if not callable(model):
         raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
-    if parameters:
+    modules = modules_of(model)
+    parameters = list({id(p): p for module in modules for p in module.parameters(recurse=False)}.values())
+    if len({parameter.device for parameter in parameters}) == 1:
         check_device("the model's parameters", parameters[0].device, inputs)
         check_dtypes({parameter.dtype for parameter in parameters}, inputs)
     if any(parameter.is_inference() for parameter in parameters):
@@ -73,8 +75,12 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
 
 def by_batch(model: Model) -> bool:
     """Whether a model normalises by its batch in evaluation mode, too, so that answers are the batch's."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    return any(isinstance(module, BATCH_NORMS) and module.running_mean is None for module in modules)
+    return any(isinstance(module, BATCH_NORMS) and module.running_mean is None for module in modules_of(model))
+
+
+def modules_of(model: Model) -> list[nn.Module]:
+    """Return every module of a model, each once."""
+    return list({id(module): module for network in networks(model) for module in network.modules()}.values())
 
 
 def alike(logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -37,7 +37,12 @@ def attribute(spec: str) -> Generator[Any]:
 
 def own(file: str) -> bool:
     """Whether a source file is the user's own: neither part of this package nor installed."""
-    return not file.startswith((*INSTALLED, "<"))
+    return not (installed(file) or file.startswith("<"))
+
+
+def installed(file: str) -> bool:
+    """Whether a source file is part of this package, of an installed one, or of Python."""
+    return file.startswith(INSTALLED)
 
 
 def own_module(name: str) -> bool:

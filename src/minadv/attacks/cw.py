@@ -29,8 +29,8 @@ class CW(Attack):
         searches: runs, each with another c.
         c: first weight.
         rate: step size of Adam.
-        shrink: how far inside the ends of tanh black and white begin, in (0, 1): at 1e-6, as published, hundreds of
-            steps pass before they move.
+        shrink: how far inside the ends of tanh black and white begin, in (0, 1): at 1e-6, as published, they stay
+            where they are for hundreds of steps.
         squared: minimise D² as the original does, or D as PerC-C&W does (with c = 10).
         abort_early: give up a run that makes no progress for a tenth of its steps, and go on with the next c.
         patience: for how many tenths.

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import partial
 from inspect import isfunction, isroutine
 from pathlib import PurePath
-from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from minadv.importing import own, own_module
+from minadv.networks import names_in
 
 PLAIN = (
     *(bool, int, float, complex, str, bytes, range, slice, Fraction, Decimal, PurePath, re.Pattern),
@@ -138,7 +139,7 @@ def _of_function(function: FunctionType) -> dict[str, Any]:
             parts[name] = cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-    names = sorted(_names(code))
+    names = sorted(names_in(code))
     for name in names:
         if name.startswith("__"):  # where the file is, say
             continue
@@ -149,9 +150,3 @@ def _of_function(function: FunctionType) -> dict[str, Any]:
         else:
             parts[name] = found if name in function.__globals__ else parts.get(name)
     return {name: part for name, part in parts.items() if part is not None}
-
-
-def _names(code: CodeType) -> set[str]:
-    """Names of globals and attributes in a function and in those within it."""
-    inner = (part for part in code.co_consts if isinstance(part, CodeType))
-    return {*code.co_names, *(name for part in inner for name in _names(part))}

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import polars as pl
-import torch
 from torch import Tensor
 
 from minadv import distances, measurement
@@ -13,6 +12,7 @@ from minadv.bench.records import MEASURED, ROWS, Cell
 from minadv.distances import Distance
 from minadv.distances.lpips import Linear
 from minadv.guard import Model
+from minadv.networks import home
 from minadv.result import Result
 
 # Label of a minimised distance → the column that measures the same for every attack. The paper minimises LPIPS
@@ -58,9 +58,7 @@ def of(
         target: class to reach, or None.
         seconds: of the whole shard; each sample's share is that of its propagations.
     """
-    parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
-    device = parameter.device if parameter is not None else torch.device("cpu")
-    survives = measurement.survive_8_bits(model, result.adversarials, labels, target, device)
+    survives = measurement.survive_8_bits(model, result.adversarials, labels, target, home(model))
     measured = measurement.table(result, samples, labels, originals, survives)
     spent = (result.forwards + result.backwards).double() + 1
     names = {"cell": cell.id, "data": cell.data, "model": cell.model, "attack": cell.attack}

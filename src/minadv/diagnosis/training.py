@@ -10,6 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivate
 
 from minadv.diagnosis.finding import Finding
 from minadv.guard import Model
+from minadv.networks import networks
 
 # what computes something else in training mode; batch norm without running statistics does so in either mode
 TWO_FACED = (_DropoutNd, _NormBase, nn.RReLU, nn.RNNBase, nn.MultiheadAttention)
@@ -17,9 +18,11 @@ TWO_FACED = (_DropoutNd, _NormBase, nn.RReLU, nn.RNNBase, nn.MultiheadAttention)
 
 def training_mode(model: Model, name: str) -> tuple[Finding, ...]:
     """Modules in training mode; to be asked before the model is guarded, which puts all in evaluation mode."""
-    if not isinstance(model, nn.Module):
-        return ()
-    modules = dict(cast("Iterable[tuple[str, nn.Module]]", model.named_modules()))  # torch leaves its type open
+    modules: dict[str, nn.Module] = {}
+    for network in networks(model):
+        within = "" if network is model else type(network).__name__
+        # torch leaves its type open
+        modules |= dict(cast("Iterable[tuple[str, nn.Module]]", network.named_modules(prefix=within)))
     training = {path: module for path, module in modules.items() if module.training}
     if not training:
         return ()
