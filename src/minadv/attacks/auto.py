@@ -21,7 +21,7 @@ from minadv.attacks.exploration import Constrain, Stride
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import By, of
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.refinement import Refined, Refinement, closer, hurried, leave_out
+from minadv.attacks.refinement import Across, Refined, Refinement, closer, hurried, leave_out
 from minadv.attacks.rounds import SHORT, Round, divide
 from minadv.attacks.secants import BySecants
 from minadv.attacks.sparse_refinement import SparseRefinement
@@ -133,6 +133,7 @@ class Auto(Attack):
                 self._refine,
                 oracle,
                 homeward=homeward,
+                across=family.across,
                 constrain=constrain,
                 nearest=nearest.get(member.by),
                 live=live,
@@ -169,7 +170,14 @@ class Auto(Attack):
             near = nearest.get(family.members[0].by)
             constrain = aiming.constrain(oracle, None, self.confidence)
             best = Refined.at(oracle.best.clone(), oracle)
-            self._refine(oracle, best, last, homeward=GENTLY, constrain=constrain, nearest=near, live=live)
+            self._refine(
+                *(oracle, best, last),
+                homeward=GENTLY,
+                across=family.across,
+                constrain=constrain,
+                nearest=near,
+                live=live,
+            )
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = aiming.kind_of(oracle)
@@ -201,6 +209,7 @@ class Auto(Attack):
         steps: int,
         *,
         homeward: tuple[float, float],
+        across: Across,
         constrain: Constrain,
         nearest: Nearest | None,
         live: Tensor | None,
@@ -216,7 +225,8 @@ class Auto(Attack):
         if nearest is None:
             return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule)
         first, _ = Refinement.memory
-        refinement = Refinement(pull=homeward, memory=(min(first, self.memory), self.memory))
+        memory = min(first, self.memory), self.memory
+        refinement = Refinement(pull=homeward, memory=memory, across=across)
         return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from minadv.attacks.coordinates import Per
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.exploration import Pull
+from minadv.attacks.refinement import Across
 from minadv.distances.base import per_sample
 
 By = Literal["norm", "weights", "metric", "secants", "count"]
@@ -55,6 +56,7 @@ class Family:
         briefly: those of budgets that are too small for two tries; None are those of others.
         looks: at the distance, for its Hessian at the original; per channel, for blocks.
         softness: of explorations' steps in the first round, see `Exploration`.
+        across: where a refinement's steps to the boundary go, see `Refinement`.
     """
 
     members: tuple[Member, ...]
@@ -71,6 +73,7 @@ class Family:
     briefly: tuple[Per, ...] | None = None
     looks: int = 8
     softness: float = 0.0
+    across: Across = "normal"
 
 
 def of(family: str) -> Family:
@@ -122,6 +125,7 @@ _KNOWN = {
         kept=0.9,
         homeward=(0.3, 0.1),
         softness=0.4,
+        across="few",
     ),
     "l2": Family(
         (Member("norm", straight, (1.0, 2.0)), Member("norm", straight, (4.0,))),
@@ -137,6 +141,7 @@ _KNOWN = {
         tried=0.15,
         alone=0.6,
         homeward=(0.8, 0.15),
+        across="home",
     ),
     # windows that are cropped make the border's entries nearly free: found sooner when they count as that, but
     # masked gradients are escaped from by steps that move all entries, and what is nearly free at the original is

@@ -1,7 +1,7 @@
 """Refinement: alternate between the decision boundary and the nearest point of its average linearisation."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from minadv.attacks.directions import TINY, inner, norm, unit_and_length
 from minadv.attacks.exploration import Constrain, Explored
 from minadv.attacks.nearest import Nearest
 from minadv.distances.base import per_sample
+from minadv.elementwise import step as positive
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
@@ -18,6 +19,11 @@ from minadv.probe import Probe
 OUTWARD = 1.1
 # Few steps go home in longer ones: the first share of the way is at least HURRY / steps, the last one its square.
 HURRY = 6.0
+# Where few entries count: those that are less than this share of the largest go home, and the others take steps to
+# the boundary alone, as long as they hold so much of the normal's square.
+SLIGHT, ENOUGH = 0.01, 0.05
+
+Across = Literal["normal", "few", "home"]
 
 
 class Refined(NamedTuple):
@@ -132,6 +138,9 @@ class Refinement:
         longest: bound on the step to the boundary, relative to the perturbation's ℓ2 norm. Where it ends the way
             back to a boundary far behind, it grows by `farther`, up to `farthest`.
         lost: the same bound while nothing was adversarial.
+        across: where steps to the boundary go: along its average "normal", the shortest way at ℓ2. Other distances
+            grow less along the normal's part in the "few" entries that are changed (ℓ1), or the way from "home" to
+            the nearest point (ℓ∞).
     """
 
     pull: tuple[float, float] = (0.5, 0.15)
@@ -145,6 +154,7 @@ class Refinement:
     farther: float = 1.5
     farthest: float = 0.9
     lost: float = 1.0
+    across: Across = "normal"
 
     def __call__(
         self,
@@ -186,7 +196,6 @@ class Refinement:
             far = probe.adversarial & (way < -bound)
             longest = torch.where(far, self.farther * longest, self.longest).clamp_max(self.farthest)
             need = step - inner(normal, delta)
-            del delta
             home, remembered = nearest(normal, need, probe, remembered)
             if i == steps - 1:
                 residual = norm(home - x, 2) / size.clamp_min(TINY)
@@ -195,10 +204,40 @@ class Refinement:
             pull = pull.clamp(0.05, self.strongest)
             share = (pull * _between(self.pull, done + i, total)).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
+            kept = None
+            if self.across == "few":
+                kept = changed(delta, home, x0, lost)
+                normal *= kept
+                step = step / inner(normal, normal).clamp_min(ENOUGH)
+            elif self.across == "home":
+                normal = direct(normal, home, x0, need)
+            del delta
             x.addcmul_(normal, per_sample(step, x), value=-1).lerp_(home, per_sample(share, x))
+            if kept is not None:
+                torch.lerp(x0, x, kept, out=x)
             oracle.clip_(x)
-            del average, normal, home
+            del average, normal, home, kept
         return Refined(x, reached, classes, residual, None if seen is None else seen.normal, start.afar)
+
+
+def changed(delta: Tensor, home: Tensor, x0: Tensor, lost: Tensor) -> Tensor:
+    """1.0 for entries that are changed, or going to be, by more than is slight, else 0.0; in `delta`'s memory.
+
+    A perturbation that goes home by a share of the way a step never has few entries, and steps along the normal
+    change all of them again: at ℓ1 that is some per cent of it. In samples that are `lost` all entries count.
+    """
+    size = delta.abs_().add_((home - x0).abs_())
+    least = torch.where(lost, -1.0, SLIGHT * size.flatten(1).amax(dim=1))
+    return positive(size.sub_(per_sample(least, size)))
+
+
+def direct(normal: Tensor, home: Tensor, x0: Tensor, need: Tensor) -> Tensor:
+    """Return the way that the nearest point is from home, as long as the normal takes to the same plane.
+
+    The normal itself is kept, and its memory taken, where the original is on the other side.
+    """
+    known = positive(per_sample(need, normal).clone())
+    return normal.lerp_((x0 - home).div_(per_sample(need.clamp_min(TINY), normal)), known)
 
 
 def seen_before(start: Refined) -> Tangent | None:
