@@ -3,12 +3,13 @@ independence, honest counts, no side effects. Every other attack is in test_conf
 """
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from minadv import ALMA, FAB, Result, Status, distances
+from minadv import ALMA, FAB, Auto, Result, Status, distances
 from minadv.attacks.base import Attack
 from minadv.goals import Untargeted
 from minadv.oracle import Oracle
@@ -272,6 +273,22 @@ def test_steps_can_be_watched(model: nn.Module) -> None:
     seen: list[tuple[int, int]] = []
     ALMA(distance="l2", steps=5)(model, x, labels, on_step=lambda step: seen.append((step.index, step.steps)))
     assert seen == [(i, 5) for i in range(5)]
+
+
+def test_the_ways_across_the_boundary_are_named() -> None:
+    with pytest.raises(ValueError, match="across must be 'normal' or 'few' or 'home', got 'here'"):
+        Auto(across="here")  # type: ignore[arg-type]
+
+
+def test_what_is_watched_are_the_callers_samples(model: nn.Module) -> None:
+    """In their order, without copies that fill up a batch, and with those that are adversarial from the start."""
+    x, labels = batch(model, 6)
+    labels[[1, 4]] = (labels[[1, 4]] + 1) % 5
+    seen: list[Tensor] = []
+    result = ALMA(distance="l2", steps=30)(model, x, labels, on_step=lambda step: seen.append(step.distances))
+    assert seen[0].tolist() == [math.inf, 0, math.inf, math.inf, 0, math.inf]
+    assert all(step.shape == (6,) and (after <= step).all() for step, after in pairwise(seen))
+    assert (result.distances <= seen[-1] + 1e-6).all()
 
 
 def test_a_look_builds_no_graph() -> None:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable
 from dataclasses import astuple, replace
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import minadv
-from minadv import ALMA, FMN, Auto, losses
+from minadv import ALMA, FMN, Auto, Result, losses
 from minadv.attacks import aiming, families
 from minadv.attacks.aiming import Aims
 from minadv.attacks.boundary import outlook
@@ -21,7 +22,17 @@ from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored, Stri
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import flat, sparse, straight
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
-from minadv.attacks.refinement import Refined, Refinement, closer, concentrated, hurried, leave_out, tangent
+from minadv.attacks.refinement import (
+    Refined,
+    Refinement,
+    changed,
+    closer,
+    concentrated,
+    direct,
+    hurried,
+    leave_out,
+    tangent,
+)
 from minadv.attacks.rounds import Try, divide, steps_of
 from minadv.attacks.secants import BySecants, Secant, solve
 from minadv.attacks.sparse_refinement import SparseRefinement
@@ -579,6 +590,47 @@ def test_a_refinement_without_an_adversarial_point_goes_all_the_way_to_the_bound
     assert not found(Refinement(lost=Refinement.longest)).any()
 
 
+def test_slight_entries_are_not_changed() -> None:
+    x0 = torch.zeros(2, 1, 4)
+    delta = torch.tensor([[[0.9, 0.004, 0.2, 0.0]], [[0.9, 0.004, 0.2, 0.0]]])
+    home = torch.tensor([[[0.1, 0.0, 0.0, 0.5]], [[0.1, 0.0, 0.0, 0.0]]])
+    kept = changed(delta.clone(), home, x0, torch.tensor([False, True]))
+    assert kept.tolist() == [[[1, 0, 1, 1]], [[1, 1, 1, 1]]]  # all where nothing is known to be adversarial
+
+
+def test_the_direct_way_leads_to_the_same_plane() -> None:
+    g = generator(0)
+    x0, normal = torch.rand(3, 12, generator=g), torch.randn(3, 12, generator=g)
+    normal /= normal.norm(dim=1, keepdim=True)
+    need = torch.tensor([0.1, -0.1, 0.05])
+    home = x0 - need[:, None] * normal.sign() / normal.abs().sum(dim=1, keepdim=True)
+    way = direct(normal.clone(), home, x0, need)
+    torch.testing.assert_close((way * normal).sum(dim=1), torch.ones(3))
+    torch.testing.assert_close(way[0], normal[0].sign() / normal[0].abs().sum())
+    assert torch.equal(way[1], normal[1])
+
+
+@pytest.mark.parametrize(("distance", "across"), [("l1", "few"), ("linf", "home")])
+def test_steps_to_the_boundary_go_where_the_distance_grows_least(distance: str, across: str) -> None:
+    model, x = convolutional(), images(16)
+    labels = predictions(model, x)
+
+    def found(**options: Any) -> Result:
+        return Auto(distance=distance, budget=100, **options)(model, x, labels)
+
+    usual, normal = found(), found(across="normal")
+    assert torch.equal(found(across=across).adversarials, usual.adversarials)
+    ratio = (usual.distances / normal.distances).log().mean()
+    assert usual.asr == 1
+    assert ratio < 0
+    if distance == "l1":  # nothing is left of explorations, which change all entries
+        entries = (usual.adversarials != x).flatten(1).sum(dim=1)
+        assert entries.float().median() < 0.1 * x[0].numel()
+        slight = (usual.adversarials - x).abs().flatten(1)
+        slight = slight.where(slight < 0.003 * slight.amax(dim=1, keepdim=True), 0.0)
+        assert (slight.sum(dim=1) < 1e-3 * usual.distances).all()
+
+
 def test_a_sparse_refinement_does_not_try_the_same_entries_again_and_again() -> None:
     model, x = convolutional(), images(16)
     labels = predictions(model, x)
@@ -868,6 +920,8 @@ def test_every_part_has_a_switch_that_matters() -> None:
         {"explored": 0.3},
         {"round_length": 50},
         {"softness": 0},
+        {"across": "few"},
+        {"across": "home"},
     )
     for change in changes:
         assert not torch.equal(found(**change), whole), change

@@ -28,6 +28,7 @@ ABLATION = (
     "explorations=1",
     "lagrangian=false",
     "softness=0",
+    "across=normal",
     "round_length=30",
     "round_length=300",
     "round_length=100000",

@@ -118,7 +118,7 @@ class Oracle:
 
     def steps(self, count: int) -> Iterator[int]:
         """Count an attack's steps: 0, 1, … `count` − 1, fewer when the budget ends before."""
-        return self._progress.steps(count, lambda: self._best.distance)
+        return self._progress.steps(count, self._distances)
 
     def rounds(self, count: int) -> Iterator[int]:
         """Count the rounds of a nested search, so that `steps` inside reports progress over all of them."""
@@ -310,6 +310,11 @@ class Oracle:
         if self._settings.levels is None:
             return inside
         return inside & (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)
+
+    def _distances(self) -> Tensor:
+        """Return the distances of the best answers so far, (inputs,), of the caller's whole batch."""
+        best = self._best.distance
+        return self._batch.scatter(best.new_zeros(len(self._batch.inputs)), best)
 
     def _record(self) -> None:
         if self._settings.trace:

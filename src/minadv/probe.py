@@ -10,7 +10,13 @@ from minadv.parts import Part
 
 @dataclass(frozen=True)
 class Step:
-    """Progress of a search, for callbacks. The tensors live on the device: reading them costs a transfer."""
+    """Progress of a search, for callbacks.
+
+    Attributes:
+        index, steps: of the search: `index` of `steps` are done.
+        distances: (inputs,) distance of the best adversarial so far of each of the caller's samples: 0 where one
+            was adversarial from the start, inf where none was found yet. On the device: reading it is a transfer.
+    """
 
     index: int
     steps: int

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from minadv.attacks import aiming
 from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
-from minadv.attacks.base import Attack, counts, shares, within
+from minadv.attacks.base import Attack, among, counts, shares, within
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import coordinates
 from minadv.attacks.directions import dual
@@ -57,6 +57,7 @@ class Auto(Attack):
         lagrangian: ALMA explores in the first round, where the distance's family has it.
         softness: how much less like signs the first round's steps are where gradients can be trusted; None is the
             family's, 0 not at all.
+        across: where a refinement's steps to the boundary go, see `Refinement`; None is the family's.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
 
@@ -68,6 +69,7 @@ class Auto(Attack):
     aimed: bool = True
     lagrangian: bool = True
     softness: float | None = None
+    across: Across | None = None
     stop_early: bool = True
 
     name: ClassVar[str] = "auto"
@@ -78,6 +80,8 @@ class Auto(Attack):
         shares(self, "explored", or_none=True)
         within(self, "memory", inside=lambda value: 0 <= value < 1, needed="in [0, 1)")
         within(self, "softness", inside=lambda value: value >= 0, needed=">= 0", or_none=True)
+        if self.across is not None:
+            among(self, "across", *get_args(Across))
 
     @classmethod
     def paper(cls, distance: str | Distance | None = None, steps: int | None = None, **others: Any) -> "Auto":
@@ -103,7 +107,8 @@ class Auto(Attack):
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
         softness = family.softness if self.softness is None else self.softness
-        family = replace(family, softness=softness if budget >= SOFTLY else 0.0)
+        across = self.across or family.across
+        family = replace(family, softness=softness if budget >= SOFTLY else 0.0, across=across)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {
