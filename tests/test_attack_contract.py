@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minadv import ALMA, FAB, Auto, Result, Status, distances
+from minadv import ALMA, FAB, Result, Status, distances
 from minadv.attacks.base import Attack
 from minadv.goals import Untargeted
 from minadv.oracle import Oracle
@@ -273,11 +273,6 @@ def test_steps_can_be_watched(model: nn.Module) -> None:
     seen: list[tuple[int, int]] = []
     ALMA(distance="l2", steps=5)(model, x, labels, on_step=lambda step: seen.append((step.index, step.steps)))
     assert seen == [(i, 5) for i in range(5)]
-
-
-def test_the_ways_across_the_boundary_are_named() -> None:
-    with pytest.raises(ValueError, match="across must be 'normal' or 'few' or 'home', got 'here'"):
-        Auto(across="here")  # type: ignore[arg-type]
 
 
 def test_what_is_watched_are_the_callers_samples(model: nn.Module) -> None:
