@@ -254,6 +254,9 @@ def test_unknown_names_suggest_the_nearest() -> None:
     assert attacks.names()[0] == "alma"
 
 
+PAIR = "(torch.rand(2, 3), torch.tensor([0, 1]))"
+NO_ATTACK = "attack must be one with its hyper-parameters, e.g. minadv.Auto() or minadv.attacks.get('auto')"
+NO_DATA = "data must be a data set with len(data) and data[i] = (image, label), or a pair (inputs, labels), got"
 HYPER_PARAMETERS = {
     "ALMA(steps=0)": "steps must be a whole number ≥ 1, got 0",
     "ALMA(steps='10')": "steps must be a whole number ≥ 1, got '10'",
@@ -283,6 +286,14 @@ HYPER_PARAMETERS = {
     "ALMA()('net', torch.rand(1, 3), torch.tensor([0]))": "model must be callable, from inputs to logits, got str",
     "minadv.evaluate(None, (torch.rand(0, 3), torch.zeros(0)), ALMA())": "evaluate needs at least one sample",
     "minadv.evaluate(None, ([], []), ALMA())": "inputs and labels must be tensors, got list and list: use torch",
+    f"minadv.evaluate(None, {PAIR}, 'auto')": f"{NO_ATTACK}, got 'auto'",
+    f"minadv.evaluate(None, {PAIR}, minadv.Auto)": NO_ATTACK,
+    f"minadv.evaluate(None, {PAIR}, ALMA(), limit=2.5)": "limit must be None or a whole number ≥ 1, got 2.5",
+    f"minadv.evaluate(None, {PAIR}, ALMA(), targets=[1, 1])": "targets must be one class for all samples, an int",
+    f"minadv.evaluate(None, {PAIR}, ALMA(), targets=numpy.int64(9))": "model must be callable",  # targets are fine
+    f"minadv.evaluate(None, {PAIR} + (1,), ALMA())": f"{NO_DATA} a tuple of 3",
+    "minadv.evaluate(None, ['a'], ALMA())": "data[0] must be (image, label) with a tensor as image, got str",
+    "minadv.evaluate(None, [('a', 1)], ALMA())": "data[0] must be (image, label) with a tensor as image, got tuple",
     "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": "this model takes images of 3 channels, got 1",
     "minadv.distances.get('l2')(torch.rand(4, 3), torch.rand(1, 3))": "l2 compares images of one shape",
 }
@@ -291,7 +302,7 @@ HYPER_PARAMETERS = {
 def test_hyper_parameters_without_a_type_checker() -> None:
     """As a user meets them: the tests' own type checks would come first here."""
     script = (
-        "import json, sys, minadv, torch\nfrom minadv import ALMA\nout = {}\n"
+        "import json, sys, minadv, numpy, torch\nfrom minadv import ALMA\nout = {}\n"
         "for call in json.load(sys.stdin):\n"
         "    try:\n        eval(call)\n        out[call] = 'accepted'\n"
         "    except (TypeError, ValueError) as error:\n        out[call] = str(error)\n"

@@ -5,6 +5,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from minadv.errors import RowError
+
 # What a distance may be from an image to itself, relative to what it is far off: of √(Σδ² + ε), say.
 NEARLY = 0.01
 
@@ -86,8 +88,9 @@ def check_range(name: str, classes: Tensor, count: int) -> None:
     bad = (classes < 0) | (classes >= count)
     if bad.any():
         row = int(bad.nonzero()[0])
-        raise ValueError(
-            f"{name} must be in [0, {count}) for a model with {count} logits, got {int(classes[row])} at row {row}"
+        raise RowError(
+            f"{name} must be in [0, {count}) for a model with {count} logits, got {int(classes[row])} at row ",
+            [row],
         )
 
 
@@ -96,9 +99,11 @@ def check_targets(targets: Tensor, labels: Tensor) -> None:
     same = targets == labels
     if same.any():
         row = int(same.nonzero()[0])
-        raise ValueError(
-            f"targets must differ from labels, got class {int(targets[row])} for both at row {row} "
-            f"({int(same.sum())} such rows): choose another class, e.g. (labels + 1) % classes"
+        raise RowError(
+            f"targets must differ from labels, got class {int(targets[row])} for both at row ",
+            [row],
+            f" ({int(same.sum())} such rows): choose another class, e.g. (labels + 1) % classes, or leave these "
+            "samples out: those with labels != targets are fine",
         )
 
 
@@ -147,9 +152,11 @@ def check_logits(logits: Tensor, inputs: Tensor) -> None:
     broken = ~logits.isfinite().all(dim=1)
     if broken.any():
         rows = [row for row in range(batch) if broken[row]]
-        raise ValueError(
-            f"model returned NaN or infinite logits for {len(rows)} of {batch} inputs (rows {rows[:5]}): check "
-            "the model's weights and its normalisation, or leave these samples out"
+        raise RowError(
+            f"model returned NaN or infinite logits for {len(rows)} of {batch} inputs (rows ",
+            rows[:5],
+            f"{', …' if len(rows) > 5 else ''}): check the model's weights and its normalisation, or leave these "
+            "samples out",
         )
     if (logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-3:
         warnings.warn(

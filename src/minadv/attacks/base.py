@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any, ClassVar, cast, final
 
 import torch
@@ -207,7 +208,7 @@ def positive(settings: object, *arguments: str, or_none: bool = False) -> None:
 
 def whole(value: object) -> bool:
     """Whether a value is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, Integral)
 
 
 def require(argument: str, value: object, satisfied: bool, needed: str) -> None:
