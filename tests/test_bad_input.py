@@ -293,7 +293,7 @@ HYPER_PARAMETERS = {
     f"minadv.evaluate(None, {PAIR}, ALMA(), targets=numpy.int64(9))": "model must be callable",  # targets are fine
     f"minadv.evaluate(None, {PAIR} + (1,), ALMA())": f"{NO_DATA} a tuple of 3",
     "minadv.evaluate(None, ['a'], ALMA())": "data[0] must be (image, label) with a tensor as image, got str",
-    "minadv.evaluate(None, [('a', 1)], ALMA())": "data[0] must be (image, label) with a tensor as image, got tuple",
+    "minadv.evaluate(None, [('a', 1)], ALMA())": "data[0] must be (image, label) with a tensor as image",
     "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": "this model takes images of 3 channels, got 1",
     "minadv.distances.get('l2')(torch.rand(4, 3), torch.rand(1, 3))": "l2 compares images of one shape",
 }
