@@ -1,7 +1,7 @@
 """What minimal distances say about an attack or a model: success, medians, curves and optimality.
 
-Everywhere `distances` are (samples,) numbers ≥ 0, in an array or a tensor on the CPU: inf where the attack failed, 0
-where the original was adversarial already. NaN and negative distances raise ValueError. Which samples are passed
+Everywhere `distances` are (samples,) numbers ≥ 0, in an array or a tensor on the CPU: inf where the attack failed,
+0 where the original was adversarial already. NaN and negative distances raise ValueError. Which samples are passed
 (all, or only those that the model classifies correctly) is the caller's choice.
 """
 
