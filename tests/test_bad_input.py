@@ -260,6 +260,11 @@ NO_DATA = "data must be a data set with len(data) and data[i] = (image, label), 
 HYPER_PARAMETERS = {
     "ALMA(steps=0)": "steps must be a whole number ≥ 1, got 0",
     "ALMA(steps='10')": "steps must be a whole number ≥ 1, got '10'",
+    "ALMA(seed=numpy.float32(0.5))": "seed must be a whole number, got 0.5",
+    "ALMA(budget=numpy.int64(0))": "budget must be None or ≥ 1 propagations, got 0",
+    "ALMA(step=3)": "unknown hyper-parameter of alma 'step'; did you mean 'steps'",
+    f"minadv.minimise(None, *{PAIR}, budgett=3)": "unknown hyper-parameter of auto 'budgett'; did you mean 'b",
+    f"minadv.minimise(None, *{PAIR}, steps=3)": "unknown hyper-parameter of auto 'steps'; ",
     "ALMA(seed=0.5)": "seed must be a whole number, got 0.5",
     "ALMA(penalty=3)": "penalty must be one of PHR, P1, P2, P3 or have a derivative, got 3",
     "ALMA.paper('l2', source='book')": "source must be one of table, scripts, scripts-imagenet, got 'book'",
@@ -317,3 +322,15 @@ def test_hyper_parameters_without_a_type_checker() -> None:
     )
     for call, message in json.loads(done.stdout).items():
         assert message.startswith(HYPER_PARAMETERS[call]), f"{call}: {message}"
+
+
+def test_numbers_of_numpy() -> None:
+    """Without the type checks of the tests: they are numbers, and an attack has them as Python's."""
+    script = (
+        "import json, numpy as np, minadv\nfrom minadv import ALMA\nfrom minadv.settings import as_plain\n"
+        "attack = ALMA(confidence=np.float32(0.5), budget=np.int64(20), steps=np.int32(5), seed=np.int8(3))\n"
+        "assert attack == ALMA(confidence=0.5, budget=20, steps=5, seed=3)\n"
+        "assert not any(isinstance(value, np.generic) for value in vars(attack).values()), vars(attack)\n"
+        "json.dumps(as_plain(attack))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
