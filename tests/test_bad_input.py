@@ -35,6 +35,12 @@ def spoilt(row: int, value: float) -> Tensor:
         (spoilt(1, float("nan")), ValueError, r"inputs must be finite.*got NaN"),
         (spoilt(1, float("inf")), ValueError, r"inputs must be finite.*inf"),
         ((X * 255).to(torch.uint8), TypeError, r"inputs must be floating point.*torch.uint8.*/ 255"),
+        (
+            X * 0 + (1 + 1e-6),
+            ValueError,
+            r"got values from 1.00000095\d* to 1.00000095\d*: .*clamp\(0, 1\)",
+        ),
+        (X.to("meta"), ValueError, r"inputs must hold values, got a tensor on the meta device"),
         (X[0, 0, 0], ValueError, r"inputs must have shape \(batch, ...\).*got \(16,\).*unsqueeze"),
         (X[:0], ValueError, r"at least one sample, got \(0, 3, 16, 16\)"),
     ],
@@ -77,7 +83,14 @@ def test_targets_equal_to_labels() -> None:
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        (lambda x: x, ValueError, r"logits of shape \(4, classes ≥ 2\), got torch.float32 \(4, 3, 16, 16\)"),
+        (
+            lambda x: x,
+            ValueError,
+            r"logits of shape \(4, classes ≥ 2\), got torch.float32 \(4, 3, 16, 16\): logits of every pixel.*"
+            r"mean\(dim=\(2, 3\)\)",
+        ),
+        (lambda x: x[:, 0], ValueError, r"\(4, 16, 16\): wrap the model"),
+        (lambda x: MODEL(x)[:, 0], ValueError, r"\(4,\): a single logit z"),
         (lambda x: MODEL(x)[:, :1], ValueError, r"classes ≥ 2.*\(4, 1\).*torch.stack\(\(-z, z\)"),
         (lambda x: MODEL(x)[:2], ValueError, r"model returned 2 rows of logits for a batch of 4"),
         (
@@ -88,7 +101,7 @@ def test_targets_equal_to_labels() -> None:
         (
             lambda x: MODEL(x).argmax(dim=1, keepdim=True).expand(-1, 5),
             ValueError,
-            r"floating-point logits.*int64",
+            r"floating-point logits.*int64.*: return the logits, not the class",
         ),
         (lambda x: MODEL(x).detach(), ValueError, r"without a gradient to its inputs.*\.detach\(\)"),
         (lambda x: MODEL(x).detach().requires_grad_(), ValueError, r"without a gradient to its inputs"),
@@ -96,6 +109,16 @@ def test_targets_equal_to_labels() -> None:
             lambda x: (MODEL(x), x),
             TypeError,
             r"must return a tensor of logits or an object with .logits, got tuple",
+        ),
+        (
+            lambda x: {"aux": x, "logits": MODEL(x)},
+            TypeError,
+            r"got dict of 'aux', 'logits': wrap it, e.g. lambda x: model\(x\)\['logits'\]",
+        ),
+        (
+            lambda x: {"out": MODEL(x)},
+            TypeError,
+            r"dict of 'out': wrap it, e.g. lambda x: model\(x\)\['out'\]",
         ),
         (convolutional().to("meta"), ValueError, r"inputs are on cpu but the model's parameters on meta"),
     ],
@@ -106,10 +129,38 @@ def test_models(model: Any, error: type[Exception], message: str) -> None:
 
 
 def test_precisions_do_not_mix() -> None:
-    with pytest.raises(TypeError, match=r"inputs are torch.float64 but the model is torch.float32: use inputs.to"):
+    with pytest.raises(TypeError, match=r"inputs are torch.float64 but the model is torch.float32.*: use inputs"):
         ATTACK(MODEL, X.double(), Y)
     with pytest.raises(TypeError, match=r"inputs must be float32 or float64, got torch.float16"):
         ATTACK(MODEL, X.half(), Y)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("network", [convolutional, lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 5))])
+def test_half_precision_that_does_not_cast(dtype: torch.dtype, network: Callable[[], nn.Module]) -> None:
+    model = network().eval().to(dtype)
+    name = str(dtype).removeprefix("torch.")
+    message = rf"inputs are torch.float32 but the model is torch.{name}.*cast inside.*precision='{name}'"
+    with pytest.raises(TypeError, match=f"(?s){message}"):
+        ATTACK(model, X, Y)
+    assert ATTACK(lambda x: model(x.to(dtype)), X, Y).forwards.all()  # its own casts are fine
+
+    def broken(x: Tensor) -> Tensor:
+        return model(x.to(dtype)) @ torch.ones(7, 7, dtype=dtype)
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        ATTACK(broken, X, Y)
+
+
+@pytest.mark.parametrize(
+    ("inner", "named"),
+    [((), "Linear"), ((nn.Flatten(),), "Sequential and 2 more modules")],
+)
+def test_how_much_of_a_model_is_in_training_mode(inner: tuple[nn.Module, ...], named: str) -> None:
+    linear = nn.Linear(768, 5)
+    model = nn.Sequential(*inner, linear).train() if inner else linear
+    with pytest.warns(UserWarning, match=rf"in training mode \({named}\): it is attacked"):
+        ATTACK(model, X if inner else X.flatten(1), Y)
 
 
 def test_models_that_work_in_place() -> None:
@@ -191,7 +242,7 @@ def test_training_mode_is_warned_about_and_restored() -> None:
     network[1].eval()
     before = [module.training for module in network.modules()]
     statistics = frozen_norm.running_mean.clone()  # type: ignore[union-attr]
-    with pytest.warns(UserWarning, match=r"training mode \(Sequential and 1 more modules\).*model.eval\(\)"):
+    with pytest.warns(UserWarning, match=r"training mode \(Sequential and 1 more module\).*model.eval\(\)"):
         result = ATTACK(network, X, Y)
     assert [module.training for module in network.modules()] == before
     assert torch.equal(frozen_norm.running_mean, statistics)  # type: ignore[arg-type]
