@@ -439,3 +439,11 @@ def test_the_package_is_the_command() -> None:
         [sys.executable, "-m", "minadv", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"minadv {__version__}\n"
+
+
+def test_progress_bars_are_on_stderr(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
+    for done in (attack(data, tmp_path / "run"), minadv("diagnose", MODEL, f"npz:{data}", "--no-attack")):
+        assert done.exit_code == 0, done.output
+        assert "━" in done.stderr
+        assert "━" not in done.stdout
