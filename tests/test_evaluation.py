@@ -96,6 +96,15 @@ def test_not_even_one_sample_fits() -> None:
     with pytest.raises(MemoryError, match="not enough memory on cpu to attack even one sample"):
         evaluate(never, (X, Y), ATTACK, batch_size=2, progress=False)
 
+    def at_last(x: Tensor) -> Tensor:
+        if (x == X[9]).flatten(1).all(dim=1).any():
+            raise MemoryError
+        return MODEL(x)
+
+    with pytest.raises(MemoryError) as lost:
+        evaluate(at_last, (X, Y), ATTACK, batch_size=3, progress=False)
+    assert "9 samples were finished before, and are lost" in lost.value.__notes__[0]
+
 
 def test_other_errors_are_not_swallowed() -> None:
     def broken(x: Tensor) -> Tensor:

@@ -94,9 +94,9 @@ def evaluate(
                 run = partial(attack, model, inputs.to(where), labels.to(where), fill_up=fill_up, **options)
                 goal = None if wanted is None else wanted[list(numbers)].to(where)
                 result = _or_none_without_memory(partial(run, targets=goal, on_step=bar.on_step(len(numbers))))
-            if result is None:
-                if len(numbers) == 1 and not fill_up:
+                if result is None and len(numbers) == 1 and not fill_up:
                     raise MemoryError(f"not enough memory on {where} to attack even one sample at a time")
+            if result is None:
                 size, fill_up = max(len(numbers) // 2, 1), False
                 logger.warning("out of memory: going on with batches of %d", size)
                 continue
