@@ -73,6 +73,7 @@ def test_answers_are_what_they_say(attack: Attack, targeted: bool, model: nn.Mod
     assert (result.backwards == 40).all()
     assert "adversarial (ASR" in str(result)
     assert f"{attack.confidence:g} logits beyond" in str(result)
+    assert repr(result) == f"<Result: {result}>"
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=label)

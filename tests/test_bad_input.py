@@ -35,6 +35,12 @@ def spoilt(row: int, value: float) -> Tensor:
         (spoilt(1, float("nan")), ValueError, r"inputs must be finite.*got NaN"),
         (spoilt(1, float("inf")), ValueError, r"inputs must be finite.*inf"),
         ((X * 255).to(torch.uint8), TypeError, r"inputs must be floating point.*torch.uint8.*/ 255"),
+        (
+            X * 0 + (1 + 1e-6),
+            ValueError,
+            r"got values from 1.00000095\d* to 1.00000095\d*: .*clamp\(0, 1\)",
+        ),
+        (X.to("meta"), ValueError, r"inputs must hold values, got a tensor on the meta device"),
         (X[0, 0, 0], ValueError, r"inputs must have shape \(batch, ...\).*got \(16,\).*unsqueeze"),
         (X[:0], ValueError, r"at least one sample, got \(0, 3, 16, 16\)"),
     ],
@@ -77,7 +83,14 @@ def test_targets_equal_to_labels() -> None:
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        (lambda x: x, ValueError, r"logits of shape \(4, classes ≥ 2\), got torch.float32 \(4, 3, 16, 16\)"),
+        (
+            lambda x: x,
+            ValueError,
+            r"logits of shape \(4, classes ≥ 2\), got torch.float32 \(4, 3, 16, 16\): logits of every pixel.*"
+            r"mean\(dim=\(2, 3\)\)",
+        ),
+        (lambda x: x[:, 0], ValueError, r"\(4, 16, 16\): wrap the model"),
+        (lambda x: MODEL(x)[:, 0], ValueError, r"\(4,\): a single logit z"),
         (lambda x: MODEL(x)[:, :1], ValueError, r"classes ≥ 2.*\(4, 1\).*torch.stack\(\(-z, z\)"),
         (lambda x: MODEL(x)[:2], ValueError, r"model returned 2 rows of logits for a batch of 4"),
         (
@@ -88,7 +101,7 @@ def test_targets_equal_to_labels() -> None:
         (
             lambda x: MODEL(x).argmax(dim=1, keepdim=True).expand(-1, 5),
             ValueError,
-            r"floating-point logits.*int64",
+            r"floating-point logits.*int64.*: return the logits, not the class",
         ),
         (lambda x: MODEL(x).detach(), ValueError, r"without a gradient to its inputs.*\.detach\(\)"),
         (lambda x: MODEL(x).detach().requires_grad_(), ValueError, r"without a gradient to its inputs"),
@@ -96,6 +109,16 @@ def test_targets_equal_to_labels() -> None:
             lambda x: (MODEL(x), x),
             TypeError,
             r"must return a tensor of logits or an object with .logits, got tuple",
+        ),
+        (
+            lambda x: {"aux": x, "logits": MODEL(x)},
+            TypeError,
+            r"got dict of 'aux', 'logits': wrap it, e.g. lambda x: model\(x\)\['logits'\]",
+        ),
+        (
+            lambda x: {"out": MODEL(x)},
+            TypeError,
+            r"dict of 'out': wrap it, e.g. lambda x: model\(x\)\['out'\]",
         ),
         (convolutional().to("meta"), ValueError, r"inputs are on cpu but the model's parameters on meta"),
     ],
@@ -106,10 +129,38 @@ def test_models(model: Any, error: type[Exception], message: str) -> None:
 
 
 def test_precisions_do_not_mix() -> None:
-    with pytest.raises(TypeError, match=r"inputs are torch.float64 but the model is torch.float32: use inputs.to"):
+    with pytest.raises(TypeError, match=r"inputs are torch.float64 but the model is torch.float32.*: use inputs"):
         ATTACK(MODEL, X.double(), Y)
     with pytest.raises(TypeError, match=r"inputs must be float32 or float64, got torch.float16"):
         ATTACK(MODEL, X.half(), Y)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("network", [convolutional, lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 5))])
+def test_half_precision_that_does_not_cast(dtype: torch.dtype, network: Callable[[], nn.Module]) -> None:
+    model = network().eval().to(dtype)
+    name = str(dtype).removeprefix("torch.")
+    message = rf"inputs are torch.float32 but the model is torch.{name}.*cast inside.*precision='{name}'"
+    with pytest.raises(TypeError, match=f"(?s){message}"):
+        ATTACK(model, X, Y)
+    assert ATTACK(lambda x: model(x.to(dtype)), X, Y).forwards.all()  # its own casts are fine
+
+    def broken(x: Tensor) -> Tensor:
+        return model(x.to(dtype)) @ torch.ones(7, 7, dtype=dtype)
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        ATTACK(broken, X, Y)
+
+
+@pytest.mark.parametrize(
+    ("inner", "named"),
+    [((), "Linear"), ((nn.Flatten(),), "Sequential and 2 more modules")],
+)
+def test_how_much_of_a_model_is_in_training_mode(inner: tuple[nn.Module, ...], named: str) -> None:
+    linear = nn.Linear(768, 5)
+    model = nn.Sequential(*inner, linear).train() if inner else linear
+    with pytest.warns(UserWarning, match=rf"in training mode \({named}\): it is attacked"):
+        ATTACK(model, X if inner else X.flatten(1), Y)
 
 
 def test_models_that_work_in_place() -> None:
@@ -191,7 +242,7 @@ def test_training_mode_is_warned_about_and_restored() -> None:
     network[1].eval()
     before = [module.training for module in network.modules()]
     statistics = frozen_norm.running_mean.clone()  # type: ignore[union-attr]
-    with pytest.warns(UserWarning, match=r"training mode \(Sequential and 1 more modules\).*model.eval\(\)"):
+    with pytest.warns(UserWarning, match=r"training mode \(Sequential and 1 more module\).*model.eval\(\)"):
         result = ATTACK(network, X, Y)
     assert [module.training for module in network.modules()] == before
     assert torch.equal(frozen_norm.running_mean, statistics)  # type: ignore[arg-type]
@@ -254,9 +305,17 @@ def test_unknown_names_suggest_the_nearest() -> None:
     assert attacks.names()[0] == "alma"
 
 
+PAIR = "(torch.rand(2, 3), torch.tensor([0, 1]))"
+NO_ATTACK = "attack must be one with its hyper-parameters, e.g. minadv.Auto() or minadv.attacks.get('auto')"
+NO_DATA = "data must be a data set with len(data) and data[i] = (image, label), or a pair (inputs, labels), got"
 HYPER_PARAMETERS = {
     "ALMA(steps=0)": "steps must be a whole number ≥ 1, got 0",
     "ALMA(steps='10')": "steps must be a whole number ≥ 1, got '10'",
+    "ALMA(seed=numpy.float32(0.5))": "seed must be a whole number, got 0.5",
+    "ALMA(budget=numpy.int64(0))": "budget must be None or ≥ 1 propagations, got 0",
+    "ALMA(step=3)": "unknown hyper-parameter of alma 'step'; did you mean 'steps'",
+    f"minadv.minimise(None, *{PAIR}, budgett=3)": "unknown hyper-parameter of auto 'budgett'; did you mean 'b",
+    f"minadv.minimise(None, *{PAIR}, steps=3)": "unknown hyper-parameter of auto 'steps'; ",
     "ALMA(seed=0.5)": "seed must be a whole number, got 0.5",
     "ALMA(penalty=3)": "penalty must be one of PHR, P1, P2, P3 or have a derivative, got 3",
     "ALMA.paper('l2', source='book')": "source must be one of table, scripts, scripts-imagenet, got 'book'",
@@ -283,6 +342,14 @@ HYPER_PARAMETERS = {
     "ALMA()('net', torch.rand(1, 3), torch.tensor([0]))": "model must be callable, from inputs to logits, got str",
     "minadv.evaluate(None, (torch.rand(0, 3), torch.zeros(0)), ALMA())": "evaluate needs at least one sample",
     "minadv.evaluate(None, ([], []), ALMA())": "inputs and labels must be tensors, got list and list: use torch",
+    f"minadv.evaluate(None, {PAIR}, 'auto')": f"{NO_ATTACK}, got 'auto'",
+    f"minadv.evaluate(None, {PAIR}, minadv.Auto)": NO_ATTACK,
+    f"minadv.evaluate(None, {PAIR}, ALMA(), limit=2.5)": "limit must be None or a whole number ≥ 1, got 2.5",
+    f"minadv.evaluate(None, {PAIR}, ALMA(), targets=[1, 1])": "targets must be one class for all samples, an int",
+    f"minadv.evaluate(None, {PAIR}, ALMA(), targets=numpy.int64(9))": "model must be callable",  # targets are fine
+    f"minadv.evaluate(None, {PAIR} + (1,), ALMA())": f"{NO_DATA} a tuple of 3",
+    "minadv.evaluate(None, ['a'], ALMA())": "data[0] must be (image, label) with a tensor as image, got str",
+    "minadv.evaluate(None, [('a', 1)], ALMA())": "data[0] must be (image, label) with a tensor as image",
     "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": "this model takes images of 3 channels, got 1",
     "minadv.distances.get('l2')(torch.rand(4, 3), torch.rand(1, 3))": "l2 compares images of one shape",
 }
@@ -291,7 +358,7 @@ HYPER_PARAMETERS = {
 def test_hyper_parameters_without_a_type_checker() -> None:
     """As a user meets them: the tests' own type checks would come first here."""
     script = (
-        "import json, sys, minadv, torch\nfrom minadv import ALMA\nout = {}\n"
+        "import json, sys, minadv, numpy, torch\nfrom minadv import ALMA\nout = {}\n"
         "for call in json.load(sys.stdin):\n"
         "    try:\n        eval(call)\n        out[call] = 'accepted'\n"
         "    except (TypeError, ValueError) as error:\n        out[call] = str(error)\n"
@@ -306,3 +373,15 @@ def test_hyper_parameters_without_a_type_checker() -> None:
     )
     for call, message in json.loads(done.stdout).items():
         assert message.startswith(HYPER_PARAMETERS[call]), f"{call}: {message}"
+
+
+def test_numbers_of_numpy() -> None:
+    """Without the type checks of the tests: they are numbers, and an attack has them as Python's."""
+    script = (
+        "import json, numpy as np, minadv\nfrom minadv import ALMA\nfrom minadv.settings import as_plain\n"
+        "attack = ALMA(confidence=np.float32(0.5), budget=np.int64(20), steps=np.int32(5), seed=np.int8(3))\n"
+        "assert attack == ALMA(confidence=0.5, budget=20, steps=5, seed=3)\n"
+        "assert not any(isinstance(value, np.generic) for value in vars(attack).values()), vars(attack)\n"
+        "json.dumps(as_plain(attack))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -680,6 +680,41 @@ def test_a_folder_without_results_has_a_page(tmp_path: Path, samples: tuple[int,
     assert "No attack has a finite median yet" in page
 
 
+FMN, DDN = "FMN ℓ2 9", "DDN 9"
+HALF_WRONG = [0.0, 0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            {("Net", FMN): [1.0], ("Net", DDN): [2.0]},
+            "FMN ℓ2 9 has the smallest median ℓ2 on Net (median 1.00)",
+        ),
+        (
+            {("Net", FMN): [1.0], ("Net", DDN): [1.0]},
+            "DDN 9 and FMN ℓ2 9 have the smallest median ℓ2 on Net",
+        ),
+        (
+            {("Net", FMN): HALF_WRONG, ("Net", DDN): HALF_WRONG},
+            "Every finite median is 0, as at least half of the samples are adversarial from the start, among",
+        ),
+        (
+            {
+                ("Bad", FMN): HALF_WRONG,
+                ("Bad", DDN): HALF_WRONG,
+                ("Net", FMN): [3.0],
+                ("Net", DDN): [2.0],
+            },
+            "DDN 9 has the smallest median ℓ2 on Net (median 2.00)",
+        ),
+    ],
+)
+def test_the_headline_names_ties_and_no_medians_of_0(cells: dict[tuple[str, str], list[float]], said: str):
+    shown = report.of(stored(*((cell(model, attack), values) for (model, attack), values in cells.items())))
+    assert headline.lead(shown.groups, shown.lines).startswith(said)
+
+
 def test_the_page_says_which_population_was_used(tmp_path: Path):
     folder = by_hand.paper_like(20)
     assert "Statistics are over all samples" in page_of(tmp_path, folder)

@@ -398,6 +398,17 @@ def test_lines_without_a_terminal(tmp_path: Path):
     assert quiet.output == ""
 
 
+def test_bars_of_a_terminal_are_on_stderr_and_what_was_computed_on_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were one
+    done = benches.bench(small(tmp_path), tmp_path / "out", "--limit", 4)
+    assert done.exit_code == 0, done.output
+    assert "Ctrl-C stops after the current shard" in done.stderr
+    assert "Ctrl-C" not in done.stdout
+    assert "4/4" in done.stdout  # the last table stays
+
+
 def test_two_rows_that_are_one_cell_are_computed_once(tmp_path: Path):
     twice = ({"attack": "ddn", "steps": [4]}, {"attack": "ddn", "steps": [4], "label": "the same"})
     done = benches.bench(small(tmp_path, *twice), tmp_path / "out")

@@ -16,7 +16,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from minadv import Auto, attacks, cli, distances
+from minadv import Auto, __version__, attacks, cli, distances
 from minadv.cli.console import OwnCodeError, one_line_errors
 from minadv.cli.listing import DISTANCES
 from tests.networks import convolutional, images, predictions
@@ -285,7 +285,7 @@ def test_what_own_code_raises_is_one_line_with_its_place(
         (("--model", f"{spec}:lookup"), "lookup raised KeyError: 'nokey'", 1, 'return {}["nokey"]'),
         (("--model", f"{spec}:building"), "building raised AssertionError: no weights", 1, "raise AssertionError"),
         (("--distance", f"{spec}:distance"), "distance raised IndexError: no such channel", 1, "raise IndexError"),
-        (("--model", f"{spec}:half"), "weights are torch.float16: have it cast", 2, ""),
+        (("--model", f"{spec}:half"), "the model is torch.float16, and does not cast them: cast inside", 2, ""),
         (("--model", f"{spec}:double"), "model.to(torch.float32)", 2, ""),
         (("--model", "zoo:mnist_kw@random"), "it was given torch.float32 images of (3, 16, 16)", 2, ""),
     ):
@@ -432,3 +432,18 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_attack(data: Path, t
     assert "cannot write to" in done.output
     assert "choose another --out" in done.output.replace("\n", " ")
     assert "attacking" not in done.output
+
+
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "minadv", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"minadv {__version__}\n"
+
+
+def test_progress_bars_are_on_stderr(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if there were a terminal
+    for done in (attack(data, tmp_path / "run"), minadv("diagnose", MODEL, f"npz:{data}", "--no-attack")):
+        assert done.exit_code == 0, done.output
+        assert "━" in done.stderr
+        assert "━" not in done.stdout

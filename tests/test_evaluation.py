@@ -96,6 +96,15 @@ def test_not_even_one_sample_fits() -> None:
     with pytest.raises(MemoryError, match="not enough memory on cpu to attack even one sample"):
         evaluate(never, (X, Y), ATTACK, batch_size=2, progress=False)
 
+    def at_last(x: Tensor) -> Tensor:
+        if (x == X[9]).flatten(1).all(dim=1).any():
+            raise MemoryError
+        return MODEL(x)
+
+    with pytest.raises(MemoryError) as lost:
+        evaluate(at_last, (X, Y), ATTACK, batch_size=3, progress=False)
+    assert "9 samples were finished before, and are lost" in lost.value.__notes__[0]
+
 
 def test_other_errors_are_not_swallowed() -> None:
     def broken(x: Tensor) -> Tensor:
@@ -108,7 +117,9 @@ def test_other_errors_are_not_swallowed() -> None:
 def test_progress_shows_asr_and_median(capsys: pytest.CaptureFixture[str]) -> None:
     attack: Attack = ALMA(distance=minadv.distances.get("lpips", trunk="demo"), steps=15)
     result = evaluate(MODEL, (X, Y), attack, batch_size=5)
-    shown = capsys.readouterr().out
+    said = capsys.readouterr()
+    assert not said.out
+    shown = said.err
     assert f"ASR {100 * result.asr:.1f} %" in shown
     assert f"median lpips[demo,none] {result.median:.4g}" in shown
 
@@ -125,9 +136,97 @@ def test_traces_are_joined() -> None:
 def test_device_by_name() -> None:
     result = evaluate(MODEL, (X, Y), ATTACK, device="cpu", progress=False)
     assert result.adversarials.device.type == "cpu"
-    with pytest.raises(ValueError, match="at least one sample and a batch size ≥ 1, got 10 and 0"):
+    with pytest.raises(ValueError, match="batch_size must be None or a whole number ≥ 1, got 0"):
         evaluate(MODEL, (X, Y), ATTACK, batch_size=0, progress=False)
     with pytest.raises(ValueError, match="inputs and labels must be as many, got 10 and 4"):
         evaluate(MODEL, (X, Y[:4]), ATTACK, progress=False)
     with pytest.raises(ValueError, match="targets must have one class for each of 10 samples, got 2"):
         evaluate(MODEL, (X, Y), ATTACK, targets=torch.tensor([1, 2]), progress=False)
+
+
+def spoilt(values: Tensor, row: int, value: float) -> Tensor:
+    values = values.clone()
+    values[row] = value
+    return values
+
+
+TARGETS = (Y + 1) % 5
+
+
+@pytest.mark.parametrize(
+    ("data", "targets", "error", "message"),
+    [
+        ((spoilt(X, 9, 1.5), Y), None, ValueError, r"inputs must be finite and in \[0, 1\]"),
+        ((spoilt(X, 9, float("nan")), Y), None, ValueError, "inputs must be finite.*NaN"),
+        ((X, Y.float()), None, TypeError, "labels must be int64"),
+        ((X, Y[:, None]), None, ValueError, r"labels must have shape \(10,\)"),
+        ((X, Y), TARGETS.float(), TypeError, "targets must be int64"),
+        ((X, Y), TARGETS[:, None], ValueError, r"one class for each of 10 samples, got shape \(10, 1\)"),
+        (
+            (X, Y),
+            spoilt(TARGETS, 9, Y[9]),
+            ValueError,
+            r"for both at row 9 \(1 such rows\).*leave these samples out",
+        ),
+    ],
+)
+def test_what_is_known_before_the_first_batch_is_checked_before_it(
+    data: tuple[Tensor, Tensor], targets: Tensor | None, error: type[Exception], message: str
+) -> None:
+    begun: list[float] = []
+    with pytest.raises(error, match=message):
+        evaluate(MODEL, data, ATTACK, targets=targets, batch_size=2, progress=False, on_progress=begun.append)
+    assert not begun
+
+
+def test_samples_of_the_class_to_reach_are_an_error_before_the_first_batch() -> None:
+    labels = torch.arange(10) % 5
+    message = r"got class 4 for both at row 4 \(2 such rows\)"
+    data = minadv.data.load("demo")
+    wanted = int(data.labels[7])
+    first = int((data.labels == wanted).nonzero()[0])
+    begun: list[float] = []
+    with pytest.raises(ValueError, match=message):
+        evaluate(MODEL, (X, labels), ATTACK, targets=4, batch_size=2, progress=False, on_progress=begun.append)
+    with pytest.raises(ValueError, match=f"got class {wanted} for both at row {first} "):
+        evaluate(
+            minadv.models.load("demo"),
+            data,
+            ATTACK,
+            targets=wanted,
+            batch_size=1,
+            progress=False,
+            on_progress=begun.append,
+        )
+    assert not begun
+
+
+def test_errors_name_samples_by_their_numbers_in_the_data_and_tell_what_is_lost() -> None:
+    pairs = torch.utils.data.TensorDataset(X, spoilt(Y, 7, 9))
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 5\).*got 9 at row 7") as lost:
+        evaluate(MODEL, pairs, ATTACK, batch_size=3, progress=False)
+    assert "6 samples were finished before, and are lost" in lost.value.__notes__[0]
+    labels = torch.arange(10) % 5
+    with pytest.raises(ValueError, match=r"got class 4 for both at row 4 ") as kept:
+        evaluate(
+            MODEL,
+            torch.utils.data.TensorDataset(X, labels),
+            ATTACK,
+            targets=4,
+            batch_size=2,
+            progress=False,
+            on_batch=lambda *_: None,
+        )
+    assert not hasattr(kept.value, "__notes__")
+    with pytest.raises(ValueError, match=r"NaN or infinite logits for 1 of 3 inputs \(rows 5\)"):
+        evaluate(
+            lambda x: MODEL(x) / (x != X[5]).flatten(1).any(1, True), (X, Y), ATTACK, batch_size=3, progress=False
+        )
+
+
+def test_a_pair_may_be_a_list_and_a_list_of_samples_is_a_data_set() -> None:
+    whole = ATTACK(MODEL, X, Y)
+    assert same(evaluate(MODEL, [X, Y], ATTACK, progress=False), whole)
+    assert same(evaluate(MODEL, [(x, int(y)) for x, y in zip(X, Y, strict=True)], ATTACK, progress=False), whole)
+    two = [(X[0], Y[0]), (X[1], Y[1])]
+    assert len(evaluate(MODEL, two, ATTACK, progress=False)) == 2

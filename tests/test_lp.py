@@ -36,3 +36,10 @@ def test_smooth_and_counting_norms_have_no_proximal_step() -> None:
     assert Lp(0).anchored(x0).shrink is None
     assert Lp(0).anchored(x0).surrogate.shrink is not None
     assert Lp(2).anchored(x0).surrogate.p == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_distance_to_itself_is_no_negative_zero(dtype: torch.dtype) -> None:
+    x = torch.rand(64, 5, dtype=dtype)
+    for p in (0, 1, 2, float("inf")):
+        assert not Lp(p)(x, x).signbit().any()

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -207,6 +208,25 @@ def test_local_optimality_needs_the_best_distances() -> None:
     with pytest.raises(ValueError, match=r"same shape, got \(2,\) and \(3,\)"):
         metrics.local_optimality(best[:2], best)
     assert metrics.local_optimality(best * (1 - 1e-12), best) == 1  # rounding
+    thirds = best / 3
+    assert metrics.local_optimality(thirds.astype(np.float32).astype(np.float64), thirds) == pytest.approx(
+        1, abs=1e-6
+    )
+    with pytest.raises(ValueError, match=r"got 1\.00001 > 1 at sample 0"):
+        metrics.local_optimality(np.array([1.0]), np.array([1.00001]))
+
+
+def test_tensors_are_taken_as_arrays() -> None:
+    single = torch.tensor([2.0, 0.0, INF, 0.5])
+    array = single.double().numpy()
+    for call in (metrics.lower_median, metrics.asr, metrics.mean_found):
+        assert call(single) == pytest.approx(call(array), nan_ok=True)
+    assert metrics.area(single, 1.0) == metrics.area(array, 1.0)
+    for ours, theirs in zip(metrics.robust_accuracy(single), metrics.robust_accuracy(array), strict=True):
+        assert np.array_equal(ours, theirs)
+    best = metrics.envelope(torch.stack([single, single + 1]))
+    assert np.array_equal(best, array)
+    assert metrics.local_optimality(single, best) == 1
 
 
 @given(attacks_and_best())

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import minadv
 import minadv.unfinished
-from minadv import DDN, Result, cli, evaluate, runs
+from minadv import DDN, FMN, Result, cli, evaluate, runs
 from minadv.result import concatenate
 from minadv.unfinished import Unfinished
 from tests.networks import convolutional, images, predictions
@@ -103,6 +103,10 @@ def test_what_is_finished_is_not_attacked_again() -> None:
     assert asked == list(range(3, 10))
     with pytest.raises(ValueError, match="finished must be of the first of 2 samples, got 3"):
         evaluate(MODEL, (X, Y), ATTACK, finished=first, limit=2)
+    with pytest.raises(ValueError, match=r"minimises linf with confidence=0.0001, got l2 with confidence=0.0001"):
+        evaluate(MODEL, (X, Y), FMN(distance="linf"), finished=first)
+    with pytest.raises(ValueError, match=r"finished must be of the same attack.*confidence=0.1, got l2 with conf"):
+        evaluate(MODEL, (X, Y), DDN(steps=12, confidence=0.1), finished=first)
 
 
 def network() -> torch.nn.Module:

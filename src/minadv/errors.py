@@ -1,6 +1,6 @@
 """Errors that say what was given and what is needed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -15,3 +15,20 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
 def missing_extra(what: str, package: str, extra: str) -> ImportError:
     """Build the error for an optional library that is not installed."""
     return ImportError(f"{what} needs the package {package!r}: pip install 'minadv[{extra}]'")
+
+
+class RowError(ValueError):
+    """A ValueError that names rows of a batch.
+
+    Attributes:
+        first: the number of the batch's first row, where rows are better known by other numbers.
+    """
+
+    def __init__(self, before: str, rows: Sequence[int], after: str = "") -> None:
+        """Say `before`, the numbers of the rows in the batch, and `after`."""
+        super().__init__(before, rows, after)
+        self.first = 0
+
+    def __str__(self) -> str:
+        before, rows, after = self.args
+        return f"{before}{', '.join(str(self.first + row) for row in rows)}{after}"

@@ -2,20 +2,24 @@
 
 import gc
 import logging
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from minadv.attacks.base import Attack
+from minadv.attacks.base import Attack, require, whole
+from minadv.distances import resolve
+from minadv.errors import RowError
 from minadv.guard import Model
 from minadv.networks import home, networks
 from minadv.probe import Step
 from minadv.result import Result, concatenate
+from minadv.samples import Samples, check_samples, classes_to_reach, paired, take
 from minadv.verification import Precision
 
 logger = logging.getLogger(__name__)
@@ -24,18 +28,9 @@ LARGEST_BATCH = 256
 ENTRIES_PER_BATCH = 2**21
 
 
-@runtime_checkable
-class Dataset(Protocol):
-    """Samples by number: `data[i]` is (image tensor in [0, 1], label)."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> tuple[Tensor, Any]: ...
-
-
 def evaluate(
     model: Model,
-    data: Dataset | tuple[Tensor, Tensor],
+    data: Samples,
     attack: Attack,
     *,
     targets: Tensor | int | None = None,
@@ -54,49 +49,54 @@ def evaluate(
 
     Args:
         model: from inputs in [0, 1] to logits.
-        data: a `minadv.data.Data`, any map-style data set of (image, label), or a pair (inputs, labels).
+        data: a `minadv.data.Data`, any map-style data set of (image, label), or a pair (inputs, labels). A pair
+            is checked as a whole before the first batch, other data batch by batch.
         attack: the attack.
-        targets: one class for all samples or a (samples,) int64 tensor; None for an untargeted attack.
+        targets: one class for all samples or a (samples,) int64 tensor; None for an untargeted attack. Samples
+            that are of this class have to be left out.
         batch_size: samples per batch; None chooses by the image's size. Either is halved, down to 1, when memory
             runs out: the batch is tried again and finished batches are kept.
         device: where to compute ("cpu", "cuda", "mps", ...); None is where the model is. A model that has to be
             moved is moved back afterwards.
         limit: attack only the first so many samples.
-        progress: show a bar with ASR and median so far.
+        progress: show a bar with ASR and median so far, on stderr.
         trace: keep the best distance against propagations.
         precision: of the model's passes in the search, see `Attack.__call__`.
         channels_last: memory layout of the images in these passes.
-        finished: what an earlier call found of the first samples, on the CPU: they are not attacked again. As
-            results do not depend on batches, the whole is as if it had never stopped.
-        on_batch: called with (sample numbers, result) after each batch, to keep it, say.
+        finished: what an earlier call of the same attack found of the first samples: they are not attacked again.
+            As results do not depend on batches, the whole is as if it had never stopped.
+        on_batch: called with (sample numbers, result) after each batch. What it keeps is not lost when a later
+            batch raises or is interrupted: joined by `minadv.result.concatenate`, it can be `finished`.
         on_progress: called before every step with the number of samples done, in fractions of a batch.
 
     Raises:
-        ValueError: for no samples, or labels, targets or a finished part that do not fit.
-        TypeError: for data that are neither a data set nor a pair of tensors.
+        ValueError: for no samples, or inputs, labels, targets or a finished part that do not fit.
+        TypeError: for data that are neither a data set nor a pair of tensors, or what is no attack.
         MemoryError: when memory does not even suffice for one sample.
     """
-    total = min(_length(data), limit if limit is not None else _length(data))
-    if total < 1 or (batch_size is not None and batch_size < 1):
-        raise ValueError(f"evaluate needs at least one sample and a batch size ≥ 1, got {total} and {batch_size}")
-    if isinstance(targets, Tensor) and len(targets) < total:
-        raise ValueError(f"targets must have one class for each of {total} samples, got {len(targets)}")
-    size = batch_size or _first_batch_size(take(data, range(1))[0])
+    _check_options(attack, limit, batch_size)
+    samples = paired(data)
+    total = len(samples) if limit is None else min(len(samples), int(limit))
+    if total < 1:
+        raise ValueError("evaluate needs at least one sample, got none")
+    wanted = classes_to_reach(targets, total, len(samples))
+    check_samples(samples, wanted, total)
+    size = int(batch_size or 0) or _first_batch_size(take(samples, range(1))[0])
     options = {"trace": trace, "precision": precision, "channels_last": channels_last}
-    results = [] if finished is None else [finished]
-    done, fill_up = len(finished or ()), True
-    if done > total:
-        raise ValueError(f"finished must be of the first of {total} samples, got {done}")
+    results = [] if finished is None else [_fitting(finished, attack, total).to("cpu")]
+    before = done = len(finished or ())
+    fill_up = True
     with _on_device(model, device) as where, _Bar(total, done, progress, on_progress) as bar:
         while done < total:
             numbers = range(done, min(done + size, total))
-            inputs, labels = take(data, numbers)
-            run = partial(attack, model, inputs.to(where), labels.to(where), fill_up=fill_up, **options)
-            wanted = None if targets is None else _targets(targets, numbers).to(where)
-            result = _or_none_without_memory(partial(run, targets=wanted, on_step=bar.on_step(len(numbers))))
-            if result is None:
-                if len(numbers) == 1 and not fill_up:
+            with _explained(numbers, lost=0 if on_batch else done - before):
+                inputs, labels = take(samples, numbers)
+                run = partial(attack, model, inputs.to(where), labels.to(where), fill_up=fill_up, **options)
+                goal = None if wanted is None else wanted[list(numbers)].to(where)
+                result = _or_none_without_memory(partial(run, targets=goal, on_step=bar.on_step(len(numbers))))
+                if result is None and len(numbers) == 1 and not fill_up:
                     raise MemoryError(f"not enough memory on {where} to attack even one sample at a time")
+            if result is None:
                 size, fill_up = max(len(numbers) // 2, 1), False
                 logger.warning("out of memory: going on with batches of %d", size)
                 continue
@@ -108,34 +108,44 @@ def evaluate(
     return concatenate(results)
 
 
-def take(data: Dataset | tuple[Tensor, Tensor], numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return inputs (n, ...) and labels (n,) of the given samples."""
-    if isinstance(data, tuple):
-        inputs, labels = cast("tuple[Tensor, Tensor]", data)
-        return inputs[list(numbers)], labels[list(numbers)]
-    samples = [data[number] for number in numbers]
-    return torch.stack([image for image, _ in samples]), torch.tensor([int(label) for _, label in samples])
+def _check_options(attack: object, limit: int | None, batch_size: int | None) -> None:
+    if not isinstance(attack, Attack):
+        given = repr(attack) if isinstance(attack, str | type) else type(attack).__name__
+        raise TypeError(
+            "attack must be one with its hyper-parameters, e.g. minadv.Auto() or minadv.attacks.get('auto'), "
+            f"got {given}"
+        )
+    for name, value in (("limit", limit), ("batch_size", batch_size)):
+        satisfied = value is None or (whole(value) and value >= 1)
+        require(name, value, satisfied, "None or a whole number ≥ 1")
 
 
-def _length(data: Dataset | tuple[Tensor, Tensor]) -> int:
-    if not isinstance(data, tuple):
-        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-            raise TypeError(
-                "data must be a data set with len(data) and data[i] = (image, label), or a pair (inputs, labels), "
-                f"got {type(data).__name__}"
+def _fitting(finished: Result, attack: Attack, total: int) -> Result:
+    if len(finished) > total:
+        raise ValueError(f"finished must be of the first of {total} samples, got {len(finished)}")
+    given, needed = (finished.distance, finished.confidence), (resolve(attack.distance).name, attack.confidence)
+    if given != needed:
+        raise ValueError(
+            "finished must be of the same attack, which minimises {} with confidence={}, got {} with "
+            "confidence={}: attack these samples again".format(*needed, *given)
+        )
+    return finished
+
+
+@contextmanager
+def _explained(numbers: Sequence[int], lost: int) -> Generator[None]:
+    """Let errors name rows by their numbers in the data, and tell how many finished samples go with them."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, RowError):
+            error.first = numbers[0]
+        if lost:
+            error.add_note(
+                f"{lost} samples were finished before, and are lost: evaluate(..., on_batch=...) can keep each "
+                "batch, and evaluate(..., finished=...) go on from there"
             )
-        return len(data)
-    inputs, labels = cast("tuple[object, object]", data)
-    if not (isinstance(inputs, Tensor) and isinstance(labels, Tensor)):
-        given = f"{type(inputs).__name__} and {type(labels).__name__}"
-        raise TypeError(f"inputs and labels must be tensors, got {given}: use torch.as_tensor")
-    if len(inputs) != len(labels):
-        raise ValueError(f"inputs and labels must be as many, got {len(inputs)} and {len(labels)}")
-    return len(labels)
-
-
-def _targets(targets: Tensor | int, numbers: Sequence[int]) -> Tensor:
-    return torch.full((len(numbers),), targets) if isinstance(targets, int) else targets[list(numbers)]
+        raise
 
 
 def _first_batch_size(sample: Tensor) -> int:
@@ -186,7 +196,11 @@ class _Bar:
             TextColumn("{task.fields[so_far]}", markup=False),  # labels hold brackets
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, disable=not enabled)
+        # what the caller prints meanwhile stays on stdout, but for a terminal, where it would cut through the bar
+        redirected = sys.stdout.isatty()
+        self._progress = Progress(
+            *columns, console=Console(stderr=True), redirect_stdout=redirected, disable=not enabled
+        )
         self._task: TaskID = self._progress.add_task("attacking", total=total, completed=done, so_far="")
         self._done = done
         self._on_progress = on_progress

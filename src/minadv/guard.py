@@ -1,15 +1,16 @@
 """The attacked model, left as it was: evaluation mode and frozen parameters during an attack, then restored."""
 
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from minadv.networks import networks
-from minadv.validation import check_device, check_dtypes
+from minadv.validation import check_device, unlike
 
 Model = Callable[[Tensor], Any]
 BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
@@ -24,7 +25,8 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
     is a function or an object, that holds for the modules that `networks` finds in it.
 
     Raises:
-        TypeError: for a model that cannot be called.
+        TypeError: for a model that cannot be called, and, by the function, for one of another precision that does
+            not cast its inputs.
         ValueError: when the model's parameters are on another device than `inputs`.
 
     Warns:
@@ -36,7 +38,6 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
     parameters = list({id(p): p for module in modules for p in module.parameters(recurse=False)}.values())
     if len({parameter.device for parameter in parameters}) == 1:
         check_device("the model's parameters", parameters[0].device, inputs)
-        check_dtypes({parameter.dtype for parameter in parameters}, inputs)
     if any(parameter.is_inference() for parameter in parameters):
         raise ValueError(
             "the model's parameters were made under torch.inference_mode(), so that it cannot be differentiated: "
@@ -46,9 +47,11 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
     training = [module for module in modules if getattr(module, "training", False)]
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     if training:
+        more = len(training) - 1
+        others = f" and {more} more module{'s' * (more > 1)}" if more else ""
         warnings.warn(
-            f"the model is in training mode ({type(training[0]).__name__} and {len(training) - 1} more modules): "
-            "it is attacked in evaluation mode and restored afterwards; call model.eval() to silence this",
+            f"the model is in training mode ({type(training[0]).__name__}{others}): it is attacked in evaluation "
+            "mode and restored afterwards; call model.eval() to silence this",
             UserWarning,
             stacklevel=4,
         )
@@ -65,12 +68,23 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
         for parameter in trainable:
             parameter.requires_grad_(False)
         with torch.inference_mode(False), torch.enable_grad():
-            yield lambda x: logits_of(model(x))
+            yield partial(_logits, model, {parameter.dtype for parameter in parameters})
     finally:
         for module in training:
             module.training = True
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def _logits(model: Model, dtypes: set[torch.dtype], x: Tensor) -> Tensor:
+    try:
+        return logits_of(model(x))
+    except RuntimeError as error:
+        # a forward may cast its input itself, so that only what it raises tells that it does not
+        explained = unlike(dtypes, x, error)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def by_batch(model: Model) -> bool:
@@ -97,8 +111,12 @@ def logits_of(output: Any) -> Tensor:
     """Return the logits of a model's output: a tensor, or an object with `.logits` (Hugging Face)."""
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor):
+        kind = type(output).__name__
+        keys = list(cast("Mapping[object, object]", output if isinstance(output, Mapping) else {}))
+        among = f" of {', '.join(map(repr, keys))}" if keys else ""
+        part = "logits" if "logits" in keys else keys[0] if keys else 0
         raise TypeError(
-            f"model must return a tensor of logits or an object with .logits, got {type(output).__name__}: "
-            "wrap it, e.g. lambda x: model(x)[0]"
+            f"model must return a tensor of logits or an object with .logits, got {kind}{among}: "
+            f"wrap it, e.g. lambda x: model(x)[{part!r}]"
         )
     return logits

@@ -1,52 +1,52 @@
 """What minimal distances say about an attack or a model: success, medians, curves and optimality.
 
-Everywhere `distances` is a (samples,) array of numbers ≥ 0: inf where the attack failed, 0 where the original
-was adversarial already. NaN and negative distances raise ValueError. Which samples are passed (all, or only those
-that the model classifies correctly) is the caller's choice.
+Everywhere `distances` are (samples,) numbers ≥ 0, in an array or a tensor on the CPU: inf where the attack failed,
+0 where the original was adversarial already. NaN and negative distances raise ValueError. Which samples are passed
+(all, or only those that the model classifies correctly) is the caller's choice.
 """
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Numbers = NDArray[np.float64]
 
-# A distance may be below the best known one by this much, relatively: the best was recomputed or stored elsewhere.
-_SLACK = 1e-9
+# A distance may be below the best known one by this much, relatively: one of them was rounded to float32.
+_SLACK = 1e-6
 
 
-def lower_median(distances: Numbers) -> float:
+def lower_median(distances: ArrayLike) -> float:
     """Return the median, the lower middle for even counts, so that it is a distance that occurred.
 
     It is inf when fewer than half of the samples were found, and nan for no samples.
     """
-    _check("distances", distances)
+    distances = _checked("distances", distances)
     if not distances.size:
         return math.nan
     return float(np.sort(distances)[(distances.size - 1) // 2])
 
 
-def asr(distances: Numbers) -> float:
+def asr(distances: ArrayLike) -> float:
     """Return the attack success rate in [0, 1]: the fraction of finite distances; nan for no samples."""
-    _check("distances", distances)
+    distances = _checked("distances", distances)
     return float(np.isfinite(distances).mean()) if distances.size else math.nan
 
 
-def mean_found(distances: Numbers) -> float:
+def mean_found(distances: ArrayLike) -> float:
     """Return the mean of the finite distances; nan when there is none.
 
     Args:
         distances: (samples,) of the samples that were attacked. Leave out those that were adversarial already:
             a 0 counts like any other distance here.
     """
-    _check("distances", distances)
+    distances = _checked("distances", distances)
     found = distances[np.isfinite(distances)]
     return float(found.mean()) if found.size else math.nan
 
 
-def robust_accuracy(distances: Numbers) -> tuple[Numbers, Numbers]:
+def robust_accuracy(distances: ArrayLike) -> tuple[Numbers, Numbers]:
     """Return the exact robust accuracy as a right-continuous step function.
 
     It is the fraction of samples whose minimal distance is greater than ε: failures (inf) stay robust at
@@ -58,7 +58,7 @@ def robust_accuracy(distances: Numbers) -> tuple[Numbers, Numbers]:
     Returns:
         0 and every finite distance, ascending and without repetition, and the value from there to the next.
     """
-    _check("distances", distances)
+    distances = _checked("distances", distances)
     if not distances.size:
         raise ValueError("distances must have at least one sample, got none")
     at = np.unique(np.append(distances[np.isfinite(distances)], 0.0))
@@ -66,9 +66,9 @@ def robust_accuracy(distances: Numbers) -> tuple[Numbers, Numbers]:
     return at, 1 - at_most / len(distances)
 
 
-def area(distances: Numbers, upper: float) -> float:
+def area(distances: ArrayLike, upper: float) -> float:
     """Return the integral of the robust accuracy from 0 to `upper`: mean_j min(d_j, upper); nan for no samples."""
-    _check("distances", distances)
+    distances = _checked("distances", distances)
     if not upper >= 0:
         raise ValueError(f"upper must be ≥ 0, got {upper}")
     return float(np.minimum(distances, upper).mean()) if distances.size else math.nan
@@ -93,13 +93,12 @@ def geometric_mean(values: Sequence[float]) -> float:
     return max(values) * math.exp(math.fsum(math.log(value) - largest for value in values) / len(values))
 
 
-def envelope(distances: Numbers) -> Numbers:
+def envelope(distances: ArrayLike) -> Numbers:
     """Return the best distance per sample over attacks: (attacks, samples) → (samples,); inf without attacks."""
-    _check("distances", distances, dimensions=2)
-    return np.min(distances, axis=0, initial=np.inf)
+    return np.min(_checked("distances", distances, dimensions=2), axis=0, initial=np.inf)
 
 
-def local_optimality(distances: Numbers, best: Numbers) -> float:
+def local_optimality(distances: ArrayLike, best: ArrayLike) -> float:
     """Return how close an attack comes to the best known distances on one model, in [0, 1].
 
     It is the measure of AttackBench (Cinà et al., AAAI 2025). With e₀ = max_j d*_j, A the fraction with d*_j > 0,
@@ -123,15 +122,15 @@ def local_optimality(distances: Numbers, best: Numbers) -> float:
     Raises:
         ValueError: for arrays of different shapes, or a distance below the best one.
     """
-    _check("distances", distances)
-    _check("best", best)
+    distances = _checked("distances", distances)
+    best = _checked("best", best)
     if distances.shape != best.shape:
         raise ValueError(f"distances and best must have the same shape, got {distances.shape} and {best.shape}")
     below = np.flatnonzero(distances < best * (1 - _SLACK))
     if below.size:
         first = below[0]
         raise ValueError(
-            f"best must not exceed distances, got {best[first]:g} > {distances[first]:g} at sample {first} "
+            f"best must not exceed distances, got {best[first]:.9g} > {distances[first]:.9g} at sample {first} "
             f"({below.size} such samples): take the envelope over all attacks, this one included"
         )
     compared = np.isfinite(best) & (best > 0)
@@ -151,9 +150,11 @@ def global_optimality(values: Sequence[float]) -> float:
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
-def _check(name: str, distances: Numbers, dimensions: int = 1) -> None:
-    if distances.ndim != dimensions:
-        raise ValueError(f"{name} must have {dimensions} dimensions, got shape {distances.shape}")
-    refused = distances[~(distances >= 0)]
+def _checked(name: str, distances: ArrayLike, dimensions: int = 1) -> Numbers:
+    array = np.asarray(distances, dtype=np.float64)
+    if array.ndim != dimensions:
+        raise ValueError(f"{name} must have {dimensions} dimensions, got shape {array.shape}")
+    refused = array[~(array >= 0)]
     if refused.size:
         raise ValueError(f"{name} must be ≥ 0 (inf where the attack failed), got {refused[0]}")
+    return array

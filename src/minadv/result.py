@@ -95,6 +95,9 @@ class Result:
             f"sample, verified {self.confidence:g} logits beyond the boundary"
         )
 
+    def __repr__(self) -> str:
+        return f"<Result: {self}>"  # a notebook would show every tensor
+
     def to(self, device: torch.device | str) -> "Result":
         """Return the same result with every tensor on `device`."""
         trace = self.trace and Trace(self.trace.propagations.to(device), self.trace.distances.to(device))

@@ -5,8 +5,12 @@ import warnings
 import torch
 from torch import Tensor
 
+from minadv.errors import RowError
+
 # What a distance may be from an image to itself, relative to what it is far off: of √(Σδ² + ε), say.
 NEARLY = 0.01
+HALVES = (torch.bfloat16, torch.float16)
+FLOATS = (*HALVES, torch.float64, torch.float32)
 
 
 def check_inputs(inputs: object) -> Tensor:
@@ -14,7 +18,7 @@ def check_inputs(inputs: object) -> Tensor:
 
     Raises:
         TypeError: for anything but a floating-point tensor.
-        ValueError: for a wrong rank, an empty batch, NaN or values outside [0, 1].
+        ValueError: for a wrong rank, an empty batch, the meta device, NaN or values outside [0, 1].
     """
     if not isinstance(inputs, Tensor):
         raise TypeError(f"inputs must be a torch.Tensor, got {type(inputs).__name__}: use torch.as_tensor")
@@ -33,13 +37,18 @@ def check_inputs(inputs: object) -> Tensor:
             f"inputs must have shape (batch, ...) with at least one sample, got {tuple(inputs.shape)}: "
             "a single sample becomes a batch with inputs.unsqueeze(0)"
         )
+    if inputs.is_meta:
+        raise ValueError(
+            "inputs must hold values, got a tensor on the meta device: make or load it on the device of the model"
+        )
     inputs = inputs.detach()
     low, high = (bound.item() for bound in inputs.aminmax())
     if not (low >= 0 and high <= 1):
-        bad = "NaN" if low != low else f"values from {low:.6g} to {high:.6g}"
+        # all digits: what rounding makes of 1 looks like 1 otherwise
+        bad = "NaN" if low != low else f"values from {low} to {high}"
         raise ValueError(
-            f"inputs must be finite and in [0, 1], got {bad}: rescale the images, and put normalisation "
-            "(mean and std) inside the model"
+            f"inputs must be finite and in [0, 1], got {bad}: rescale the images (inputs.clamp(0, 1) undoes "
+            "rounding), and put normalisation (mean and std) inside the model"
         )
     return inputs
 
@@ -71,14 +80,19 @@ def check_device(what: str, device: torch.device, inputs: Tensor) -> None:
         )
 
 
-def check_dtypes(dtypes: set[torch.dtype], inputs: Tensor) -> None:
-    """Raise TypeError where inputs are float32 and all of a model is float64, or the other way round."""
-    for dtype in (torch.float32, torch.float64):
-        if dtypes == {dtype} != {inputs.dtype}:
-            raise TypeError(
-                f"inputs are {inputs.dtype} but the model is {dtype}: use inputs.to({dtype}), or "
-                f"model.to({inputs.dtype}), e.g. in a model's factory"
-            )
+def unlike(dtypes: set[torch.dtype], inputs: Tensor, error: RuntimeError) -> TypeError | None:
+    """Explain what a model of parameters of these dtypes raised; None where it is not that inputs have another."""
+    model = next((dtype for dtype in FLOATS if dtype in dtypes and dtype != inputs.dtype), None)
+    # layers say "… must have the same dtype", "Input type … and weight type … should be the same" and the like
+    if model is None or "type" not in str(error):
+        return None
+    remedy = f"use inputs.to({model}), or model.to({inputs.dtype}), e.g. in a model's factory"
+    if model in HALVES:
+        name = str(model).removeprefix("torch.")
+        remedy = (
+            f"cast inside it, e.g. lambda x: model(x.to({model})), or use model.float() and precision={name!r}"
+        )
+    return TypeError(f"inputs are {inputs.dtype} but the model is {model}, and does not cast them: {remedy}")
 
 
 def check_range(name: str, classes: Tensor, count: int) -> None:
@@ -86,8 +100,9 @@ def check_range(name: str, classes: Tensor, count: int) -> None:
     bad = (classes < 0) | (classes >= count)
     if bad.any():
         row = int(bad.nonzero()[0])
-        raise ValueError(
-            f"{name} must be in [0, {count}) for a model with {count} logits, got {int(classes[row])} at row {row}"
+        raise RowError(
+            f"{name} must be in [0, {count}) for a model with {count} logits, got {int(classes[row])} at row ",
+            [row],
         )
 
 
@@ -96,9 +111,11 @@ def check_targets(targets: Tensor, labels: Tensor) -> None:
     same = targets == labels
     if same.any():
         row = int(same.nonzero()[0])
-        raise ValueError(
-            f"targets must differ from labels, got class {int(targets[row])} for both at row {row} "
-            f"({int(same.sum())} such rows): choose another class, e.g. (labels + 1) % classes"
+        raise RowError(
+            f"targets must differ from labels, got class {int(targets[row])} for both at row ",
+            [row],
+            f" ({int(same.sum())} such rows): choose another class, e.g. (labels + 1) % classes, or leave these "
+            "samples out: those with labels != targets are fine",
         )
 
 
@@ -127,6 +144,19 @@ def check_spread(logits: Tensor, confidence: float) -> None:
         )
 
 
+def _remedy(output: Tensor) -> str:
+    if not output.is_floating_point():
+        return "return the logits, not the class that is the largest"
+    if output.ndim == 4:
+        return (
+            "logits of every pixel, as for segmentation, become those of an image by, e.g., "
+            "lambda x: model(x).mean(dim=(2, 3))"
+        )
+    if output.ndim == 1 or output.shape[1:] == (1,):
+        return "a single logit z per input, of shape (batch,), becomes torch.stack((-z, z), dim=1)"
+    return "wrap the model, so that it returns one row of logits for each input"
+
+
 def check_logits(logits: Tensor, inputs: Tensor) -> None:
     """Check the model's output for the clean inputs.
 
@@ -140,16 +170,18 @@ def check_logits(logits: Tensor, inputs: Tensor) -> None:
     if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
         raise ValueError(
             f"model must return floating-point logits of shape ({batch}, classes ≥ 2), got {logits.dtype} "
-            f"{tuple(logits.shape)}: a single-logit model z becomes torch.stack((-z, z), dim=1)"
+            f"{tuple(logits.shape)}: {_remedy(logits)}"
         )
     if len(logits) != batch:
         raise ValueError(f"model returned {len(logits)} rows of logits for a batch of {batch} inputs")
     broken = ~logits.isfinite().all(dim=1)
     if broken.any():
         rows = [row for row in range(batch) if broken[row]]
-        raise ValueError(
-            f"model returned NaN or infinite logits for {len(rows)} of {batch} inputs (rows {rows[:5]}): check "
-            "the model's weights and its normalisation, or leave these samples out"
+        raise RowError(
+            f"model returned NaN or infinite logits for {len(rows)} of {batch} inputs (rows ",
+            rows[:5],
+            f"{', …' if len(rows) > 5 else ''}): check the model's weights and its normalisation, or leave these "
+            "samples out",
         )
     if (logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-3:
         warnings.warn(

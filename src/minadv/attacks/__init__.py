@@ -55,14 +55,7 @@ def get(name: str, **hyper_parameters: Any) -> "Attack":
     Raises:
         ValueError: for an unknown name or hyper-parameter, with the nearest known one.
     """
-    from dataclasses import fields
-
-    attack = find(name)
-    known = [field.name for field in fields(attack)]
-    for parameter in hyper_parameters:
-        if parameter not in known:
-            raise unknown(f"hyper-parameter of {name}", parameter, known)
-    return attack(**hyper_parameters)
+    return find(name)(**hyper_parameters)
 
 
 def __getattr__(name: str) -> Any:

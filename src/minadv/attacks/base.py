@@ -5,14 +5,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, cast, final
+from numbers import Integral
+from typing import Any, ClassVar, TypeVar, cast, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from minadv.attacks.registry import REGISTRY, able
 from minadv.distances import Distance, Lp, as_published, resolve
 from minadv.distances import family as family_of
+from minadv.errors import unknown
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, by_batch, guarded
 from minadv.heap import kept
@@ -24,10 +27,14 @@ from minadv.result import Result
 from minadv.validation import check_classes, check_inputs, check_targets
 from minadv.verification import Precision, Settings
 
+A = TypeVar("A", bound="Attack")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(ABC):
     """Hyper-parameters that all attacks share. Calling an attack validates, searches, verifies.
+
+    Numbers may be numpy's; an attack has them as Python's.
 
     Args:
         distance: what to minimise: a name, a Distance, or a function `(x, x0) -> (batch,)`.
@@ -48,7 +55,19 @@ class Attack(ABC):
     name: ClassVar[str]
     published: ClassVar[Mapping[str, Any]] = {}
 
+    def __new__(cls: type[A], *_: Any, **hyper_parameters: Any) -> A:
+        """Refuse hyper-parameters that the attack does not have, naming the nearest that it has."""
+        known = [field.name for field in fields(cls)]
+        for parameter in hyper_parameters:
+            if parameter not in known:
+                raise unknown(f"hyper-parameter of {getattr(cls, 'name', cls.__name__)}", parameter, known)
+        return object.__new__(cls)
+
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):  # a number that JSON has, with the same value
+                object.__setattr__(self, field.name, value.item())
         self._check_distance()
         for argument in ("levels", "budget", "seed"):
             value = getattr(self, argument)
@@ -207,7 +226,7 @@ def positive(settings: object, *arguments: str, or_none: bool = False) -> None:
 
 def whole(value: object) -> bool:
     """Whether a value is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, Integral)
 
 
 def require(argument: str, value: object, satisfied: bool, needed: str) -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from minadv import metrics
 from minadv.bench.executor import Failed
 from minadv.bench.jobs import Job, Planning, Shard
-from minadv.cli.console import warn
+from minadv.cli.console import err, warn
 from minadv.report.summary import duration, number
 
 AT_ONCE = 30  # cells shown in a terminal: those at work, and what comes next
@@ -74,11 +74,20 @@ class Live:
     """Shows each cell's progress; implements `minadv.bench.running.View`."""
 
     def __init__(self, planned: Planning, console: Console) -> None:
-        """Show the cells of a plan on a console; a quiet one shows nothing."""
-        self._console = console
+        """Say what was computed on a console, and show it under way on stderr; a quiet console shows nothing."""
         self._cells = {job.cell.id: CellState(job) for job in planned.jobs}
-        self._screen = Screen(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
-        self._terminal = console.is_terminal and not console.quiet
+        screen = err(console.quiet)
+        self._screen = Screen(
+            get_renderable=self._render,
+            console=screen,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=console.is_terminal,
+        )
+        self._terminal = screen.is_terminal and not console.quiet
+        self._console = console
+        # in one terminal, only the screen's own console writes without cutting through it
+        self._beside = screen if self._terminal and console.is_terminal else console
 
     def __enter__(self) -> "Live":
         if self._terminal:
@@ -93,7 +102,7 @@ class Live:
 
     def say(self, text: str) -> None:
         """Show what goes on besides shards."""
-        self._console.print(Text(text), soft_wrap=True)
+        self._beside.print(Text(text), soft_wrap=True)
 
     def begin(self, job: Job, finished: pl.DataFrame) -> None:
         """Show a cell, and the rows that it has already."""

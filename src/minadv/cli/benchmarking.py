@@ -52,7 +52,7 @@ def run(request: Request) -> int:
     device = usable_device(request.device)
     asked = suite.load(request.suite)
     say = Console(quiet=True) if request.quiet else console.out()
-    with say.status("reading the suite") as status:
+    with console.err(request.quiet).status("reading the suite") as status:
         planned = _planned(request, asked, lambda what: status.update(f"looking at {what}"))
     store = Store(request.out)
     if runs.exists(request.out):
@@ -107,7 +107,7 @@ def _ending(request: Request, planned: Planning, report: Report, say: Console) -
         from minadv.report import bench as page
 
         try:
-            with say.status("writing the report"):
+            with console.err(request.quiet).status("writing the report"):
                 path = page.write(request.out, reading.read(request.out))
         except OSError as error:
             return _unwritable(request.out, error)

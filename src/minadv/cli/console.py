@@ -1,4 +1,4 @@
-"""How the command line speaks: results on stdout, one clear line per problem on stderr."""
+"""How the command line speaks: results on stdout, one clear line per problem and progress bars on stderr."""
 
 import warnings
 from collections.abc import Generator
@@ -24,9 +24,9 @@ def out() -> Console:
     return Console(highlight=False)
 
 
-def err() -> Console:
-    """Console for problems."""
-    return Console(stderr=True, highlight=False)
+def err(quiet: bool = False) -> Console:
+    """Console for problems, and for progress bars, which are no results either."""
+    return Console(stderr=True, highlight=False, quiet=quiet)
 
 
 def warn(message: str) -> None:

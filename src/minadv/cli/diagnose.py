@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from minadv.cli.console import FAILED, one_line_errors, out, plain_warnings
+from minadv.cli.console import FAILED, err, one_line_errors, out, plain_warnings
 from minadv.cli.options import Debug, Files
 from minadv.cli.own_code import own_code
 
@@ -103,5 +103,11 @@ def described(finding: "Finding") -> tuple[Text | Padding, ...]:
 
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
-    console = out()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    console = err()
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=out().is_terminal,
+        disable=not console.is_terminal,
+    )

@@ -110,7 +110,7 @@ def attacked(work: Work, unfinished: Unfinished, say: console.Console) -> tuple[
             targets=work.target,
             batch_size=request.batch_size,
             device=work.device,
-            progress=not request.quiet,
+            progress=console.err().is_terminal and not request.quiet,
             trace=request.trace,
             precision=request.precision,
             channels_last=request.channels_last,

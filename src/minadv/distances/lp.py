@@ -144,4 +144,4 @@ def norm(rows: Tensor, p: float) -> Tensor:
         return safe_sqrt(squares) if squares.requires_grad else squares.sqrt_()
     if rows.requires_grad and torch.is_grad_enabled():
         return rows.abs().amax(dim=1)
-    return torch.maximum(rows.amax(dim=1), rows.amin(dim=1).neg_())
+    return torch.maximum(rows.amax(dim=1), rows.amin(dim=1).neg_()).abs_()  # of zeros, it is −0 without

@@ -15,54 +15,65 @@ from minadv.report.bench.tables import grouped, number
 
 @dataclass(frozen=True)
 class Winner:
-    """The attack with the smallest median on most models of a group.
+    """The attack with the smallest median on most models of a group, or several that tie.
 
     Attributes:
-        wins: on how many of `models` with any finite median its median is the smallest; `tied` of them are shared.
+        attacks: one, or those whose wins and median are the same.
+        wins: on how many of `models` a median of theirs is the smallest, be it shared.
+        models: those with any finite median that is not 0, which says nothing of attacks.
         median: its geometric mean over these models, as printed in `unit`.
     """
 
     group: Group
-    attack: str
+    attacks: tuple[str, ...]
     wins: int
-    models: int
+    models: tuple[str, ...]
     median: str
+
+    @property
+    def attack(self) -> str:
+        """Who wins, in words."""
+        *others, last = self.attacks
+        return f"{', '.join(others)} and {last}" if others else last
 
     @property
     def sentence(self) -> str:
         """Who wins, in the words of the headline."""
-        where = f"on {self.wins} of {self.models} models" if self.models > 1 else f"on {self.group.models[0]}"
-        mean = "geometric mean" if self.models > 1 else "median"
-        return f"{self.attack} has the smallest median {self.group.symbol} {where} ({mean} {self.median})"
+        count = len(self.models)
+        where = f"on {self.wins} of {count} models" if count > 1 else f"on {self.models[0]}"
+        mean = "geometric mean" if count > 1 else "median"
+        have = "have" if len(self.attacks) > 1 else "has"
+        return f"{self.attack} {have} the smallest median {self.group.symbol} {where} ({mean} {self.median})"
 
 
 def winners(groups: Sequence[Group], lines: Mapping[int, Line]) -> tuple[Winner, ...]:
-    """Return the winner of every group in which any attack has a finite median."""
+    """Return the winner of every group in which any attack has a finite median that is not 0."""
     found = (_winner(group, [lines[entry.number] for entry in group.entries]) for group in groups)
     return tuple(winner for winner in found if winner is not None)
 
 
 def _winner(group: Group, lines: list[Line]) -> Winner | None:
-    wins, models = Counter[str](), 0
+    wins, models = Counter[str](), list[str]()
     for model in group.models:
         compared = [line for line in lines if line.entry.cell.model == model and 0 < line.median < math.inf]
         if compared:
-            models += 1
+            models.append(model)
             least = min(line.median for line in compared)
             wins.update({line.entry.cell.attack for line in compared if line.median == least})
     if not wins:
         return None
-    medians = {
-        attack: geometric_mean(
-            [line.median for line in lines if line.entry.cell.attack == attack and line.counted]
-        )
-        for attack in wins
-    }
-    order = [(-count, _last(medians[attack]), attack) for attack, count in wins.items()]
-    attack = min(order)[-1]
-    mean = number(medians[attack] / 10**group.exponent, digits(group, lines))
+    medians = {attack: [line.median for line in lines if _told(line, attack, models)] for attack in wins}
+    order = {attack: (-count, _last(geometric_mean(medians[attack]))) for attack, count in wins.items()}
+    first = min(order.values())
+    attacks = tuple(sorted(attack for attack, place in order.items() if place == first))
+    mean = number(geometric_mean(medians[attacks[0]]) / 10**group.exponent, digits(group, lines))
     unit = group.unit.removeprefix(group.symbol)
-    return Winner(group, attack, wins[attack], models, f"{mean.text}{unit}")
+    return Winner(group, attacks, wins[attacks[0]], tuple(models), f"{mean.text}{unit}")
+
+
+def _told(line: Line, attack: str, models: Sequence[str]) -> bool:
+    cell = line.entry.cell
+    return cell.attack == attack and cell.model in models and line.counted > 0
 
 
 def _last(value: float) -> float:
@@ -74,6 +85,11 @@ def lead(groups: Sequence[Group], lines: Mapping[int, Line]) -> str:
     found = winners(groups, lines)
     if len(found) == 1:
         return f"{found[0].sentence}, among {size(lines)}."
+    if not found and any(line.median == 0 for line in lines.values()):
+        return (
+            f"Every finite median is 0, as at least half of the samples are adversarial from the start, among "
+            f"{size(lines)}."
+        )
     if not found:
         return f"No attack has a finite median yet, among {size(lines)}."
     return f"The smallest medians among {size(lines)}:"
