@@ -136,8 +136,9 @@ def verify(
             rounded = ", and under autocast precision='bfloat16' keeps what its rounding would lose"
         warnings.warn(
             f"{int(lost.sum())} of {int(outcome.found.sum())} adversarials were not classified the same way by a "
-            "second forward pass and count as failures: the model is random, depends on its batch, or its logits "
-            f"differ by more than rounding; a larger confidence demands a wider margin{rounded}",
+            "second forward pass and count as failures: the model depends on its batch, its logits differ by more "
+            "than rounding, or it is random, and then the mean of fixed draws can be attacked (docs/recipes.md)"
+            f"{rounded}",
             UserWarning,
             stacklevel=4,
         )
