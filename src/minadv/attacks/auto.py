@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import signature
 from typing import Any, ClassVar, cast, get_args
@@ -27,6 +27,7 @@ from minadv.attacks.secants import BySecants
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published
 from minadv.distances import family as family_of
+from minadv.errors import unknown
 from minadv.guard import Model
 from minadv.oracle import Oracle
 from minadv.result import Result
@@ -260,6 +261,10 @@ def minimise(
     Raises:
         TypeError, ValueError: for bad input; the message names the argument, its value and the remedy.
     """
-    calls = signature(Auto.__call__).parameters
+    calls = list(signature(Auto.__call__).parameters)[4:]  # but the attack, the model, inputs and labels
+    known = [*(field.name for field in fields(Auto)), *calls]
+    for option in options:
+        if option not in known:
+            raise unknown("option of minimise", option, known)
     attack = Auto(distance=distance, budget=budget, **{k: v for k, v in options.items() if k not in calls})
     return attack(model, inputs, labels, targets=targets, **{k: v for k, v in options.items() if k in calls})
