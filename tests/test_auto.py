@@ -35,7 +35,7 @@ from minadv.attacks.refinement import (
 )
 from minadv.attacks.rounds import Try, divide, steps_of
 from minadv.attacks.secants import BySecants, Secant, solve
-from minadv.attacks.sparse_refinement import SparseRefinement
+from minadv.attacks.sparse_refinement import SparseRefinement, without
 from minadv.distances import get, resolve
 from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
@@ -629,6 +629,40 @@ def test_steps_to_the_boundary_go_where_the_distance_grows_least(distance: str, 
         slight = (usual.adversarials - x).abs().flatten(1)
         slight = slight.where(slight < 0.003 * slight.amax(dim=1, keepdim=True), 0.0)
         assert (slight.sum(dim=1) < 1e-3 * usual.distances).all()
+
+
+def test_single_entries_are_left_out_by_what_they_count() -> None:
+    x0 = torch.full((4, 1, 2, 2), 0.5)
+    best = torch.tensor([[1.0, 0.0, 0.5, 1.0]] * 3 + [[1.0, 0.5, 0.5, 0.5]]).reshape(x0.shape)
+    normal = torch.tensor([-0.2, 0.1, 9.0, -0.3]).reshape(1, 1, 2, 2).expand_as(x0)  # each lowered the constraint
+    fewer, there = without(best, x0, normal, torch.tensor([0, 2, 3, 0]))
+    assert there.tolist() == [True, True, False, False]  # no fourth entry, and none to spare
+    assert fewer[0].flatten().tolist() == [1.0, 0.5, 0.5, 1.0]
+    assert fewer[1].flatten().tolist() == [1.0, 0.0, 0.5, 0.5]
+
+
+def test_the_last_steps_leave_single_entries_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two entries are enough for the model; what the search begins with has one more."""
+    weights = torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0, 0.0])
+
+    def model(x: Tensor) -> Tensor:
+        gap = 4.2 - (x * weights).sum(dim=1)
+        return torch.stack((gap, torch.zeros_like(gap)), dim=1)
+
+    x, labels = torch.zeros(1, 6), torch.zeros(1, dtype=torch.int64)
+
+    class Finishing(Auto):
+        def search(self, oracle: Oracle) -> None:
+            oracle.probe(torch.tensor([[0.0, 1.0, 1.0, 1.0, 0.0, 0.0]]))
+            towards = aiming.constrain(oracle, None, self.confidence)
+            start = Refined.at(oracle.best.clone(), oracle)
+            SparseRefinement()(oracle, start, 4, towards, finish=True)
+
+    monkeypatch.setattr(
+        "minadv.attacks.sparse_refinement.l0_ball", lambda gain, _count: torch.zeros_like(gain)
+    )  # the usual search finds nothing
+    result = Finishing(distance="l0")(model, x, labels, fill_up=False)
+    assert result.adversarials.tolist() == [[0, 1, 1, 0, 0, 0]]
 
 
 def test_a_sparse_refinement_does_not_try_the_same_entries_again_and_again() -> None:

@@ -152,7 +152,8 @@ class Auto(Attack):
                 before = steps.tries[0].refining
             rest = steps.refining - forwards
             kept = family.kept if before else 1.0
-            end = refine(end, rest, kept=kept, blind=blind, schedule=(before, before + rest))
+            finish = number == len(rounds) - 1 and not last
+            end = refine(end, rest, kept=kept, blind=blind, schedule=(before, before + rest), finish=finish)
             reached, classes, residual = end.reached, end.classes, end.residual
             del end  # before the next round takes memory
             aims, looks = aims.after(classes), 0
@@ -183,6 +184,7 @@ class Auto(Attack):
                 constrain=constrain,
                 nearest=near,
                 live=live,
+                finish=True,
             )
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
@@ -222,6 +224,7 @@ class Auto(Attack):
         kept: float = 1.0,
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
+        finish: bool = False,
     ) -> Refined:
         if kept < 1 and steps > 1:
             start = leave_out(oracle, start, kept, live)
@@ -229,7 +232,7 @@ class Auto(Attack):
             # without a backward: one of those that the looks at the boundaries are paid with
             steps, blind, schedule = steps - 1, max(blind - 1, 0), (done + 1, total)
         if nearest is None:
-            return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule)
+            return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule, finish)
         first, _ = Refinement.memory
         memory = min(first, self.memory), self.memory
         refinement = Refinement(pull=homeward, memory=memory, across=across)

@@ -11,10 +11,12 @@ from minadv.attacks.exploration import Constrain
 from minadv.attacks.refinement import Refined, seen_before, tangent, weight_of_past
 from minadv.distances.base import per_sample
 from minadv.elementwise import step
-from minadv.masks import possibly_any
+from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.projections import l0_ball
 
+# Most of the last steps that leave out single entries, and of a refinement's.
+SINGLE, SHARE = 8, 0.4
 # Stream of random numbers that no start of an exploration takes.
 CHANCE = -1
 
@@ -26,7 +28,7 @@ class SparseRefinement:
     Soon one entry less than the best answer has is all that is left to try, and there the average hardly changes:
     the same entries again would tell nothing. So every other try then goes by what the exploration has seen from
     farther off, which is more to be trusted where gradients are masked, and entries that come again are drawn by
-    their gains instead.
+    their gains instead. At the very end, single entries of the best answer are left out, one after the other.
 
     Attributes:
         change: smallest and largest relative change of the number of entries per step; it doubles where a step
@@ -53,13 +55,18 @@ class SparseRefinement:
         live: Tensor | None = None,
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
+        finish: bool = False,
     ) -> Refined:
-        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal."""
+        """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal.
+
+        To `finish` is to leave out single entries of the best answer in the last steps.
+        """
         x, x0, seen, chance = start.point, oracle.originals, seen_before(start), None
         reached, classes, normal = start.reached, start.classes, start.afar
         done, total = schedule or (0, steps)
         count = torch.full_like(reached, torch.inf)
         change, before, heat = torch.ones_like(reached), oracle.best_distance.isfinite(), torch.zeros_like(reached)
+        single, rank = min(SINGLE, int(SHARE * steps)) * finish, torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
             probe = oracle.probe(oracle.snap(x), live, differentiate=sighted)
@@ -97,5 +104,24 @@ class SparseRefinement:
             first, growth, most = self.heat
             heat = torch.where(again, (growth * heat).clamp(first, most), heat)
             x = following
+            if i >= steps - single:
+                rank = torch.where(before, 0, rank + 1)
+            if steps - single <= i + 1 < steps:
+                fewer, there = without(oracle.best, x0, seen.normal, rank)
+                overwrite(x, there & (count >= oracle.best_distance - 1), fewer)
             del average, away, gain, kept, following
         return Refined(x, reached, classes, start.residual, None if seen is None else seen.normal, normal)
+
+
+def without(best: Tensor, x0: Tensor, normal: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each best answer without one of its entries, and where there is such an entry, and others.
+
+    That is the one whose return raises the linearised constraint least but for `rank`, (batch,), others.
+    """
+    changed = (best != x0).flatten(1)
+    rise = (normal * (x0 - best)).flatten(1).masked_fill(~changed, torch.inf)
+    count = changed.sum(dim=1)
+    order = rise.topk(min(SINGLE, rise.shape[1]), dim=1, largest=False).indices
+    chosen = order.gather(1, rank.clamp_max(order.shape[1] - 1)[:, None])
+    fewer = best.flatten(1).scatter(1, chosen, x0.flatten(1).gather(1, chosen))
+    return fewer.reshape(x0.shape), (rank < count) & (count > 1)
