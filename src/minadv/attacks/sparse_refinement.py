@@ -15,7 +15,7 @@ from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.projections import l0_ball
 
-# Most of the last steps that leave out single entries, and of a refinement's.
+# So many of the last steps, and at most this share of a refinement's, leave out single entries.
 SINGLE, SHARE = 8, 0.4
 # Stream of random numbers that no start of an exploration takes.
 CHANCE = -1
