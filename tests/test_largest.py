@@ -45,3 +45,10 @@ def test_counts_of_entries() -> None:
 def test_accelerators_order_all_at_once() -> None:
     assert largest.first_few(torch.empty(2, 1000)) == largest.FEW
     assert largest.first_few(torch.empty(2, 1000, device="meta")) == 1000
+
+
+def test_long_rows_order_more_at_once() -> None:
+    assert largest.first_few(torch.empty(2, 3 * 224 * 224)) == 147
+    counts = [few := 16, *(few := largest.more(torch.empty(2, 3072), few) for _ in range(3))]
+    assert counts == [16, 48, 144, 432]
+    assert largest.more(torch.empty(2, 3 * 224 * 224), 147) == 2508

@@ -10,12 +10,22 @@ from torch import Tensor
 
 from minadv import host
 
-FEW, MORE = 16, 3
+# So many at first, or this share of long rows, and then so many times as many.
+FEW, SHARE, MORE = 16, 1024, 3
+# A CPU finds up to a 64th of a row by a heap, in a time that grows with how many these are, and more by selection:
+# beyond this many, it finds as many as are quickly selected as fast.
+HEAPED, SELECTED = 128, 60
 
 
 def first_few(values: Tensor) -> int:
     """How many entries of each row to order first."""
-    return FEW if host.has(values) else values.shape[1]
+    return max(FEW, values.shape[1] // SHARE) if host.has(values) else values.shape[1]
+
+
+def more(values: Tensor, few: int) -> int:
+    """How many to order in rows that `few` were not enough for."""
+    following = MORE * few
+    return following if following <= HEAPED else max(following, values.shape[1] // SELECTED)
 
 
 def nth(values: Tensor, n: Tensor, few: int | None = None) -> Tensor:
@@ -25,7 +35,7 @@ def nth(values: Tensor, n: Tensor, few: int | None = None) -> Tensor:
     if few < values.shape[1]:
         short = torch.nonzero(n[:, 0] > few).flatten()
         if len(short):
-            found[short] = nth(values[short], n[short], MORE * few)
+            found[short] = nth(values[short], n[short], more(values, few))
     return found
 
 
@@ -37,5 +47,5 @@ def enough(values: Tensor, need: Tensor, few: int | None = None) -> Tensor:
     if few < values.shape[1]:
         short = torch.nonzero(sums[:, -1] < need).flatten()
         if len(short):
-            count[short] = enough(values[short], need[short], MORE * few)
+            count[short] = enough(values[short], need[short], more(values, few))
     return count

@@ -205,7 +205,7 @@ def largest_first(start: Tensor, normal: Tensor, need: Tensor, few: int | None =
     moves = torch.where(gain > 0, torch.minimum((left / gain).clamp_min_(0), room), 0.0)
     x = start.scatter(1, order, (here - moves.copysign_(falls)).clamp_(0, 1))
     if len(lacks):
-        x[lacks] = largest_first(start[lacks], normal[lacks], need[lacks], largest.MORE * few)
+        x[lacks] = largest_first(start[lacks], normal[lacks], need[lacks], largest.more(normal, few))
     return x
 
 
