@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.frontier import __main__ as command
-from benchmarks.frontier import interval, models, run, suites, table, train
+from benchmarks.frontier import crops, interval, models, run, suites, table, train
+from PIL import Image
 from rich.console import Console
 from torch import nn
 
@@ -314,3 +315,31 @@ def test_groups_spend_at_most_the_budget_and_name_each_candidate_once():
     labels = [candidate.label for candidate in suites.candidates(suites.GROUPS, [100, 1000])]
     assert len(labels) == len(set(labels))
     assert {"Auto 10000", "ALMA.paper 1000", "FAB 100", "SigmaZero 10000"} <= set(labels)
+
+
+def test_crops_take_turns_and_are_the_same_each_time():
+    images, labels = crops.crops(2, training=False)
+    again, _ = crops.crops(2, training=False)
+    assert images.shape == (20, 224, 224, 3)
+    assert labels.tolist() == [*range(10), *range(10)]
+    assert np.array_equal(images, again)
+    assert len({image.tobytes() for image in images}) == 20
+    assert models.large()(crops.tensors(1, training=False)[0][:2]).shape == (2, 10)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_pixel_is_both_to_train_and_to_test_with(training: bool):
+    halves = np.zeros((300, 500, 3), dtype=np.uint8)
+    halves[:, 300:] = 255
+    photograph, random = Image.fromarray(halves), np.random.default_rng(0)
+    values = {int(value) for _ in range(20) for value in np.unique(crops._crop(photograph, training, random))}
+    assert values == {0 if training else 255}
+
+
+def test_large_images_are_attacked_where_they_are_named():
+    chosen = suites.candidates(["auto"], [100])
+    every = [name for name, _ in suites.suites(chosen, suites.DISTANCES)]
+    assert every == ["demo", "digits", "mnist", "unseen", "cifar10"]
+    ((name, suite),) = suites.suites(chosen, suites.DISTANCES, ["large_std"])
+    assert name == "large"
+    assert [model.name for model in suite.models] == ["large_std"]

@@ -1,6 +1,6 @@
 """How close to the smallest perturbation that anything finds, for how many propagations.
 
-    python -m benchmarks.frontier train       # small models, two minutes on one core, fifteen with MNIST
+    python -m benchmarks.frontier train       # small models, ten minutes on one core, twenty-five with MNIST
     python -m benchmarks.frontier run --targets mnist --distances l2 --attacks auto alma:steps=100,alpha=0.8
     python -m benchmarks.frontier table [--summary] [--markdown]
 
@@ -31,7 +31,9 @@ def arguments() -> argparse.Namespace:
     train.add_argument("--only", default="", help="part of a model's name")
     train.add_argument("--missing", action="store_true", help="leave those out that are there")
     run = parts.add_parser("run", help="run attacks on targets, what is missing of it")
-    run.add_argument("--targets", nargs="+", default=[], help="parts of names of models or data sets")
+    run.add_argument(
+        "--targets", nargs="+", default=[], help="parts of names of models or data sets; default: all but large"
+    )
     run.add_argument("--distances", nargs="+", help="default: all but LPIPS (lpips:trunk=demo) and own")
     run.add_argument("--budgets", nargs="+", type=int, default=[100, 1000])
     run.add_argument(

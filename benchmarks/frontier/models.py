@@ -87,6 +87,13 @@ def residual() -> nn.Sequential:
     )
 
 
+def large() -> nn.Sequential:
+    """Build a residual network of three blocks for 224×224 colour images, which it first makes 28×28."""
+    blocks = Residual(24, 32, 1), Residual(32, 64, 2), Residual(64, 96, 2)
+    first = nn.Conv2d(3, 24, 7, 4, 3, bias=False), nn.BatchNorm2d(24), nn.SiLU(), nn.AvgPool2d(2)
+    return nn.Sequential(*first, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 10))
+
+
 class Attending(nn.Module):
     """A vision transformer: three layers of attention between the 16 patches of a 28×28 grey image."""
 
@@ -128,3 +135,5 @@ unseen_ibp = partial(_trained, "unseen_ibp", strided)
 unseen_trades = partial(_trained, "unseen_trades", residual)
 unseen_vit = partial(_trained, "unseen_vit", Attending)
 demo_linf_at = partial(_trained, "demo_linf_at", DemoNet)
+large_std = partial(_trained, "large_std", large)
+large_l2_at = partial(_trained, "large_l2_at", large)

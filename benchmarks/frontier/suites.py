@@ -44,12 +44,14 @@ class Target:
         data: spec.
         models: name in tables → spec.
         distances: that its images have; the window of SSIM is larger than 8×8.
+        named: whether it is run only where it is asked for by name: hours on two cores.
     """
 
     name: str
     data: str
     models: dict[str, str]
     distances: tuple[str, ...]
+    named: bool = False
 
 
 def targets() -> tuple[Target, ...]:
@@ -61,12 +63,14 @@ def targets() -> tuple[Target, ...]:
     cifar = ("cifar_resnet4b", "cifar_cnn_a_adv")
     grey, colour = (*LP, "ssim", *OWN), (*LP, "ssim", *COLOUR, *ON_DEMAND)
     demo = {"demo": "demo", "demo_linf_at": f"{own}demo_linf_at"}
+    large = {name: own + name for name in ("large_std", "large_l2_at")}
     return (
         Target("demo", "demo", demo, colour),
         Target("digits", f"npz:{models.folder() / 'digits.npz'}", digits, (*LP, *OWN)),
         Target("mnist", f"npz:{MNIST}", {name: f"zoo:{name}" for name in mnist}, grey),
         # `train` leaves these images out
         Target("unseen", f"npz:{MNIST}", {name: own + name for name in unseen}, grey),
+        Target("large", f"npz:{models.folder() / 'large.npz'}", large, (*LP, "ssim", *COLOUR), named=True),
         Target("cifar10", "npz:cifar10_test_1000.npz", {name: f"zoo:{name}" for name in cifar}, colour),
     )
 
@@ -168,7 +172,7 @@ def suites(
     Args:
         chosen: what to run.
         distances: what to minimise, where it fits; "own" is all that are not the library's.
-        words: parts of names of data sets or models; any of them will do, none means all.
+        words: parts of names of data sets or models; any of them will do, none means all but the slowest.
         samples: the first so many that a model classifies correctly.
 
     Raises:
@@ -183,7 +187,7 @@ def suites(
         kept = {
             name: spec
             for name, spec in target.models.items()
-            if not words or any(word in (target.name, name) or word in name for word in words)
+            if any(word in (target.name, name) or word in name for word in words) or not (words or target.named)
         }
         fitting = [
             (candidate, [each for each in distances if each in target.distances and candidate.fits(each)])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 import minadv
-from benchmarks.frontier import interval, models, suites
+from benchmarks.frontier import crops, interval, models, suites
 from minadv.attacks import APGD
 
 SEED, BATCH, HELD_OUT, JUDGED = 0, 64, 597, 200
@@ -31,7 +31,7 @@ class Recipe:
 
     Attributes:
         build: the network to begin with.
-        data: "digits", "demo" or "mnist".
+        data: "digits", "demo", "mnist" or "large".
         loss: of a network, images, labels and how much of the training is done, in [0, 1].
         epsilon, distance: within which it should be robust; 0 is not at all.
         provable: whether bounds, not an attack, say how robust it is.
@@ -129,6 +129,8 @@ RECIPES = (
     Recipe("unseen_ibp", models.strided, "mnist", 30, 2e-3, provable(0.2), 0.2, provable=True),
     Recipe("unseen_trades", models.residual, "mnist", 6, 5e-3, trades(0.2, "linf", 3, 4.0), 0.2),
     Recipe("unseen_vit", models.Attending, "mnist", 12, 2e-3, plain),
+    Recipe("large_std", models.large, "large", 20, 3e-3, plain),
+    Recipe("large_l2_at", models.large, "large", 20, 3e-3, adversarial(1.5, "l2", 2), 1.5, "l2"),
 )
 
 
@@ -148,6 +150,10 @@ def photographs() -> tuple[Images, Images]:
     return minadv.data.load("demo:train").tensors(), minadv.data.load("demo").tensors()
 
 
+def large() -> tuple[Images, Images]:
+    return crops.tensors(48, training=True), crops.tensors(5, training=False)
+
+
 def mnist() -> tuple[Images, Images]:
     """Return all but the first of MNIST's test images, to train with, and these.
 
@@ -158,7 +164,12 @@ def mnist() -> tuple[Images, Images]:
     return (images[UNSEEN:], labels[UNSEEN:]), (images[:UNSEEN], labels[:UNSEEN])
 
 
-DATA: dict[str, Callable[[], tuple[Images, Images]]] = {"digits": digits, "demo": photographs, "mnist": mnist}
+DATA: dict[str, Callable[[], tuple[Images, Images]]] = {
+    "digits": digits,
+    "demo": photographs,
+    "mnist": mnist,
+    "large": large,
+}
 
 
 def fit(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> None:
@@ -204,7 +215,7 @@ def weights(out: Path, recipe: Recipe) -> Path:
 
 
 def made(out: Path, recipes: tuple[Recipe, ...] = RECIPES) -> Iterator[str]:
-    """Train, write `out`/NAME.safetensors and `out`/digits.npz (held-out images); yield a line about each.
+    """Train, write `out`/NAME.safetensors, digits.npz and large.npz (held-out images); yield a line about each.
 
     Recipes whose images are not at hand are left out.
     """
@@ -218,6 +229,9 @@ def made(out: Path, recipes: tuple[Recipe, ...] = RECIPES) -> Iterator[str]:
             continue
         if recipe.data == "digits":
             np.savez_compressed(out / "digits.npz", images=test[0][:, 0].numpy(), labels=test[1].numpy())
+        elif recipe.data == "large":
+            pixels = test[0].mul(255).round().byte().permute(0, 2, 3, 1)
+            np.savez_compressed(out / "large.npz", images=pixels.numpy(), labels=test[1].numpy())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             network = recipe.build()
