@@ -247,6 +247,45 @@ def test_few_steps_go_home_in_longer_ones(steps: int, shares: tuple[float, float
     assert hurried((1.0, 1.0), steps) == (1.0, 1.0)
 
 
+def test_steps_home_are_longer_where_gradients_can_be_trusted() -> None:
+    stride = Stride.signs(torch.ones(3), torch.tensor([1.0, 0.0, 1.0]))
+    bold = replace(families.of("ssim"), bolder=2.5).bold(stride)
+    assert bold is not None
+    assert bold.tolist() == [2.5, 1.0, 2.5]
+    assert replace(families.of("ssim"), bolder=1.0).bold(stride) is None
+    assert families.of("ssim").bold(None) is None
+
+    model, x, ends = convolutional(), images(4), list[Tensor]()
+
+    class Refining(Auto):
+        def search(self, oracle: Oracle) -> None:
+            towards = aiming.constrain(oracle, None, self.confidence)
+            nearest = ByNorm(oracle.originals, 2)
+            for pull, factor in (((0.2, 0.1), 1.0), ((0.4, 0.2), 1.0), ((0.2, 0.1), 2.0)):
+                start, factors = Refined.at(oracle.originals + 0.1, oracle), torch.tensor([factor] * 3 + [1.0])
+                end = Refinement(pull=pull)(oracle, start, 8, towards, nearest, bold=factors)
+                ends.append(end.point)
+
+    Refining()(model, x, predictions(model, x))
+    timid, bolder, factored = ends
+    torch.testing.assert_close(factored[:3], bolder[:3])
+    torch.testing.assert_close(factored[3], timid[3])
+    assert (bolder - timid).abs().flatten(1).amax(dim=1).min() > 1e-3
+
+
+def test_masked_gradients_are_not_gone_home_by_in_longer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = convolutional(), images(4)
+
+    def answers(bolder: float) -> Tensor:
+        family = replace(families.of("ssim"), bolder=bolder)
+        monkeypatch.setattr("minadv.attacks.auto.of", lambda _: family)
+        return Auto(distance="ssim", budget=30)(model, x, predictions(model, x)).distances
+
+    assert not torch.equal(answers(1.0), answers(2.5))
+    monkeypatch.setattr(Exploration, "trusted", lambda _, gradient: gradient.new_zeros(len(gradient)))
+    assert torch.equal(answers(1.0), answers(2.5))
+
+
 @pytest.mark.parametrize(("distance", "q"), [("l1", math.inf), ("l2", 2), ("linf", 1)])
 def test_an_outlook_on_linear_models_is_the_way_to_each_class(distance: str, q: float) -> None:
     model = linear(3 * 8 * 8, classes=10)
@@ -392,9 +431,8 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
     slope[1, 5:] = 0  # at most a twentieth
     expected = (8 * value / slope.abs().sum(dim=1)).clamp_max(LARGEST_STEP)
     torch.testing.assert_close(Exploration().first(value, slope), expected)
-    torch.testing.assert_close(Exploration(softness=0.4).floor(slope), torch.tensor([0.04, TINY, 0.04]))
-    assert torch.equal(Exploration(softness=0.4).floor(0 * slope), torch.full((3,), TINY))
-    assert torch.equal(Exploration().floor(slope), torch.full((3,), TINY))
+    assert Exploration().trusted(slope).tolist() == [1, 0, 1]
+    assert Exploration().trusted(0 * slope).tolist() == [0, 0, 0]
 
     x, labels = torch.full((3, n), 0.5), torch.zeros(3, dtype=torch.int64)
     weights, starts = torch.randn(n, generator=generator(1)), list[Tensor]()
@@ -409,7 +447,7 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
             towards = aiming.constrain(oracle, None, self.confidence)
             for floor in (TINY, 0.4 / n**0.5):
                 starts.clear()
-                stride = Stride(torch.full((3,), 0.01), torch.full((3,), floor))
+                stride = Stride(torch.full((3,), 0.01), torch.full((3,), floor), torch.ones(3))
                 Exploration()(oracle, oracle.originals.clone(), stride, 2, 5.0, towards, straight)
                 moved.append(starts[1] - x)
 
@@ -425,13 +463,13 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
 @pytest.mark.parametrize("distance", ["l1", "l2"])
 def test_the_fewest_steps_are_signs(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
     softness = list[float]()
-    floor = Exploration.floor
+    trusted = Exploration.trusted
 
     def told(self: Exploration, gradient: Tensor) -> Tensor:
         softness.append(self.softness)
-        return floor(self, gradient)
+        return trusted(self, gradient)
 
-    monkeypatch.setattr(Exploration, "floor", told)
+    monkeypatch.setattr(Exploration, "trusted", told)
     model, x = convolutional(), images(4)
     for budget in (4, 10, 100):
         Auto(distance=distance, budget=budget)(model, x, predictions(model, x))
@@ -440,7 +478,7 @@ def test_the_fewest_steps_are_signs(distance: str, monkeypatch: pytest.MonkeyPat
 
 def test_only_the_first_round_steps_less_like_signs() -> None:
     model, x = convolutional(), images(4)
-    floors = list[Tensor]()
+    floors, trusted = list[Tensor](), list[Tensor]()
 
     class Looking(Auto):
         def search(self, oracle: Oracle) -> None:
@@ -451,9 +489,11 @@ def test_only_the_first_round_steps_less_like_signs() -> None:
                 found, stride, aims = explorer(number, i, Try(5, 0, 0), stride, aims, None)
                 assert isinstance(found, Explored)
                 floors.append(found.stride.floor)
+                trusted.append(found.stride.trusted)
 
     Looking()(model, x, predictions(model, x))
     assert (floors[0] > 0.001).all()
+    assert all((one == 1).all() for one in trusted)
     assert torch.equal(floors[1], floors[0])
     assert torch.equal(floors[2], torch.full_like(floors[2], TINY))
 

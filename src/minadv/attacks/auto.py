@@ -153,7 +153,8 @@ class Auto(Attack):
             rest = steps.refining - forwards
             kept = family.kept if before else 1.0
             finish = number == len(rounds) - 1 and not last
-            end = refine(end, rest, kept=kept, blind=blind, schedule=(before, before + rest), finish=finish)
+            schedule, bold = (before, before + rest), family.bold(stride)
+            end = refine(end, rest, kept=kept, blind=blind, schedule=schedule, bold=bold, finish=finish)
             reached, classes, residual = end.reached, end.classes, end.residual
             del end  # before the next round takes memory
             aims, looks = aims.after(classes), 0
@@ -204,7 +205,8 @@ class Auto(Attack):
         best = None
         for i, one in enumerate(steps.tries):
             found, stride, aims = explorer(steps.number, i, one, stride, aims, live)
-            end = refine(Refined.after(found), one.refining, schedule=(0, one.refining + steps.refining))
+            schedule, bold = (0, one.refining + steps.refining), explorer.family.bold(stride)
+            end = refine(Refined.after(found), one.refining, schedule=schedule, bold=bold)
             del found
             best = end if best is None else closer(best, end)
             del end  # before the next one takes memory
@@ -222,6 +224,7 @@ class Auto(Attack):
         nearest: Nearest | None,
         live: Tensor | None,
         kept: float = 1.0,
+        bold: Tensor | None = None,
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
         finish: bool = False,
@@ -236,7 +239,7 @@ class Auto(Attack):
         first, _ = Refinement.memory
         memory = min(first, self.memory), self.memory
         refinement = Refinement(pull=homeward, memory=memory, across=across)
-        return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule)
+        return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule, bold)
 
 
 def minimise(

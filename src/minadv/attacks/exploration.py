@@ -30,16 +30,18 @@ class Stride(NamedTuple):
     """What the first gradient tells of a sample's steps, (batch,) each.
 
     `first` is the size of the first one. `floor` is added to the roots that steps are divided by: with one,
-    entries of smaller gradients move less.
+    entries of smaller gradients move less. `trusted` is 1 where that gradient can be trusted, else 0.
     """
 
     first: Tensor
     floor: Tensor
+    trusted: Tensor
 
     @classmethod
-    def signs(cls, first: Tensor) -> "Stride":
+    def signs(cls, first: Tensor, trusted: Tensor | None = None) -> "Stride":
         """Return steps of these sizes that move all entries alike."""
-        return cls(first, torch.full_like(first, TINY))
+        trusted = torch.zeros_like(first) if trusted is None else trusted
+        return cls(first, torch.full_like(first, TINY), trusted)
 
 
 class Explored(NamedTuple):
@@ -108,11 +110,10 @@ class Exploration:
         """(batch,) size of the first step, from the constraint and its slope at the original."""
         return (self.reach * value / norm(slope, 1).clamp_min(TINY)).clamp(1e-4, LARGEST_STEP)
 
-    def floor(self, gradient: Tensor) -> Tensor:
-        """(batch,) what is added to roots, where enough entries carry the gradient at the original."""
-        entries = gradient[0].numel()
-        carrying = (norm(gradient, 1) / norm(gradient, 2).clamp_min(TINY)).square() / entries
-        return TINY + self.softness / entries**0.5 * (carrying > self.dense).to(gradient.dtype)
+    def trusted(self, gradient: Tensor) -> Tensor:
+        """(batch,) 1 where enough entries carry the gradient at the original, else 0."""
+        carrying = (norm(gradient, 1) / norm(gradient, 2).clamp_min(TINY)).square() / gradient[0].numel()
+        return (carrying > self.dense).to(gradient.dtype)
 
     def __call__(
         self,
@@ -153,12 +154,13 @@ class Exploration:
             probe = oracle.probe(oracle.snap(x), live, distance_gradient=pull is None and not clean)
             constraint = constrain(probe.logits)
             h = oracle.gradient(probe, constraint)
-            floor = self.floor(h) if stride is None else stride.floor
+            trusted = self.trusted(h) if stride is None else stride.trusted
             h = nonzero(h, oracle)
             if coordinates is not None:
                 h = coordinates.slope(h)
             if stride is None:
-                stride = Stride(self.first(constraint.detach(), h), floor)
+                floor = TINY + self.softness / h[0].numel() ** 0.5 * trusted
+                stride = Stride(self.first(constraint.detach(), h), floor, trusted)
             # towards one class, an adversarial of another is on the way
             met = probe.adversarial & (constraint.detach() < 0)
             seen = seen | met

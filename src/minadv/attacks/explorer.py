@@ -61,8 +61,8 @@ class Explorer:
         constrain = aims.constrain(oracle, number, aim, self.confidence)
         coordinates = self._coordinates(number, i)
         scale = None if stride is None else stride.first
-        if scale is not None and number:  # what leads to near ends first leads to the same ones later
-            stride = Stride.signs(scale)
+        if stride is not None and number:  # what leads to near ends first leads to the same ones later
+            stride = Stride.signs(stride.first, stride.trusted)
         start = self._start(number * self.explorations + i, scale, aim, coordinates)
         advantage = member.advantage[i % len(member.advantage)]
         found = Exploration(softness=self.family.softness).within(steps.exploring)(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from minadv.attacks.coordinates import Per
 from minadv.attacks.directions import TINY, norm
-from minadv.attacks.exploration import Pull
+from minadv.attacks.exploration import Pull, Stride
 from minadv.attacks.refinement import Across
 from minadv.distances.base import per_sample
 
@@ -47,6 +47,7 @@ class Family:
         tried: share of its steps that then refines each of several: the nearest is refined on.
         kept: share of the nearest one's squares whose fewest entries take over the rest, before it is refined on.
         homeward: first and last share of the way to the nearest point that the refinement takes.
+        bolder: factor on these where gradients can be trusted, see `Exploration`.
         aimed: explorations that aim at a class that none has reached, by round and number in it; rounds with a
             single one do so to their end.
         scaled: coordinates of equal distance that explorations step in, those of a round in turn, and rounds in
@@ -68,12 +69,17 @@ class Family:
     tried: float = 0.0
     kept: float = 1.0
     homeward: tuple[float, float] = (0.5, 0.15)
+    bolder: float = 1.0
     aimed: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (3, 0))
     scaled: tuple[tuple[Per, ...], ...] = ()
     briefly: tuple[Per, ...] | None = None
     looks: int = 8
     softness: float = 0.0
     across: Across = "normal"
+
+    def bold(self, stride: Stride | None) -> Tensor | None:
+        """(batch,) factor on the way home: `bolder` where gradients can be trusted, else 1. None is 1 for all."""
+        return None if self.bolder == 1 or stride is None else 1 + (self.bolder - 1) * stride.trusted
 
 
 def of(family: str) -> Family:
@@ -151,6 +157,7 @@ _KNOWN = {
         explored=(0.23, 0.17),
         tried=0.18,
         homeward=(0.3, 0.15),
+        bolder=2.5,
         scaled=(("sampled", "entry"), ("sampled",), ("sampled", "plain"), ("sampled",)),
         looks=2,
     ),

@@ -166,10 +166,12 @@ class Refinement:
         live: Tensor | None = None,
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
+        bold: Tensor | None = None,
     ) -> Refined:
         """Refine from `start`, in its memory: a forward and a backward a step, no backward in the last `blind`.
 
-        `schedule` is how many steps were before, and how many there are in all; None is 0 and `steps`.
+        `schedule` is how many steps were before, and how many there are in all; None is 0 and `steps`. `bold`,
+        (batch,), is a factor on the pull.
         """
         x, x0, seen, remembered = start.point, oracle.originals, seen_before(start), None
         done, total = schedule or (0, steps)
@@ -202,7 +204,8 @@ class Refinement:
             grown, shrunk = self.adaptation
             pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk).to(pull.dtype)
             pull = pull.clamp(0.05, self.strongest)
-            share = (pull * _between(self.pull, done + i, total)).clamp_max(1)
+            share = pull * _between(self.pull, done + i, total)
+            share = (share if bold is None else share * bold).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
             kept = None
             if self.across == "few":
