@@ -276,11 +276,10 @@ def test_steps_home_are_longer_where_gradients_can_be_trusted() -> None:
 def test_masked_gradients_are_not_gone_home_by_in_longer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = convolutional(), images(4)
 
-    def answers(bolder: float) -> Tensor:
-        family = replace(families.of("ssim"), bolder=bolder)
-        monkeypatch.setattr("minadv.attacks.auto.of", lambda _: family)
-        return Auto(distance="ssim", budget=30)(model, x, predictions(model, x)).distances
+    def answers(bolder: float | None) -> Tensor:
+        return Auto(distance="ssim", budget=30, bolder=bolder)(model, x, predictions(model, x)).distances
 
+    assert torch.equal(answers(None), answers(families.of("ssim").bolder))
     assert not torch.equal(answers(1.0), answers(2.5))
     monkeypatch.setattr(Exploration, "trusted", lambda _, gradient: gradient.new_zeros(len(gradient)))
     assert torch.equal(answers(1.0), answers(2.5))
@@ -995,13 +994,21 @@ def test_every_part_has_a_switch_that_matters() -> None:
         {"round_length": 50},
         {"softness": 0},
         {"across": "few"},
+        {"bolder": 2.0},
         {"across": "home"},
     )
     for change in changes:
         assert not torch.equal(found(**change), whole), change
     assert not torch.equal(found("ciede2000", lagrangian=False), found("ciede2000"))
     assert torch.equal(found(softness=0.4), whole)
-    wrongs = ({"memory": 1.0}, {"explored": 0.0}, {"explorations": 0}, {"round_length": 0}, {"softness": -0.1})
+    wrongs: tuple[dict[str, object], ...] = (
+        {"memory": 1.0},
+        {"explored": 0.0},
+        {"explorations": 0},
+        {"round_length": 0},
+        {"softness": -0.1},
+        {"bolder": 0.0},
+    )
     for wrong in wrongs:
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
             found(**wrong)

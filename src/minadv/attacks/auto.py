@@ -13,7 +13,7 @@ from torch import Tensor
 from minadv.attacks import aiming
 from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
-from minadv.attacks.base import Attack, among, counts, shares, within
+from minadv.attacks.base import Attack, among, counts, positive, shares, within
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import coordinates
 from minadv.attacks.directions import dual
@@ -59,6 +59,7 @@ class Auto(Attack):
         softness: how much less like signs the first round's steps are where gradients can be trusted; None is the
             family's, 0 not at all.
         across: where a refinement's steps to the boundary go, see `Refinement`; None is the family's.
+        bolder: factor on a refinement's steps home where gradients can be trusted; None is the family's.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
 
@@ -71,6 +72,7 @@ class Auto(Attack):
     lagrangian: bool = True
     softness: float | None = None
     across: Across | None = None
+    bolder: float | None = None
     stop_early: bool = True
 
     name: ClassVar[str] = "auto"
@@ -80,6 +82,7 @@ class Auto(Attack):
         counts(self, "budget", "explorations", "round_length")
         shares(self, "explored", or_none=True)
         within(self, "memory", inside=lambda value: 0 <= value < 1, needed="in [0, 1)")
+        positive(self, "bolder", or_none=True)
         within(self, "softness", inside=lambda value: value >= 0, needed=">= 0", or_none=True)
         if self.across is not None:
             among(self, "across", *get_args(Across))
@@ -108,8 +111,9 @@ class Auto(Attack):
         if not self.lagrangian:
             family = replace(family, lagrangian=math.inf)
         softness = family.softness if self.softness is None else self.softness
-        across = self.across or family.across
-        family = replace(family, softness=softness if budget >= SOFTLY else 0.0, across=across)
+        softness = softness if budget >= SOFTLY else 0.0
+        across, bolder = self.across or family.across, self.bolder or family.bolder
+        family = replace(family, softness=softness, across=across, bolder=bolder)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
         nearest: dict[By, Nearest] = {
