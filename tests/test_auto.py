@@ -261,7 +261,7 @@ def test_steps_home_are_longer_where_gradients_can_be_trusted() -> None:
         def search(self, oracle: Oracle) -> None:
             towards = aiming.constrain(oracle, None, self.confidence)
             nearest = ByNorm(oracle.originals, 2)
-            for pull, factor in (((0.2, 0.1), 1.0), ((0.4, 0.2), 1.0), ((0.2, 0.1), 2.0)):
+            for pull, factor in (((0.2, 0.1), 1.0), ((0.4, 0.1), 1.0), ((0.2, 0.1), 2.0)):
                 start, factors = Refined.at(oracle.originals + 0.1, oracle), torch.tensor([factor] * 3 + [1.0])
                 end = Refinement(pull=pull)(oracle, start, 8, towards, nearest, bold=factors)
                 ends.append(end.point)

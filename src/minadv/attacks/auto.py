@@ -59,7 +59,7 @@ class Auto(Attack):
         softness: how much less like signs the first round's steps are where gradients can be trusted; None is the
             family's, 0 not at all.
         across: where a refinement's steps to the boundary go, see `Refinement`; None is the family's.
-        bolder: factor on a refinement's steps home where gradients can be trusted; None is the family's.
+        bolder: factor on a refinement's first steps home where gradients can be trusted; None is the family's.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
 

@@ -47,7 +47,7 @@ class Family:
         tried: share of its steps that then refines each of several: the nearest is refined on.
         kept: share of the nearest one's squares whose fewest entries take over the rest, before it is refined on.
         homeward: first and last share of the way to the nearest point that the refinement takes.
-        bolder: factor on these where gradients can be trusted, see `Exploration`.
+        bolder: factor on the first of these where gradients can be trusted, see `Exploration`.
         aimed: explorations that aim at a class that none has reached, by round and number in it; rounds with a
             single one do so to their end.
         scaled: coordinates of equal distance that explorations step in, those of a round in turn, and rounds in
@@ -78,7 +78,7 @@ class Family:
     across: Across = "normal"
 
     def bold(self, stride: Stride | None) -> Tensor | None:
-        """(batch,) factor on the way home: `bolder` where gradients can be trusted, else 1. None is 1 for all."""
+        """(batch,) factor on first steps home, 1 where gradients cannot be trusted; None is 1 for all."""
         return None if self.bolder == 1 or stride is None else 1 + (self.bolder - 1) * stride.trusted
 
 
@@ -157,7 +157,7 @@ _KNOWN = {
         explored=(0.23, 0.17),
         tried=0.18,
         homeward=(0.3, 0.15),
-        bolder=2.5,
+        bolder=4.0,
         scaled=(("sampled", "entry"), ("sampled",), ("sampled", "plain"), ("sampled",)),
         looks=2,
     ),

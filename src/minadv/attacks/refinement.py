@@ -171,7 +171,7 @@ class Refinement:
         """Refine from `start`, in its memory: a forward and a backward a step, no backward in the last `blind`.
 
         `schedule` is how many steps were before, and how many there are in all; None is 0 and `steps`. `bold`,
-        (batch,), is a factor on the pull.
+        (batch,), is a factor on the first share, which falls geometrically to 1 at the last.
         """
         x, x0, seen, remembered = start.point, oracle.originals, seen_before(start), None
         done, total = schedule or (0, steps)
@@ -205,7 +205,7 @@ class Refinement:
             pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk).to(pull.dtype)
             pull = pull.clamp(0.05, self.strongest)
             share = pull * _between(self.pull, done + i, total)
-            share = (share if bold is None else share * bold).clamp_max(1)
+            share = (share if bold is None else share * bold ** (1 - _done(done + i, total))).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
             kept = None
             if self.across == "few":
@@ -264,9 +264,14 @@ def tangent(
     return Tangent(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
 
 
+def _done(step: int, steps: int) -> float:
+    """From 0 at the first step to 1 at the last."""
+    return step / max(steps - 1, 1)
+
+
 def _between(ends: tuple[float, float], step: int, steps: int) -> float:
     first, last = ends
-    return first * (last / first) ** (step / max(steps - 1, 1))
+    return first * (last / first) ** _done(step, steps)
 
 
 def weight_of_past(ends: tuple[float, float], step: int, steps: int) -> float:
