@@ -21,16 +21,15 @@ from minadv.attacks.directions import TINY
 from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored, Stride
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import flat, sparse, straight
+from minadv.attacks.fewer import concentrated, leave_out
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
 from minadv.attacks.refinement import (
     Refined,
     Refinement,
     changed,
     closer,
-    concentrated,
     direct,
     hurried,
-    leave_out,
     tangent,
 )
 from minadv.attacks.rounds import Try, divide, steps_of

@@ -31,10 +31,8 @@ def _crop(photograph: Image.Image, training: bool, random: np.random.Generator) 
     border = round(BORDER * width)
     first, last = (0, border) if training else (border, width)
     side = min(round(random.uniform(*SIDES) * min(width, height)), last - first)
-    left, top = (
-        random.integers(first, last - side, endpoint=True),
-        random.integers(0, height - side, endpoint=True),
-    )
+    left = random.integers(first, last - side, endpoint=True)
+    top = random.integers(height - side, endpoint=True)
     # cropped before it is resized, so that nothing of the other part is in it
     crop = photograph.crop((left, top, left + side, top + side)).resize((SIZE, SIZE), Image.Resampling.LANCZOS)
     pixels = np.asarray(crop)

@@ -21,6 +21,7 @@ from minadv.attacks import APGD
 
 SEED, BATCH, HELD_OUT, JUDGED = 0, 64, 597, 200
 UNSEEN = 1000
+STORED = ("digits", "large")  # what nothing but `train` makes images of
 Images = tuple[Tensor, Tensor]
 Loss = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
 
@@ -215,7 +216,7 @@ def weights(out: Path, recipe: Recipe) -> Path:
 
 
 def made(out: Path, recipes: tuple[Recipe, ...] = RECIPES) -> Iterator[str]:
-    """Train, write `out`/NAME.safetensors, digits.npz and large.npz (held-out images); yield a line about each.
+    """Train, write `out`/NAME.safetensors and, of `STORED` data, the held-out images; yield a line about each.
 
     Recipes whose images are not at hand are left out.
     """
@@ -227,11 +228,9 @@ def made(out: Path, recipes: tuple[Recipe, ...] = RECIPES) -> Iterator[str]:
         except FileNotFoundError as error:
             yield f"{recipe.name}: left out, {error}"
             continue
-        if recipe.data == "digits":
-            np.savez_compressed(out / "digits.npz", images=test[0][:, 0].numpy(), labels=test[1].numpy())
-        elif recipe.data == "large":
-            pixels = test[0].mul(255).round().byte().permute(0, 2, 3, 1)
-            np.savez_compressed(out / "large.npz", images=pixels.numpy(), labels=test[1].numpy())
+        if recipe.data in STORED:
+            pixels = test[0].permute(0, 2, 3, 1)
+            np.savez_compressed(out / f"{recipe.data}.npz", images=pixels.numpy(), labels=test[1].numpy())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             network = recipe.build()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minadv.attacks.admm import ADMM
     from minadv.attacks.alma import ALMA
     from minadv.attacks.apgd import APGD, MinimalAPGD
-    from minadv.attacks.auto import Auto, minimise
+    from minadv.attacks.auto import Auto
     from minadv.attacks.base import Attack
     from minadv.attacks.cw import CW
     from minadv.attacks.ddn import DDN
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from minadv.attacks.fab import FAB
     from minadv.attacks.fmn import FMN
     from minadv.attacks.lpa import LPA
+    from minadv.attacks.minimise import minimise
     from minadv.attacks.pdgd import PDGD, PDPGD
     from minadv.attacks.percal import PerCAL
     from minadv.attacks.pqp import PQP
@@ -86,7 +87,7 @@ _HOMES = {
     "Untargeted": "goals",
     "diagnose": "diagnosis",
     "evaluate": "evaluation",
-    "minimise": "attacks.auto",
+    "minimise": "attacks.minimise",
 }
 
 

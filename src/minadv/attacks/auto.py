@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from inspect import signature
 from typing import Any, ClassVar, cast, get_args
 
 import torch
@@ -20,17 +19,15 @@ from minadv.attacks.directions import dual
 from minadv.attacks.exploration import Constrain, Stride
 from minadv.attacks.explorer import Explorer
 from minadv.attacks.families import By, of
+from minadv.attacks.fewer import leave_out
 from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.refinement import Across, Refined, Refinement, closer, hurried, leave_out
+from minadv.attacks.refinement import Across, Refined, Refinement, closer, hurried
 from minadv.attacks.rounds import SHORT, Round, divide
 from minadv.attacks.secants import BySecants
 from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published
 from minadv.distances import family as family_of
-from minadv.errors import unknown
-from minadv.guard import Model
 from minadv.oracle import Oracle
-from minadv.result import Result
 
 # So many of the likeliest classes are looked at: at the originals, and at the best answers of the first round.
 FIRST_LOOK, SECOND_LOOK = 5, 9
@@ -244,37 +241,3 @@ class Auto(Attack):
         memory = min(first, self.memory), self.memory
         refinement = Refinement(pull=homeward, memory=memory, across=across)
         return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule, bold)
-
-
-def minimise(
-    model: Model,
-    inputs: Tensor,
-    labels: Tensor,
-    distance: str | Distance | Callable[..., Tensor] = "l2",
-    budget: int = 1000,
-    *,
-    targets: Tensor | None = None,
-    **options: Any,
-) -> Result:
-    """Find the smallest perturbations of a batch that a budget buys.
-
-    Args:
-        model: from inputs (batch, ...) in [0, 1] to logits (batch, classes), in evaluation mode.
-        inputs: (batch, ...) floating point in [0, 1].
-        labels: (batch,) int64 true classes.
-        distance: what to minimise: a name, a Distance, or a differentiable function `(x, x0) -> (batch,)`.
-        budget: most forwards, and most backwards, of the model per sample.
-        targets: (batch,) int64 classes to reach; None for any class but the label.
-        **options: other hyper-parameters of `Auto`, e.g. seed, levels or confidence, and options of a call, e.g.
-            trace, on_step or precision (`Attack.__call__`).
-
-    Raises:
-        TypeError, ValueError: for bad input; the message names the argument, its value and the remedy.
-    """
-    calls = list(signature(Auto.__call__).parameters)[4:]  # but the attack, the model, inputs and labels
-    known = [*(field.name for field in fields(Auto)), *calls]
-    for option in options:
-        if option not in known:
-            raise unknown("option of minimise", option, known)
-    attack = Auto(distance=distance, budget=budget, **{k: v for k, v in options.items() if k not in calls})
-    return attack(model, inputs, labels, targets=targets, **{k: v for k, v in options.items() if k in calls})

@@ -15,8 +15,6 @@ from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
 
-# Fewer entries are tried so much farther from the original: the next steps come back to the boundary.
-OUTWARD = 1.1
 # Few steps go home in longer ones: the first share of the way is at least HURRY / steps, the last one its square.
 HURRY = 6.0
 # Where few entries count: those that are less than this share of the largest go home, and the others take steps to
@@ -70,35 +68,6 @@ def closer(one: Refined, other: Refined) -> Refined:
         classes=torch.where(rows, other.classes, one.classes),
         residual=torch.where(rows, other.residual, one.residual),
     )
-
-
-def concentrated(x: Tensor, x0: Tensor, kept: float, farther: float = 1.0) -> Tensor:
-    """Leave a perturbation the fewest entries that hold the share `kept` of its squares, at `farther` of its norm.
-
-    Where an entry counts only beyond a threshold t, as where gradients are masked, min Σδ² has entries of 2t, but
-    more of them that are smaller are stationary as well: refinement slides along a face and leaves none out.
-    """
-    squares = (x - x0).flatten(1).square_()
-    largest, order = squares.sort(dim=1, descending=True)
-    whole = largest.sum(dim=1, keepdim=True).clamp_min(TINY)
-    before = largest.cumsum(dim=1).sub_(largest)
-    few = torch.zeros_like(squares).scatter_(1, order, (before < kept * whole).to(squares.dtype))
-    factor = (whole / (few * squares).sum(dim=1, keepdim=True).clamp_min(TINY)).sqrt_().mul_(farther)
-    return (x - x0).mul_(few.mul_(factor).reshape(x0.shape)).add_(x0).clamp_(0, 1)
-
-
-def leave_out(oracle: Oracle, end: Refined, kept: float, live: Tensor | None = None) -> Refined:
-    """Go on from fewer entries, a little farther out, where that is adversarial: a forward, in `end`'s memory.
-
-    Where it is not, the face that the search hovers around needs what was left out.
-    """
-    for _ in oracle.steps(1):
-        few = oracle.snap(concentrated(end.point, oracle.originals, kept, OUTWARD))
-        probe = oracle.probe(few, live, differentiate=False)
-        overwrite(end.point, probe.adversarial, few)
-        nearer = torch.minimum(end.reached, probe.distance)
-        end = end._replace(reached=torch.where(probe.adversarial, nearer, end.reached))
-    return end
 
 
 def hurried(shares: tuple[float, float], steps: int) -> tuple[float, float]:
@@ -205,7 +174,7 @@ class Refinement:
             pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk).to(pull.dtype)
             pull = pull.clamp(0.05, self.strongest)
             share = pull * _between(self.pull, done + i, total)
-            share = (share if bold is None else share * bold ** (1 - _done(done + i, total))).clamp_max(1)
+            share = (share if bold is None else share * bold ** (1 - _passed(done + i, total))).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
             kept = None
             if self.across == "few":
@@ -264,14 +233,14 @@ def tangent(
     return Tangent(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
 
 
-def _done(step: int, steps: int) -> float:
+def _passed(step: int, steps: int) -> float:
     """From 0 at the first step to 1 at the last."""
     return step / max(steps - 1, 1)
 
 
 def _between(ends: tuple[float, float], step: int, steps: int) -> float:
     first, last = ends
-    return first * (last / first) ** _done(step, steps)
+    return first * (last / first) ** _passed(step, steps)
 
 
 def weight_of_past(ends: tuple[float, float], step: int, steps: int) -> float:
