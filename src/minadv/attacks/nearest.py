@@ -83,7 +83,7 @@ class ByWeights:
     """
 
     x0: Tensor
-    floor: float = 0.02
+    floor: float = 0.005
     memory: float = 0.7
 
     by_gradient: ClassVar[bool] = True
