@@ -1028,7 +1028,7 @@ def test_nearest_by_metric_knows_a_quadratic_form_of_colours() -> None:
     distance = resolve(form).anchored(x0)
     start = x0 + 0.01
     value, slope = distance.value_and_gradient(start)
-    by_metric = ByMetric(x0, distance, ridge=1e-9)
+    by_metric = ByMetric(x0, distance, ridge=1e-9, rounder=0.0)
     found, _ = by_metric(normal, need, probe_at(start, slope, value), None)
     metric = torch.einsum("zakp,zabp->zkbp", root, root).permute(0, 3, 1, 2)
     direction = torch.linalg.solve(metric, normal.flatten(2).permute(0, 2, 1)[..., None])[..., 0]
@@ -1051,6 +1051,27 @@ def test_blocks_of_one_look_a_channel_are_the_hessian_of_colours(scale: str, kin
     exact = (distance.anchored(x0.double())(moved) / 5e-7).square()
     found = hessian.square(pixels(v)).flatten(1).sum(dim=1)
     torch.testing.assert_close(found.double(), exact, rtol=0.05, atol=0)
+
+
+def test_rounder_blocks_have_eigenvalues_nearer_to_their_own_mean() -> None:
+    x0 = 0.1 + 0.8 * torch.rand(2, 3, 4, 4, generator=generator(8)).double()
+    distance = resolve("ciede2000").anchored(x0)
+
+    def matrices(rounder: float) -> Tensor:
+        _, hessian = blocks(x0, distance, looks=1, length=5e-4, ridge=0.0, rounder=rounder)
+        columns = list[Tensor]()
+        for channel in range(3):
+            unit = torch.zeros(2, 3, 16).double()
+            unit[:, channel] = 1
+            columns.append(hessian.solve(unit))
+        return torch.linalg.inv(torch.stack(columns, dim=2).permute(0, 3, 1, 2))
+
+    plain, rounder = matrices(0.0), matrices(0.3)
+    own = plain.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
+    expected = plain + 0.3 * own * torch.eye(3).double()
+    # each is known up to a factor per image
+    scale = (rounder.flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)).reshape(2, 1, 1, 1)
+    torch.testing.assert_close(rounder, scale * expected, rtol=1e-6, atol=0)
 
 
 def test_units_are_how_far_entries_move_at_equal_distance() -> None:

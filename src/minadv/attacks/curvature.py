@@ -112,18 +112,23 @@ class Blocks(NamedTuple):
         return self.factors[:, row * n - row * (row - 1) // 2 + column - row]
 
 
-def blocks(x0: Tensor, distance: Selectable, looks: int, length: float, ridge: float) -> tuple[Tensor, Blocks]:
+def blocks(
+    x0: Tensor, distance: Selectable, looks: int, length: float, ridge: float, rounder: float = 0.0
+) -> tuple[Tensor, Blocks]:
     """Whether D grows like a square, (batch,), and its Hessian's blocks.
 
-    It takes as many distances per channel as `looks`. `ridge`, relative to the eigenvalues' mean, is added to all.
+    It takes as many distances per channel as `looks`. `ridge`, relative to the mean of all eigenvalues, is added
+    to all, and `rounder`, relative to the mean of a block's own.
     """
-    found = [_blocks(x0[rows], distance.select(rows), looks, length, ridge) for rows in portions(x0, ENTRIES)]
+    found = [
+        _blocks(x0[rows], distance.select(rows), looks, length, ridge, rounder) for rows in portions(x0, ENTRIES)
+    ]
     squared, means, factors = zip(*found, strict=True)
     return torch.cat(squared), Blocks(torch.cat(means), torch.cat(factors))
 
 
 def _blocks(
-    x0: Tensor, distance: Anchored, looks: int, length: float, ridge: float
+    x0: Tensor, distance: Anchored, looks: int, length: float, ridge: float, rounder: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     columns, squared = list[Tensor](), None
     for channel in range(pixels(x0).shape[1]):
@@ -134,7 +139,9 @@ def _blocks(
         columns.append(column.div_(looks * length))
     whole = torch.stack(columns, dim=2)
     whole = whole.add_(whole.transpose(1, 2).clone()).div_(2)
-    mean = whole.diagonal(dim1=1, dim2=2).clamp_min(0).flatten(1).mean(dim=1) + TINY
+    diagonal = whole.diagonal(dim1=1, dim2=2)
+    mean = diagonal.clamp_min(0).flatten(1).mean(dim=1) + TINY
+    diagonal += rounder * diagonal.clamp_min(0).mean(dim=2, keepdim=True)
     # a part of the pixels at a time: factors are found in float64
     factors = torch.cat([factored(part, mean, ridge) for part in whole.chunk(PARTS, dim=3)], dim=2)
     return cast("Tensor", squared), mean, factors

@@ -112,7 +112,9 @@ class ByMetric:
     the square of the perturbation, of D.
 
     Attributes:
-        ridge: what is added to every eigenvalue, relative to their mean.
+        ridge: what is added to every eigenvalue, relative to the mean of all.
+        rounder: the same, relative to the mean of the block's own: what a colour's cheapest direction is at the
+            original, it is not for long.
         floor: stabilises the factors by which pixels far from the original count more or less than at it.
         memory: of those factors and of Newton points, over the steps.
         looks: along random signs, per channel, which tell a block from its neighbours; one where pixels are
@@ -123,6 +125,7 @@ class ByMetric:
     x0: Tensor
     distance: Selectable
     ridge: float = 1.5e-2
+    rounder: float = 0.1
     floor: float = 0.1
     memory: float = 0.6
     looks: int = 8
@@ -159,7 +162,7 @@ class ByMetric:
 
     @cached_property
     def _blocks(self) -> tuple[Tensor, Blocks]:
-        return blocks(self.x0, self.distance, self.looks, self.length, self.ridge)
+        return blocks(self.x0, self.distance, self.looks, self.length, self.ridge, self.rounder)
 
 
 def entry_weights(slope: Tensor, delta: Tensor, floor: float) -> Tensor:
