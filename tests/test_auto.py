@@ -14,9 +14,10 @@ import minadv
 from minadv import ALMA, FMN, Auto, Result, losses
 from minadv.attacks import aiming, families
 from minadv.attacks.aiming import Aims
+from minadv.attacks.blocks import Blocks, blocks, factored
 from minadv.attacks.boundary import outlook
 from minadv.attacks.coordinates import PerEntry, PerPixel, coordinates
-from minadv.attacks.curvature import Blocks, blocks, factored, pixels, quadratic, sampled, units
+from minadv.attacks.curvature import pixels, quadratic, sampled, units
 from minadv.attacks.directions import TINY
 from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored, Stride
 from minadv.attacks.explorer import Explorer

@@ -8,7 +8,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from minadv.attacks.curvature import Blocks, pixels, sampled, units
+from minadv.attacks.blocks import Blocks
+from minadv.attacks.curvature import pixels, sampled, units
 from minadv.attacks.nearest import ByMetric
 from minadv.attacks.shaped import Shaped, shape
 from minadv.distances.base import Curved, Selectable, per_sample

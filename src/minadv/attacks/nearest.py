@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
-from minadv.attacks.curvature import Blocks, blocks, energy_slope, pixels
+from minadv.attacks.blocks import Blocks, blocks
+from minadv.attacks.curvature import energy_slope, pixels
 from minadv.attacks.directions import TINY, inner, typical
 from minadv.distances.base import Selectable, per_sample
 from minadv.elementwise import step
