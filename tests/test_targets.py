@@ -48,4 +48,5 @@ def test_alone_and_in_a_batch_of_64(name: str, attack: ALMA) -> None:
     together = attack(model, inputs, labels)
     for i in (0, 31, 63):
         alone = attack(model, inputs[i : i + 1], labels[i : i + 1])
-        torch.testing.assert_close(alone.distances[0], together.distances[i], rtol=1e-3, atol=0)
+        assert torch.equal(alone.adversarials[0], together.adversarials[i])
+        assert alone.distances[0] == together.distances[i]

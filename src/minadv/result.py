@@ -92,7 +92,7 @@ class Result:
         return (
             f"{int(self.success.sum())}/{len(self)} adversarial (ASR {100 * self.asr:.1f} %), "
             f"median {self.distance} {median}, forwards/backwards {forwards:.0f}/{backwards:.0f} of an attacked "
-            f"sample, verified {self.confidence:g} logits beyond the boundary"
+            f"sample, verified {self.confidence:g} logits beyond the boundary, up to rounding"
         )
 
     def __repr__(self) -> str:

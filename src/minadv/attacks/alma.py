@@ -104,7 +104,7 @@ class ALMA(Attack):
         source: Literal["table", "scripts", "scripts-imagenet"] = "table",
         **others: Any,
     ) -> "ALMA":
-        """Return exactly the settings of the paper's tables.
+        """Return exactly the settings of the paper's tables; ℓ0 and ℓ∞, which it has not, take our first distance.
 
         Args:
             distance: a name or a Distance. "ciede2000" is on the paper's scale and "lpips" without learned
