@@ -9,8 +9,8 @@ from benchmarks.paired import bare_pass
 from benchmarks.tables import Table, judged
 from benchmarks.tracking import Track
 from minadv import Attack, attacks
+from minadv.attacks.auto.rounds import SHORT
 from minadv.attacks.registry import REGISTRY
-from minadv.attacks.rounds import SHORT
 
 AT_MOST = 12
 OWN = "python:benchmarks.frontier.distances:differences"

@@ -13,7 +13,7 @@ from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Plann
 from minadv.bench.stored import Pictures, Stored
 from minadv.diagnosis.finding import Finding
 from minadv.result import Trace
-from minadv.runs import Environment
+from minadv.run_folder import Environment
 
 INF = float("inf")
 NASTY = '</script><script>document.title="owned"</script>|$_{%&\u2028'

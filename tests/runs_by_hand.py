@@ -3,7 +3,7 @@
 import polars as pl
 import torch
 
-from minadv.runs import COLUMNS, Configuration, Environment, Run
+from minadv.run_folder import COLUMNS, Configuration, Environment, Run
 
 INF = float("inf")
 STATUS = ("found", "found", "already adversarial", "not found", "non-finite", "found")

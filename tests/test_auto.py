@@ -12,19 +12,18 @@ from torch import Tensor
 
 import minadv
 from minadv import ALMA, FMN, Auto, Result, losses
-from minadv.attacks import aiming, families
-from minadv.attacks.aiming import Aims
-from minadv.attacks.blocks import Blocks, blocks, factored
-from minadv.attacks.boundary import outlook
-from minadv.attacks.coordinates import PerEntry, PerPixel, coordinates
-from minadv.attacks.curvature import pixels, quadratic, sampled, units
-from minadv.attacks.directions import TINY
-from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored, Stride
-from minadv.attacks.explorer import Explorer
-from minadv.attacks.families import flat, sparse, straight
-from minadv.attacks.fewer import concentrated, leave_out
-from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, along
-from minadv.attacks.refinement import (
+from minadv.attacks.auto import aiming, families
+from minadv.attacks.auto.aiming import Aims
+from minadv.attacks.auto.blocks import Blocks, blocks, factored
+from minadv.attacks.auto.coordinates import PerEntry, PerPixel, coordinates
+from minadv.attacks.auto.curvature import pixels, quadratic, sampled, units
+from minadv.attacks.auto.exploration import LARGEST_STEP, Exploration, Explored, Stride
+from minadv.attacks.auto.explorer import Explorer
+from minadv.attacks.auto.families import flat, sparse, straight
+from minadv.attacks.auto.fewer import concentrated, leave_out
+from minadv.attacks.auto.nearest import ByMetric, ByNorm, ByWeights, along
+from minadv.attacks.auto.outlook import outlook
+from minadv.attacks.auto.refinement import (
     Refined,
     Refinement,
     changed,
@@ -33,9 +32,10 @@ from minadv.attacks.refinement import (
     hurried,
     tangent,
 )
-from minadv.attacks.rounds import Try, divide, steps_of
-from minadv.attacks.secants import BySecants, Secant, solve
-from minadv.attacks.sparse_refinement import SparseRefinement, without
+from minadv.attacks.auto.rounds import Try, divide, steps_of
+from minadv.attacks.auto.secants import BySecants, Secant, solve
+from minadv.attacks.auto.sparse_refinement import SparseRefinement, without
+from minadv.attacks.directions import TINY
 from minadv.distances import get, resolve
 from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
@@ -698,7 +698,7 @@ def test_the_last_steps_leave_single_entries_out(monkeypatch: pytest.MonkeyPatch
             SparseRefinement()(oracle, start, 4, towards, finish=True)
 
     monkeypatch.setattr(
-        "minadv.attacks.sparse_refinement.l0_ball", lambda gain, _count: torch.zeros_like(gain)
+        "minadv.attacks.auto.sparse_refinement.l0_ball", lambda gain, _count: torch.zeros_like(gain)
     )  # the usual search finds nothing
     result = Finishing(distance="l0")(model, x, labels, fill_up=False)
     assert result.adversarials.tolist() == [[0, 1, 1, 0, 0, 0]]

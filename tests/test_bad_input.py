@@ -378,7 +378,7 @@ def test_hyper_parameters_without_a_type_checker() -> None:
 def test_numbers_of_numpy() -> None:
     """Without the type checks of the tests: they are numbers, and an attack has them as Python's."""
     script = (
-        "import json, numpy as np, minadv\nfrom minadv import ALMA\nfrom minadv.settings import as_plain\n"
+        "import json, numpy as np, minadv\nfrom minadv import ALMA\nfrom minadv.hyper_parameters import as_plain\n"
         "attack = ALMA(confidence=np.float32(0.5), budget=np.int64(20), steps=np.int32(5), seed=np.int8(3))\n"
         "assert attack == ALMA(confidence=0.5, budget=20, steps=5, seed=3)\n"
         "assert not any(isinstance(value, np.generic) for value in vars(attack).values()), vars(attack)\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from minadv import ALMA, measurement, penalties, settings
+from minadv import ALMA, hyper_parameters, measurement, penalties
 from minadv.cli import request
 
 
@@ -20,7 +20,7 @@ def test_assignments_are_read_by_the_type_of_their_field():
         "penalty=PHR",
         "constraint=margin",
     ]
-    built = settings.build_attack("alma", "l1", {"steps": 9, "seed": None}, assignments, paper=False)
+    built = hyper_parameters.build_attack("alma", "l1", {"steps": 9, "seed": None}, assignments, paper=False)
     assert isinstance(built, ALMA)
     assert (built.alpha, built.mu, built.check_every, built.proximal) == (None, 2.0, 7, False)
     assert (built.penalty, built.constraint, built.steps, built.seed) == ("PHR", "margin", 9, 0)
@@ -42,14 +42,14 @@ def test_assignments_are_read_by_the_type_of_their_field():
 def test_bad_assignments_are_explained(assignment: str, message: str):
     options = {"steps": 5} if assignment == "steps=3" else {}
     with pytest.raises(ValueError, match=message):
-        settings.build_attack("alma", "l2", options, [assignment], paper=False)
+        hyper_parameters.build_attack("alma", "l2", options, [assignment], paper=False)
 
 
 def test_paper_settings_are_those_of_the_tables():
-    built = settings.build_attack("alma", "ciede2000", {"steps": 100, "budget": None}, [], paper=True)
+    built = hyper_parameters.build_attack("alma", "ciede2000", {"steps": 100, "budget": None}, [], paper=True)
     expected = ALMA.paper("ciede2000", 100)
-    assert settings.as_plain(built) == settings.as_plain(expected)
-    assert settings.as_plain(built)["distance"] == "ciede2000[paper]"
+    assert hyper_parameters.as_plain(built) == hyper_parameters.as_plain(expected)
+    assert hyper_parameters.as_plain(built)["distance"] == "ciede2000[paper]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +60,18 @@ class Endless(ALMA):
 
 
 def test_every_setting_is_plain():
-    plain = settings.as_plain(Endless(penalty=penalties.P3))
+    plain = hyper_parameters.as_plain(Endless(penalty=penalties.P3))
     assert plain["penalty"] == "P3"
     assert plain["horizon"] == "inf"
     json.dumps(plain, allow_nan=False)
 
 
 def test_lpips_takes_the_demo_network_on_the_demo_only():
-    assert settings.distance_for("lpips", "demo") == "lpips:trunk=demo"
-    assert settings.distance_for("lpips", "demo@random") == "lpips:trunk=demo"
-    assert settings.distance_for("lpips", "zoo:cifar_resnet4b") == "lpips"
-    assert settings.distance_for("lpips:trunk=vgg", "demo") == "lpips:trunk=vgg"
-    assert settings.distance_for("l2", "demo") == "l2"
+    assert hyper_parameters.distance_for("lpips", "demo") == "lpips:trunk=demo"
+    assert hyper_parameters.distance_for("lpips", "demo@random") == "lpips:trunk=demo"
+    assert hyper_parameters.distance_for("lpips", "zoo:cifar_resnet4b") == "lpips"
+    assert hyper_parameters.distance_for("lpips:trunk=vgg", "demo") == "lpips:trunk=vgg"
+    assert hyper_parameters.distance_for("l2", "demo") == "l2"
 
 
 def test_classes_are_named_or_numbered():

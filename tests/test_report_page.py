@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minadv import report, runs
+from minadv import report, run_folder
 from minadv.result import Trace
 from tests.runs_by_hand import run
 
@@ -73,7 +73,7 @@ def test_the_verification_statement_says_what_was_checked():
 
 
 def test_the_page_is_a_function_of_the_folder(tmp_path: Path):
-    runs.write(tmp_path, run())
+    run_folder.write(tmp_path, run())
     path = report.write(tmp_path)
     first = path.read_bytes()
     path.unlink()
@@ -101,7 +101,7 @@ document.getElementById("page").onload = event => {{
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_browser_shows_the_page(tmp_path: Path, width: int):
     long = "zoo:" + "a_very_long_name_without_a_break" * 3
-    runs.write(tmp_path, run(model=long, classes=(NASTY, "dog")))
+    run_folder.write(tmp_path, run(model=long, classes=(NASTY, "dog")))
     report.write(tmp_path)
     (tmp_path / "probe.html").write_text(PROBE.format(width=width))
     done = subprocess.run(

@@ -7,9 +7,9 @@ import torch
 from benchmarks.frontier.distances import differences
 from torch import Tensor
 
-from minadv.attacks.coordinates import coordinates
-from minadv.attacks.nearest import ByMetric
-from minadv.attacks.shaped import Shaped, filtered, shape
+from minadv.attacks.auto.coordinates import coordinates
+from minadv.attacks.auto.nearest import ByMetric
+from minadv.attacks.auto.shaped import Shaped, filtered, shape
 from minadv.distances import resolve
 from tests.networks import generator, images
 

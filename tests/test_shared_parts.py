@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from minadv.attacks.abort import Progress
+from minadv.attacks.abort import Stall
 from minadv.attacks.adam import Adam
 from minadv.attacks.constant import Constant
-from minadv.attacks.runs import Runs
+from minadv.attacks.constant_search import Searches
 from minadv.attacks.schedules import cosine, geometric, linear
 from minadv.attacks.tanh import TanhSpace
 from minadv.incumbents import Incumbents
@@ -89,8 +89,8 @@ def test_runs_are_a_plain_loop_per_sample(searches: int, patience: int | None) -
 
     everyone = torch.ones(samples, dtype=torch.bool)
     c = Constant.starting_at(0.1, torch.zeros(samples))
-    progress = Progress.start(c.value, "each")
-    runs = Runs.of(everyone, c, progress, searches=searches, steps=steps, period=period, patience=patience)
+    progress = Stall.start(c.value, "each")
+    runs = Searches.of(everyone, c, progress, searches=searches, steps=steps, period=period, patience=patience)
     looks: list[list[tuple[int, int, float]]] = [[] for _ in range(samples)]
     for _ in range(searches * steps):
         at = torch.arange(samples), runs.number.clamp_max(searches - 1), runs.age
@@ -129,7 +129,7 @@ def test_progress_by_sample_by_all_and_by_the_sum() -> None:
     losses = torch.tensor([[4.0, 1.0], [5.0, 0.5], [5.0, 0.4], [5.0, 0.4]])
     seen: dict[str, list[list[float]]] = {}
     for scope in ("each", "all", "sum"):
-        progress = Progress.start(losses[0], scope)
+        progress = Stall.start(losses[0], scope)
         seen[scope] = []
         for loss in losses:
             progress = progress.after(loss)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import minadv
 import minadv.unfinished
-from minadv import DDN, FMN, Result, cli, evaluate, runs
+from minadv import DDN, FMN, Result, cli, evaluate, run_folder
 from minadv.result import concatenate
 from minadv.unfinished import Unfinished
 from tests.networks import convolutional, images, predictions
@@ -148,7 +148,7 @@ def test_an_interrupted_command_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(minadv, "evaluate", real)
     assert attack("two").exit_code == 0
-    one, two = (runs.read(tmp_path / name) for name in ("one", "two"))
+    one, two = (run_folder.read(tmp_path / name) for name in ("one", "two"))
     assert torch.equal(one.adversarials, two.adversarials)
     assert_frame_equal(one.results, two.results)
     assert one.trace is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from minadv.runs import Environment
+from minadv.run_folder import Environment
 
 
 def environment(device: torch.device) -> Environment:

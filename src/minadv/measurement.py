@@ -12,7 +12,7 @@ from minadv.distances.ssim import WINDOW
 from minadv.goals import Targeted, Untargeted
 from minadv.guard import Model, guarded
 from minadv.result import Result
-from minadv.runs import COLUMNS
+from minadv.run_folder import COLUMNS
 from minadv.verification import quantise
 
 ROWS_AT_ONCE = 64

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from minadv import runs
+from minadv import files
 from minadv.result import Result, Status, Trace, concatenate
 
 FOLDER = "unfinished"
@@ -62,7 +62,7 @@ class Unfinished:
         if result.trace is not None:
             tensors |= {SPENT: result.trace.propagations, BEST: result.trace.distances}
         words = {"distance": result.distance, "confidence": repr(result.confidence), "seconds": repr(seconds)}
-        runs.save(self.folder / _name(numbers[0]), tensors, words | {"identity": self.identity})
+        files.save(self.folder / _name(numbers[0]), tensors, words | {"identity": self.identity})
 
     def found(self) -> tuple[Result | None, float]:
         """Return the batches from the first on, None without any, and how many seconds they took."""
@@ -110,7 +110,7 @@ def _read(path: Path, identity: str) -> tuple[Result, float] | None:
     if words.get("identity") != identity:
         return None
     try:
-        tensors: dict[str, Tensor] = runs.load(path, (*TENSORS, STATUS))
+        tensors: dict[str, Tensor] = files.load(path, (*TENSORS, STATUS))
         numbers = cast("list[int]", tensors.pop(STATUS).tolist())
         status = tuple(STATUSES[number] for number in numbers)
         trace = Trace(tensors.pop(SPENT), tensors.pop(BEST)) if SPENT in tensors else None

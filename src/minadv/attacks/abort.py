@@ -13,7 +13,7 @@ Compat = Literal["sample", "batch"]
 
 
 @dataclass(frozen=True, eq=False)
-class Progress:
+class Stall:
     """Loss at the last check, and for how many checks in a row it has not fallen.
 
     `scope` decides who stops: "each" sample by its own loss, "all" together when none falls, or all by the "sum".
@@ -24,11 +24,11 @@ class Progress:
     scope: Literal["each", "all", "sum"] = "each"
 
     @classmethod
-    def start(cls, like: Tensor, scope: Literal["each", "all", "sum"]) -> "Progress":
+    def start(cls, like: Tensor, scope: Literal["each", "all", "sum"]) -> "Stall":
         """Before the first check, which nobody fails. `like` is a (batch,) tensor."""
         return cls(torch.full_like(like, torch.inf), torch.zeros_like(like), scope)
 
-    def after(self, loss: Tensor, due: Tensor | None = None) -> "Progress":
+    def after(self, loss: Tensor, due: Tensor | None = None) -> "Stall":
         """Take in the losses of the next check of the samples `due`, (batch,); None is all."""
         if self.scope == "sum":
             stalled = (loss.sum() > FALL * self.loss.sum()).expand_as(loss)
@@ -38,11 +38,11 @@ class Progress:
         idle = torch.where(stalled, self.idle + 1, 0)
         if due is not None:
             loss, idle = torch.where(due, loss, self.loss), torch.where(due, idle, self.idle)
-        return Progress(loss, idle, self.scope)
+        return Stall(loss, idle, self.scope)
 
-    def again(self, rows: Tensor) -> "Progress":
+    def again(self, rows: Tensor) -> "Stall":
         """Go back to before the first check in the masked rows."""
-        return Progress(self.loss.masked_fill(rows, torch.inf), self.idle.masked_fill(rows, 0), self.scope)
+        return Stall(self.loss.masked_fill(rows, torch.inf), self.idle.masked_fill(rows, 0), self.scope)
 
     def stalled(self, patience: int) -> Tensor:
         """(batch,) who has not made progress for so many checks in a row."""

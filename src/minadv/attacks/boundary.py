@@ -3,20 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from minadv.attacks.coordinates import Coordinates
-from minadv.attacks.directions import TINY, inner, norm
+from minadv.attacks.directions import TINY, norm
+from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
 
-# Slopes are vague: none counts as flatter than this share of the steepest.
-FLATTEST = 0.1
+# added to every step, so that steps from points on the boundary still cross it
+LEAST_STEP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +46,13 @@ def others_by_logit(logits: Tensor, labels: Tensor) -> Tensor:
     ranked = logits.detach().argsort(dim=1, descending=True, stable=True)
     label_last = (ranked == labels[:, None]).byte().argsort(dim=1, stable=True)
     return ranked.gather(1, label_last)[:, :-1]
+
+
+def cross(boundary: Boundary, p: float, size: Tensor, overshoot: float) -> Tensor:
+    """Displacement of ℓp size (1 + overshoot)·(size + 1e-4) across a boundary, for p = 2 or ∞."""
+    G = boundary.slope
+    direction = G / per_sample(norm(G, 2).clamp_min(TINY), G) if p == 2 else G.sign()
+    return direction.mul_(per_sample((1 + overshoot) * (size + LEAST_STEP), G))
 
 
 def towards(
@@ -105,46 +111,6 @@ def boundaries(
         slope = oracle.gradient(probe, logit - label if differences else logit, live=live, again=again or j < last)
         slope = slope if base is None else slope.sub_(base)
         yield Boundary((logit - label).detach() - confidence, slope, classes[:, j])
-
-
-class Outlook(NamedTuple):
-    """Boundaries of some classes, linearised at one point; (batch, classes) each.
-
-    `ways`: ℓp way from the original to each; negative where the linearisation has the original beyond, ∞ for
-    other classes and the label. `slopes`: ‖∇(z_k − z_y)‖_q, at least a tenth of the largest; the largest for all
-    other classes, so that nothing speaks for them but their logit. Where all vanish, they are taken for equal.
-    """
-
-    ways: Tensor
-    slopes: Tensor
-
-
-def outlook(
-    oracle: Oracle,
-    at: Tensor,
-    q: float,
-    confidence: float,
-    most: int,
-    coordinates: Coordinates | None = None,
-) -> Outlook:
-    """Linearise the boundaries of the `most` likeliest classes at a point: a forward, and a backward for each.
-
-    `coordinates` are what slopes are measured in; None are the entries. At the originals the pass stays
-    remembered, so that a search which starts there does not pay for it again.
-    """
-    probe, again = oracle.probe(at), at is oracle.originals
-    likeliest = others_by_logit(probe.logits, labels_of(oracle))[:, :most]
-    ways = torch.full_like(oracle.logits_of_originals, torch.inf)
-    slopes = torch.zeros_like(ways)
-    for boundary in boundaries(oracle, probe, likeliest, confidence, differences=True, again=again):
-        value = boundary.value + inner(boundary.slope, oracle.originals - at)
-        measured = boundary.slope if coordinates is None else coordinates.slope(boundary.slope.clone())
-        slope = norm(measured, q).clamp_min(TINY)
-        ways.scatter_(1, boundary.classes[:, None], (-value / slope)[:, None])
-        slopes.scatter_(1, boundary.classes[:, None], slope[:, None])
-    largest = slopes.amax(dim=1, keepdim=True)
-    largest = torch.where(largest > TINY, largest, 1.0)
-    return Outlook(ways, torch.where(slopes > 0, torch.maximum(slopes, FLATTEST * largest), largest))
 
 
 def _logit(probe: Probe, classes: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from minadv.attacks.abort import Compat, Progress
+from minadv.attacks.abort import Compat, Stall
 from minadv.attacks.base import Attack, among, counts, positive, within
 from minadv.attacks.constant import Constant
-from minadv.attacks.runs import Runs
+from minadv.attacks.constant_search import Searches
 from minadv.attacks.tanh import SHRINK, TanhSpace
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
@@ -64,10 +64,10 @@ class CW(Attack):
         # ℓ0 is descended through its surrogate ℓ1, whose own square this is not
         squared = self.squared and oracle.surrogate is oracle.distance
         c, images = Constant.starting_at(self.c, oracle.best_distance), TanhSpace.around(x0, M, self.shrink)
-        progress = Progress.start(c.value, "all" if self.compat == "batch" else "each")
+        progress = Stall.start(c.value, "all" if self.compat == "batch" else "each")
         patience = self.patience if self.abort_early else None
         everyone = torch.ones_like(oracle.best_distance, dtype=torch.bool)
-        runs = Runs.of(everyone, c, progress, searches=S, steps=M, period=max(M // 10, 1), patience=patience)
+        runs = Searches.of(everyone, c, progress, searches=S, steps=M, period=max(M // 10, 1), patience=patience)
         for i in oracle.steps(S * M):
             x = oracle.project_(images.x) if i else x0
             probe = oracle.probe(x, runs.live if i else None, bool(i))

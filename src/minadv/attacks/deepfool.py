@@ -12,22 +12,12 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.base import Attack, counts, within
-from minadv.attacks.boundary import Boundary, labels_of, nearest, towards
+from minadv.attacks.boundary import cross, labels_of, nearest, towards
 from minadv.attacks.directions import TINY, dual, inner, norm
 from minadv.bisection import bisect
 from minadv.distances.base import per_sample
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
-
-# added to every step, so that steps from points on the boundary still cross it
-LEAST_STEP = 1e-4
-
-
-def cross(boundary: Boundary, p: float, size: Tensor, overshoot: float) -> Tensor:
-    """Displacement of ℓp size (1 + overshoot)·(size + 1e-4) across a boundary, for p = 2 or ∞."""
-    G = boundary.slope
-    direction = G / per_sample(norm(G, 2).clamp_min(TINY), G) if p == 2 else G.sign()
-    return direction.mul_(per_sample((1 + overshoot) * (size + LEAST_STEP), G))
 
 
 def deepfool(

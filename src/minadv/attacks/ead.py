@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from minadv.attacks.abort import Compat, Progress
+from minadv.attacks.abort import Compat, Stall
 from minadv.attacks.base import Attack, among, counts, positive
 from minadv.attacks.constant import Constant
+from minadv.attacks.constant_search import Searches
 from minadv.attacks.directions import norm
-from minadv.attacks.runs import Runs
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
 from minadv.masks import overwrite, possibly_any
@@ -71,9 +71,9 @@ class EAD(Attack):
         together = self.compat == "batch"
         everyone = ~oracle.reaches(x0)
         c = Constant.starting_at(self.c, oracle.best_distance)
-        progress = Progress.start(c.value, "sum" if together else "each")
+        progress = Stall.start(c.value, "sum" if together else "each")
         patience = self.patience if self.abort_early else None
-        runs = Runs.of(everyone, c, progress, searches=S, steps=M, period=math.ceil(M / 10), patience=patience)
+        runs = Searches.of(everyone, c, progress, searches=S, steps=M, period=math.ceil(M / 10), patience=patience)
         rates = x0.new_tensor([self.rate * math.sqrt(1 - i / M) for i in range(M)])
         u = v = x0
         for _ in oracle.steps(S * M):
@@ -96,7 +96,7 @@ class EAD(Attack):
                 break
 
     @staticmethod
-    def _stuck(u: Tensor, runs: Runs, x0: Tensor) -> Tensor:
+    def _stuck(u: Tensor, runs: Searches, x0: Tensor) -> Tensor:
         """(batch,) whose run's first step, its longest, did not leave the original: no later one will."""
         return runs.live & (runs.age == 0) & (u == x0).flatten(1).all(dim=1)
 

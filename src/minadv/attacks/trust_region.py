@@ -10,8 +10,7 @@ from typing import ClassVar
 import torch
 
 from minadv.attacks.base import Attack, counts, positive, within
-from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
-from minadv.attacks.deepfool import cross
+from minadv.attacks.boundary import cross, labels_of, nearest, others_by_logit, towards
 from minadv.attacks.directions import dual
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle

@@ -6,7 +6,7 @@ from inspect import signature
 from itertools import product
 from typing import Any
 
-from minadv import attacks, errors, settings
+from minadv import attacks, errors, hyper_parameters
 from minadv.attacks import tables
 from minadv.attacks.base import Attack
 from minadv.attacks.registry import REGISTRY
@@ -45,7 +45,7 @@ class Wanted:
             ValueError, TypeError: for settings that do not fit; the message begins with the place.
             OSError, ImportError, RuntimeError: when something that it needs is not there.
         """
-        distance = settings.distance_for(self.distance, model_spec)
+        distance = hyper_parameters.distance_for(self.distance, model_spec)
         try:
             if self.preset is not None:
                 attack = replace(self.preset, distance=distance).build(**self.given)
@@ -65,7 +65,7 @@ class Wanted:
         """
         if self.preset is None:
             return resolve(attack.distance).name
-        return resolve(as_published(settings.distance_for(self.distance, model_spec))).name
+        return resolve(as_published(hyper_parameters.distance_for(self.distance, model_spec))).name
 
 
 def wanted(suite: Suite) -> tuple[Wanted, ...]:
@@ -127,7 +127,8 @@ def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
         if key not in known:
             raise errors.unknown(f"hyper-parameter of {entry.attack}", key, known)
     return {
-        key: settings.parse(cls if key in own else cls.paper, key, value) for key, value in entry.options.items()
+        key: hyper_parameters.parse(cls if key in own else cls.paper, key, value)
+        for key, value in entry.options.items()
     }
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from minadv.bench.records import Record
+from minadv.files import in_place
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -19,15 +20,10 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: when it cannot be written; what was there before stays.
     """
-    half = path.with_name(f".{path.name}.{os.getpid()}")
     for stale in path.parent.glob(f".{path.name}.*"):  # what a killed process left of it
         stale.unlink(missing_ok=True)
-    try:
+    with in_place(path) as half:
         write(half, (text + "\n").encode())
-        half.replace(path)
-    finally:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
 
 
 def write(path: Path, data: bytes) -> None:

@@ -34,8 +34,9 @@ NO_NUMBERS = (
     "minadv.bench.suite.",
     "minadv.data.",
     "minadv.errors.",
+    "minadv.files.",
     "minadv.models.",
-    "minadv.runs.",
+    "minadv.run_folder.",
 )
 
 

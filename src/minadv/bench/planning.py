@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import nn
 
 import minadv
-from minadv import settings
+from minadv import hyper_parameters
 from minadv.attacks.base import Attack
 from minadv.bench import choosing, fingerprints, places, rows
 from minadv.bench.entries import Wanted, wanted
@@ -198,7 +198,7 @@ def _cell(
         model_spec=entry.spec,
         model_hash=model_hash,
         family=row.attack,
-        settings=settings.as_plain(attack),
+        settings=hyper_parameters.as_plain(attack),
         minimises=resolve(attack.distance).name,
         column=rows.column(row.scored(attack, entry.spec)),
         goal=goal,

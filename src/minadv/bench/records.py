@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from minadv.bench.suite import PaperData, Population
 from minadv.diagnosis.finding import Finding
-from minadv.runs import COLUMNS, Environment
+from minadv.run_folder import COLUMNS, Environment
 
 FORMAT = 1
 Sample = tuple[int, str, int]  # number in the data set, hash of the image, label

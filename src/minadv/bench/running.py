@@ -16,7 +16,7 @@ from minadv.bench.jobs import Job, Planning, Shard, shards
 from minadv.bench.records import Failure, Sample, ShardRecord
 from minadv.bench.store import TENSORS_FILE, TRACE_FILE, Claim, DamagedError, Store
 from minadv.environment import environment
-from minadv.runs import Environment
+from minadv.run_folder import Environment
 
 WAIT = 0.5  # seconds between looks at what another process computes
 

@@ -30,7 +30,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from minadv.bench import files
-from minadv.bench.papers import CELLS, CLAIMS, DAMAGED, DIAGNOSES, FAILURES, SHARDS, Papers
+from minadv.bench.documents import CELLS, CLAIMS, DAMAGED, DIAGNOSES, FAILURES, SHARDS, Documents
 from minadv.bench.records import File, ShardRecord
 
 ROWS_FILE, TENSORS_FILE, TRACE_FILE, RECORD = (
@@ -39,7 +39,6 @@ ROWS_FILE, TENSORS_FILE, TRACE_FILE, RECORD = (
     "trace.safetensors",
     "shard.json",
 )
-AT_ONCE = 2**24  # bytes hashed at a time
 
 
 class DamagedError(ValueError):
@@ -61,7 +60,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Store(Papers):
+class Store(Documents):
     """A benchmark folder: its small files, and its shards."""
 
     def create(self) -> None:
@@ -186,11 +185,10 @@ class Store(Papers):
         """
         record = self.record(shard)
         for name, file in record.files.items():
-            path, sha = self.folder / SHARDS / shard / name, hashlib.sha256()
+            path = self.folder / SHARDS / shard / name
             try:
                 with path.open("rb") as stream:
-                    while part := stream.read(AT_ONCE):
-                        sha.update(part)
+                    sha = hashlib.file_digest(stream, "sha256")
             except OSError as error:
                 raise DamagedError(f"{path} cannot be read: {error}") from error
             if sha.hexdigest() != file.sha256:

@@ -9,7 +9,7 @@ from torch import Tensor
 from minadv.bench.records import Cell, Diagnosis, Failure, Planned
 from minadv.diagnosis.finding import Finding
 from minadv.result import Trace
-from minadv.runs import Environment
+from minadv.run_folder import Environment
 
 
 @dataclass(frozen=True)

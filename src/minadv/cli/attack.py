@@ -157,7 +157,7 @@ def attack(
     if attack == "auto" and budget is None:
         steps, budget = None, steps
     with one_line_errors(debug), plain_warnings():
-        from minadv import settings
+        from minadv import hyper_parameters
         from minadv.cli.request import Request
         from minadv.cli.running import run
 
@@ -168,7 +168,7 @@ def attack(
                 samples=DEMO_SAMPLES if samples is None and data == "demo" else samples,
                 target=target,
                 attack=attack,
-                distance=settings.usual_distance(attack) if distance is None else distance,
+                distance=hyper_parameters.usual_distance(attack) if distance is None else distance,
                 options={
                     "steps": steps,
                     "levels": levels,

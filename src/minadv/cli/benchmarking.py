@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from minadv import runs
+from minadv import run_folder
 from minadv.bench import confirming, costs, finished, jobs, planning, reading, suite
 from minadv.bench.executor import Executor, Local
 from minadv.bench.jobs import Options, Planning, Shard
@@ -55,7 +55,7 @@ def run(request: Request) -> int:
     with console.err(request.quiet).status("reading the suite") as status:
         planned = _planned(request, asked, lambda what: status.update(f"looking at {what}"))
     store = Store(request.out)
-    if runs.exists(request.out):
+    if run_folder.exists(request.out):
         raise ValueError(f"{request.out} holds a run of minadv attack: choose another --out")
     if request.out.exists() and not request.out.is_dir():
         raise ValueError(f"--out {request.out} is a file: give a folder")

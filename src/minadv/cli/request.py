@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 import minadv
-from minadv import settings
+from minadv import hyper_parameters
 from minadv.attacks.base import Attack
 from minadv.bench import places
 from minadv.cli.own_code import own_code
@@ -71,9 +71,9 @@ class Work:
 def understood(request: Request) -> Work:
     """Build the attack, load data and model, and choose the samples."""
     device = usable_device(request.device)
-    distance = settings.distance_for(request.distance, request.model)
+    distance = hyper_parameters.distance_for(request.distance, request.model)
     with own_code(request.model, distance):
-        attack = settings.build_attack(
+        attack = hyper_parameters.build_attack(
             request.attack, distance, request.options, request.assignments, request.paper
         )
     if request.target is not None:

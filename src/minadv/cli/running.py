@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 import minadv
-from minadv import measurement, runs, settings
+from minadv import hyper_parameters, measurement, run_folder
 from minadv.bench import fingerprints
 from minadv.bench.store import Store
 from minadv.cli import console
@@ -29,7 +29,7 @@ def run(request: Request) -> None:
     Raises:
         ValueError, TypeError, OSError, ImportError, MemoryError: for what cannot be done, saying why.
     """
-    if runs.exists(request.out) and not request.overwrite:
+    if run_folder.exists(request.out) and not request.overwrite:
         raise ValueError(
             f"{request.out} already holds a run: choose another --out, or add --overwrite to replace it"
         )
@@ -38,7 +38,7 @@ def run(request: Request) -> None:
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     work = understood(request)
-    runs.prepare(request.out)
+    run_folder.prepare(request.out)
     unfinished = begun(work)
 
     say = console.Console(quiet=True) if request.quiet else console.out()
@@ -47,7 +47,7 @@ def run(request: Request) -> None:
     with own_code(request.model, request.distance, work.model, work.originals):
         result, seconds = attacked(work, unfinished, say)
         stored = recorded(work, result, started, seconds)
-    runs.write(request.out, stored)
+    run_folder.write(request.out, stored)
     unfinished.forget()
     facts = summary.of(stored)
     if request.png:
@@ -124,16 +124,16 @@ def attacked(work: Work, unfinished: Unfinished, say: console.Console) -> tuple[
     return result, before + time.perf_counter() - began
 
 
-def recorded(work: Work, result: Result, started: datetime, seconds: float) -> runs.Run:
+def recorded(work: Work, result: Result, started: datetime, seconds: float) -> run_folder.Run:
     """Return what is stored of a run: how it was made, a row for each sample, and the images."""
     request, originals = work.request, work.originals
     survives = measurement.survive_8_bits(work.model, result.adversarials, work.labels, work.target, work.device)
-    configuration = runs.Configuration(
+    configuration = run_folder.Configuration(
         version=minadv.__version__,
         model=request.model,
         data=request.data,
         attack=type(work.attack).__name__,
-        settings=settings.as_plain(work.attack) | passes(request),
+        settings=hyper_parameters.as_plain(work.attack) | passes(request),
         distance=result.distance,
         confidence=result.confidence,
         target=work.target,
@@ -147,7 +147,7 @@ def recorded(work: Work, result: Result, started: datetime, seconds: float) -> r
         environment=environment(work.device),
     )
     rows = measurement.table(result, work.samples, work.labels, originals, survives)
-    return runs.Run(configuration, rows, result.adversarials, originals, result.trace)
+    return run_folder.Run(configuration, rows, result.adversarials, originals, result.trace)
 
 
 def introduction(work: Work) -> str:
@@ -155,7 +155,7 @@ def introduction(work: Work) -> str:
     request = work.request
     goal = "" if request.target is None else f", targeted at {request.target}"
     skipped = f" ({work.left_out} of the target class left out)" if work.left_out else ""
-    label = settings.as_plain(work.attack)["distance"]
+    label = hyper_parameters.as_plain(work.attack)["distance"]
     borrowed = (
         "\nLPIPS takes its features from the demo network here, which needs no weight file; its numbers "
         "cannot be compared with those of the usual trunks."

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 from torch import Tensor
 
-from minadv import runs
+from minadv import files
 from minadv.diagnosis.run import Diagnosis
 
 FORMAT = 1
@@ -50,7 +50,7 @@ def write(path: Path, done: Diagnosis, data: str) -> None:
         OSError: when it cannot be written.
     """
     text = json.dumps(document(done, data), indent=1, ensure_ascii=False, allow_nan=False)
-    with runs.in_place(path) as temporary:
+    with files.in_place(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

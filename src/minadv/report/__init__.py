@@ -5,7 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from minadv import runs
+from minadv import files, run_folder
 from minadv.report import curves, gallery, pages, pictures, summary
 from minadv.verification import ROUNDING_SLACK
 
@@ -18,13 +18,13 @@ def write(folder: Path) -> Path:
     Raises:
         FileNotFoundError, ValueError: for a folder that is not a finished run, or damaged files.
     """
-    page = render(runs.read(folder))
-    with runs.in_place(folder / PAGE) as path:
+    page = render(run_folder.read(folder))
+    with files.in_place(folder / PAGE) as path:
         path.write_text(page, encoding="utf-8")
     return folder / PAGE
 
 
-def render(run: runs.Run) -> str:
+def render(run: run_folder.Run) -> str:
     """Return the page. Every name in it is escaped; the only markup let through is our own drawings."""
     template = pages.template("template.html")
     asked, facts = run.configuration, summary.of(run)

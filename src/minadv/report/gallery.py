@@ -8,7 +8,7 @@ import polars as pl
 from minadv.report import pictures
 from minadv.report.summary import number
 from minadv.result import Status
-from minadv.runs import Run
+from minadv.run_folder import Run
 
 MOST, FEWEST, PIXELS = 24, 6, 600_000  # samples on a page; large images are fewer, so that it stays light
 

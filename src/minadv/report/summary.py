@@ -7,7 +7,7 @@ import polars as pl
 
 from minadv import metrics
 from minadv.result import Status
-from minadv.runs import COLUMNS, Run
+from minadv.run_folder import COLUMNS, Run
 
 
 @dataclass(frozen=True)

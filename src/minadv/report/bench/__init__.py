@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from minadv import runs
+from minadv import files
 from minadv.bench.records import Population
 from minadv.bench.stored import Stored
 from minadv.report.bench import accuracy, drawn, headline, latex, markdown, page, report, scored
@@ -43,10 +43,10 @@ def write(
         raise ValueError(f"formats must be among {', '.join(FORMATS)}, got {', '.join(unknown)}")
     shown, place = report.of(stored, population), folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    with runs.in_place(place / "results.parquet") as path:
+    with files.in_place(place / "results.parquet") as path:
         parts = (scored.labelled(shown.rows, shown.cells), scored.failed(stored, shown.cells))
         pl.concat(parts, how="diagonal").sink_parquet(path)
-    with runs.in_place(place / "envelope.parquet") as path:
+    with files.in_place(place / "envelope.parquet") as path:
         scored.envelope(shown.rows, shown.cells, shown.beyond).write_parquet(path)
     lead = (f"{headline.size(shown.lines)}.", headline.population(shown.groups, population))
     curves = tuple(accuracy.panel(group, shown.lines, shown.styles, shown.steps) for group in shown.groups)
@@ -63,5 +63,5 @@ def write(
 
 
 def _write(path: Path, text: str) -> None:
-    with runs.in_place(path) as temporary:
+    with files.in_place(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from matplotlib.ticker import MultipleLocator
 
 from minadv.report.bench import names, palette, panels
 from minadv.report.penalties import STYLE
-from minadv.runs import in_place
+from minadv.run_folder import in_place
 
 COLUMNS, WIDTHS = 4, (3.5, 5.6, 7.2, 7.2)
 TALL, LEFT, RIGHT, OVER, UNDER, APART, BETWEEN, LEGEND = 1.45, 0.5, 0.14, 0.25, 0.48, 0.26, 0.5, 0.165  # inches

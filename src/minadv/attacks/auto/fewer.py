@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from minadv.attacks.auto.refinement import Refined
 from minadv.attacks.directions import TINY
-from minadv.attacks.refinement import Refined
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 

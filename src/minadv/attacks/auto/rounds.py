@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from minadv.attacks.families import Family
+from minadv.attacks.auto.families import Family
 
 # After several rounds, the best answer is refined on with this share of the budget, at most half a round.
 SEVERAL, POLISH = 3, 0.05

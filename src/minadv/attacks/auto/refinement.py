@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from minadv.attacks.auto.exploration import Constrain, Explored
+from minadv.attacks.auto.nearest import Nearest
 from minadv.attacks.directions import TINY, inner, norm, unit_and_length
-from minadv.attacks.exploration import Constrain, Explored
-from minadv.attacks.nearest import Nearest
 from minadv.distances.base import per_sample
 from minadv.elementwise import step as positive
 from minadv.masks import overwrite

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.aiming import Aims
-from minadv.attacks.coordinates import Coordinates, PerEntry
+from minadv.attacks.auto.aiming import Aims
+from minadv.attacks.auto.coordinates import Coordinates, PerEntry
+from minadv.attacks.auto.exploration import LARGEST_STEP, Exploration, Explored, Stride
+from minadv.attacks.auto.families import Family
+from minadv.attacks.auto.rounds import Try
+from minadv.attacks.auto.shaped import Shaped
 from minadv.attacks.directions import typical
-from minadv.attacks.exploration import LARGEST_STEP, Exploration, Explored, Stride
-from minadv.attacks.families import Family
-from minadv.attacks.rounds import Try
-from minadv.attacks.shaped import Shaped
 from minadv.distances.base import per_sample
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle

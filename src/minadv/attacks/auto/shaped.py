@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from minadv import random
-from minadv.attacks.curvature import ENTRIES, energy_slope, grows, units
+from minadv.attacks.auto.curvature import ENTRIES, energy_slope, grows, units
 from minadv.attacks.directions import cosine, inner
 from minadv.distances.base import Anchored, Selectable, per_sample
 from minadv.distances.portions import portions

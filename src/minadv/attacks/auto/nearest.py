@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
-from minadv.attacks.blocks import Blocks, blocks
-from minadv.attacks.curvature import energy_slope, pixels
+from minadv.attacks.auto.blocks import Blocks, blocks
+from minadv.attacks.auto.curvature import energy_slope, pixels
 from minadv.attacks.directions import TINY, inner, typical
 from minadv.distances.base import Selectable, per_sample
 from minadv.elementwise import step

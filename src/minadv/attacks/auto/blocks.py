@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from minadv.attacks.curvature import ENTRIES, looks_around, pixels
+from minadv.attacks.auto.curvature import ENTRIES, looks_around, pixels
 from minadv.attacks.directions import TINY
 from minadv.distances.base import Anchored, Selectable
 from minadv.distances.portions import portions

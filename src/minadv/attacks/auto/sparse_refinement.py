@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from minadv import largest, random
+from minadv.attacks.auto.exploration import Constrain
+from minadv.attacks.auto.refinement import Refined, seen_before, tangent, weight_of_past
 from minadv.attacks.directions import inner
-from minadv.attacks.exploration import Constrain
-from minadv.attacks.refinement import Refined, seen_before, tangent, weight_of_past
 from minadv.distances.base import per_sample
 from minadv.elementwise import step
 from minadv.masks import overwrite, possibly_any

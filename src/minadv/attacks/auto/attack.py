@@ -9,22 +9,22 @@ from typing import Any, ClassVar, cast, get_args
 import torch
 from torch import Tensor
 
-from minadv.attacks import aiming
-from minadv.attacks.aiming import Aims
 from minadv.attacks.alma import ALMA
+from minadv.attacks.auto import aiming
+from minadv.attacks.auto.aiming import Aims
+from minadv.attacks.auto.coordinates import coordinates
+from minadv.attacks.auto.exploration import Constrain, Stride
+from minadv.attacks.auto.explorer import Explorer
+from minadv.attacks.auto.families import By, of
+from minadv.attacks.auto.fewer import leave_out
+from minadv.attacks.auto.nearest import ByMetric, ByNorm, ByWeights, Nearest
+from minadv.attacks.auto.outlook import outlook
+from minadv.attacks.auto.refinement import Across, Refined, Refinement, closer, hurried
+from minadv.attacks.auto.rounds import SHORT, Round, divide
+from minadv.attacks.auto.secants import BySecants
+from minadv.attacks.auto.sparse_refinement import SparseRefinement
 from minadv.attacks.base import Attack, among, counts, positive, shares, within
-from minadv.attacks.boundary import outlook
-from minadv.attacks.coordinates import coordinates
 from minadv.attacks.directions import dual
-from minadv.attacks.exploration import Constrain, Stride
-from minadv.attacks.explorer import Explorer
-from minadv.attacks.families import By, of
-from minadv.attacks.fewer import leave_out
-from minadv.attacks.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.refinement import Across, Refined, Refinement, closer, hurried
-from minadv.attacks.rounds import SHORT, Round, divide
-from minadv.attacks.secants import BySecants
-from minadv.attacks.sparse_refinement import SparseRefinement
 from minadv.distances import Distance, as_published
 from minadv.distances import family as family_of
 from minadv.oracle import Oracle

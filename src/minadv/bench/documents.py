@@ -15,7 +15,7 @@ PLAN_LOCK = "plan.lock"
 
 
 @dataclass(frozen=True)
-class Papers:
+class Documents:
     """A benchmark folder, by its small files."""
 
     folder: Path

@@ -8,9 +8,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from minadv.attacks.curvature import energy_slope, grows_like_a_square
+from minadv.attacks.auto.curvature import energy_slope, grows_like_a_square
+from minadv.attacks.auto.nearest import LEAST, along, entry_weights
 from minadv.attacks.directions import cosine, inner
-from minadv.attacks.nearest import LEAST, along, entry_weights
 from minadv.distances.base import Selectable, per_sample
 from minadv.probe import Probe
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from minadv import host
-from minadv.attacks.abort import Progress
+from minadv.attacks.abort import Stall
 from minadv.attacks.constant import Constant
 from minadv.masks import possibly_any
 
 
 @dataclass(eq=False)
-class Runs:
+class Searches:
     """Where each sample stands: a run that ends early is followed by the next at once, whatever others do.
 
     Attributes:
@@ -34,7 +34,7 @@ class Runs:
     period: int
     patience: int | None
     c: Constant
-    progress: Progress
+    progress: Stall
     live: Tensor
     age: Tensor
     number: Tensor
@@ -47,13 +47,13 @@ class Runs:
         cls,
         live: Tensor,
         c: Constant,
-        progress: Progress,
+        progress: Stall,
         *,
         searches: int,
         steps: int,
         period: int,
         patience: int | None,
-    ) -> "Runs":
+    ) -> "Searches":
         """Begin the first run of the `live` samples."""
         age = torch.zeros_like(live, dtype=torch.int64)
         runs = cls(searches, steps, period, patience, c, progress, live, age, age.clone(), torch.zeros_like(live))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minadv.attacks.coordinates import Coordinates
+from minadv.attacks.auto.coordinates import Coordinates
 from minadv.attacks.directions import TINY, nonzero, norm
 from minadv.distances.base import per_sample
 from minadv.masks import overwrite

@@ -8,22 +8,22 @@ import torch
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
-from minadv import runs
+from minadv import files, run_folder
 from minadv.result import Trace
 from tests.runs_by_hand import run
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    runs.write(tmp_path / "one", run())
+    run_folder.write(tmp_path / "one", run())
     return tmp_path / "one"
 
 
 def test_what_is_written_is_read_again(tmp_path: Path):
     trace = Trace(torch.arange(12).reshape(2, 6), torch.rand(2, 6))
     written = replace(run(), trace=trace)
-    runs.write(tmp_path, written)
-    found = runs.read(tmp_path)
+    run_folder.write(tmp_path, written)
+    found = run_folder.read(tmp_path)
     assert found.configuration == written.configuration
     assert_frame_equal(found.results, written.results)
     assert torch.equal(found.adversarials, written.adversarials)
@@ -34,7 +34,11 @@ def test_what_is_written_is_read_again(tmp_path: Path):
 
 
 def test_the_files_are_for_other_tools_too(folder: Path):
-    assert sorted(path.name for path in folder.iterdir()) == [runs.TENSORS, runs.RESULTS, runs.CONFIGURATION]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        run_folder.TENSORS,
+        run_folder.RESULTS,
+        run_folder.CONFIGURATION,
+    ]
     tensors = load_file(folder / "adversarials.safetensors")
     assert tensors["labels"].tolist() == [0, 1, 0, 1, 0, 1]
     assert tensors["samples"].tolist() == [10, 11, 12, 13, 14, 15]
@@ -50,16 +54,16 @@ def test_files_get_the_usual_permissions(folder: Path):
 
 
 def test_an_overwritten_run_leaves_no_trace_of_the_earlier_one(tmp_path: Path):
-    runs.write(tmp_path, replace(run(), trace=Trace(torch.ones(1, 6, dtype=torch.int64), torch.ones(1, 6))))
-    runs.write(tmp_path, run())
-    assert runs.read(tmp_path).trace is None
+    run_folder.write(tmp_path, replace(run(), trace=Trace(torch.ones(1, 6, dtype=torch.int64), torch.ones(1, 6))))
+    run_folder.write(tmp_path, run())
+    assert run_folder.read(tmp_path).trace is None
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path):
     (tmp_path / "file").write_text("before")
 
     def write_half() -> None:
-        with runs.in_place(tmp_path / "file") as path:
+        with files.in_place(tmp_path / "file") as path:
             path.write_text("half of what was")
             raise KeyError
 
@@ -70,50 +74,50 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path):
 
 
 def test_exists(folder: Path, tmp_path: Path):
-    assert runs.exists(folder)
-    assert not runs.exists(tmp_path)
-    assert not runs.exists(tmp_path / "nowhere")
-    (folder / runs.CONFIGURATION).unlink()
-    assert runs.exists(folder), "an interrupted run is one too"
+    assert run_folder.exists(folder)
+    assert not run_folder.exists(tmp_path)
+    assert not run_folder.exists(tmp_path / "nowhere")
+    (folder / run_folder.CONFIGURATION).unlink()
+    assert run_folder.exists(folder), "an interrupted run is one too"
 
 
-@pytest.mark.parametrize("name", [runs.CONFIGURATION, runs.RESULTS, runs.TENSORS])
+@pytest.mark.parametrize("name", [run_folder.CONFIGURATION, run_folder.RESULTS, run_folder.TENSORS])
 def test_a_missing_file_is_named(folder: Path, name: str):
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"no {name}: run minadv attack"):
-        runs.read(folder)
+        run_folder.read(folder)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
-        runs.read(tmp_path / "nowhere")
+        run_folder.read(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", [runs.CONFIGURATION, runs.RESULTS, runs.TENSORS])
+@pytest.mark.parametrize("name", [run_folder.CONFIGURATION, run_folder.RESULTS, run_folder.TENSORS])
 @pytest.mark.parametrize("keep", [0, 40])
 def test_a_damaged_file_is_named(folder: Path, name: str, keep: int):
     (folder / name).write_bytes((folder / name).read_bytes()[:keep])
     with pytest.raises(ValueError, match=f"{name} cannot be read"):
-        runs.read(folder)
+        run_folder.read(folder)
 
 
 def test_a_configuration_of_another_format_is_refused(folder: Path):
-    asked = json.loads((folder / runs.CONFIGURATION).read_text())
-    (folder / runs.CONFIGURATION).write_text(json.dumps(asked | {"format": 2}))
+    asked = json.loads((folder / run_folder.CONFIGURATION).read_text())
+    (folder / run_folder.CONFIGURATION).write_text(json.dumps(asked | {"format": 2}))
     with pytest.raises(ValueError, match="format"):
-        runs.read(folder)
+        run_folder.read(folder)
 
 
 def test_missing_columns_are_named(folder: Path):
-    run().results.drop("margin").write_parquet(folder / runs.RESULTS)
+    run().results.drop("margin").write_parquet(folder / run_folder.RESULTS)
     with pytest.raises(ValueError, match="margin"):
-        runs.read(folder)
+        run_folder.read(folder)
 
 
 def test_files_of_different_runs_are_refused(folder: Path):
-    run().results.head(3).write_parquet(folder / runs.RESULTS)
+    run().results.head(3).write_parquet(folder / run_folder.RESULTS)
     with pytest.raises(ValueError, match="mixes files of different runs: 3 rows"):
-        runs.read(folder)
+        run_folder.read(folder)
 
 
 def test_classes_without_a_name_have_their_number():

@@ -8,10 +8,10 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from minadv.attacks.blocks import Blocks
-from minadv.attacks.curvature import pixels, sampled, units
-from minadv.attacks.nearest import ByMetric
-from minadv.attacks.shaped import Shaped, shape
+from minadv.attacks.auto.blocks import Blocks
+from minadv.attacks.auto.curvature import pixels, sampled, units
+from minadv.attacks.auto.nearest import ByMetric
+from minadv.attacks.auto.shaped import Shaped, shape
 from minadv.distances.base import Curved, Selectable, per_sample
 
 Per = Literal["plain", "sampled", "entry", "pixel", "shape", "filter"]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from minadv import losses
-from minadv.attacks.boundary import Outlook
-from minadv.attacks.exploration import Constrain
+from minadv.attacks.auto.exploration import Constrain
+from minadv.attacks.auto.outlook import Outlook
 from minadv.goals import Constraint, Untargeted, constraint_for
 from minadv.oracle import Oracle
 

@@ -11,21 +11,17 @@ Every file is written under another name and then moved into place, `run.json` l
 complete.
 """
 
-import os
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 from polars.exceptions import PolarsError
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from minadv.files import damaged, in_place, load, save
 from minadv.result import Trace
 
 CONFIGURATION, RESULTS, TENSORS, TRACE = (
@@ -175,35 +171,6 @@ def read(folder: Path) -> Run:
     return Run(configuration, results, adversarials, originals, trace)
 
 
-@contextmanager
-def in_place(path: Path) -> Generator[Path]:
-    """Yield a path to write to; it becomes `path` when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # what a new file gets here; safetensors makes its own private
-        yield temporary
-        temporary.chmod(mode)
-        temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | None = None) -> None:
-    """Write tensors, and some words about them, into place.
-
-    Raises:
-        OSError: when they cannot be written.
-    """
-    with in_place(path) as temporary:
-        try:
-            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(whole, temporary, metadata=None if words is None else dict(words))
-        except SafetensorError as error:  # the disk is full, say
-            raise OSError(f"cannot write {path}: {error}") from error
-
-
 def _existing(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}: give the --out of a finished minadv attack")
@@ -214,40 +181,20 @@ def _existing(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _damaged(path: Path, why: str) -> ValueError:
-    return ValueError(f"{path} cannot be read, it may be damaged: {why}; run the attack again")
-
-
 def _configuration(path: Path) -> Configuration:
     try:
         return Configuration.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        raise _damaged(path, ".".join(map(str, first["loc"])) + " " + first["msg"]) from error
+        raise damaged(path, ".".join(map(str, first["loc"])) + " " + first["msg"]) from error
 
 
 def _results(path: Path) -> pl.DataFrame:
     try:
         results = pl.read_parquet(path)
     except PolarsError as error:
-        raise _damaged(path, str(error).partition("\n")[0]) from error
+        raise damaged(path, str(error).partition("\n")[0]) from error
     wrong = [name for name, dtype in COLUMNS.items() if results.schema.get(name) != dtype]
     if wrong or results.is_empty():
-        raise _damaged(path, f"no rows, or columns missing or of another type: {', '.join(wrong) or 'none'}")
+        raise damaged(path, f"no rows, or columns missing or of another type: {', '.join(wrong) or 'none'}")
     return results
-
-
-def load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """Read tensors that must have these names among them.
-
-    Raises:
-        ValueError: for a file that is damaged or lacks one.
-    """
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise _damaged(path, str(error)) from error
-    absent = [name for name in names if name not in tensors]
-    if absent:
-        raise _damaged(path, f"it lacks {', '.join(absent)}")
-    return tensors

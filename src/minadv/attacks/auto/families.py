@@ -6,10 +6,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from minadv.attacks.coordinates import Per
+from minadv.attacks.auto.coordinates import Per
+from minadv.attacks.auto.exploration import Pull, Stride
+from minadv.attacks.auto.refinement import Across
 from minadv.attacks.directions import TINY, norm
-from minadv.attacks.exploration import Pull, Stride
-from minadv.attacks.refinement import Across
 from minadv.distances.base import per_sample
 
 By = Literal["norm", "weights", "metric", "secants", "count"]

@@ -1,0 +1,61 @@
+"""Files that are written under another name and then moved into place, and tensors in them."""
+
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor
+
+
+@contextmanager
+def in_place(path: Path) -> Generator[Path]:
+    """Yield a path to write to; it becomes `path` when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what a new file gets here; safetensors makes its own private
+        yield temporary
+        temporary.chmod(mode)
+        temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | None = None) -> None:
+    """Write tensors, and some words about them, into place.
+
+    Raises:
+        OSError: when they cannot be written.
+    """
+    with in_place(path) as temporary:
+        try:
+            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file(whole, temporary, metadata=None if words is None else dict(words))
+        except SafetensorError as error:  # the disk is full, say
+            raise OSError(f"cannot write {path}: {error}") from error
+
+
+def load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Read tensors that must have these names among them.
+
+    Raises:
+        ValueError: for a file that is damaged or lacks one.
+    """
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise damaged(path, str(error)) from error
+    absent = [name for name in names if name not in tensors]
+    if absent:
+        raise damaged(path, f"it lacks {', '.join(absent)}")
+    return tensors
+
+
+def damaged(path: Path, why: str) -> ValueError:
+    """Say that a file is not what was written."""
+    return ValueError(f"{path} cannot be read, it may be damaged: {why}; run the attack again")
