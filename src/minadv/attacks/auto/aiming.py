@@ -49,6 +49,13 @@ class Aims:
         """Without these classes, which were reached."""
         return replace(self, chances=reached(self.chances, classes))
 
+    def again(self, oracle: Oracle, classes: Tensor, ways: Tensor) -> "Aims":
+        """After another look at `ways` to classes; these were reached by the answers that it was from.
+
+        An exploration's end that was not carried on is no reason to leave a class out.
+        """
+        return replace(self, chances=nearer(reached(chances(oracle), classes), ways))
+
     def at(self, place: tuple[int, int], aimed: tuple[tuple[int, int], ...]) -> Tensor | None:
         """Return the chances of classes to aim at, in this exploration of this round; None is to aim at none."""
         if not self.able or place not in aimed:

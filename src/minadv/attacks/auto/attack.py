@@ -12,13 +12,13 @@ from torch import Tensor
 from minadv.attacks.alma import ALMA
 from minadv.attacks.auto import aiming
 from minadv.attacks.auto.aiming import Aims
-from minadv.attacks.auto.coordinates import coordinates
+from minadv.attacks.auto.coordinates import Coordinates, coordinates
 from minadv.attacks.auto.exploration import Constrain, Stride
 from minadv.attacks.auto.explorer import Explorer
-from minadv.attacks.auto.families import By, of
+from minadv.attacks.auto.families import By, Family, of
 from minadv.attacks.auto.fewer import leave_out
 from minadv.attacks.auto.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.auto.outlook import outlook
+from minadv.attacks.auto.outlook import Outlook, outlook
 from minadv.attacks.auto.refinement import Across, Refined, Refinement, closer, hurried
 from minadv.attacks.auto.rounds import SHORT, Round, divide
 from minadv.attacks.auto.secants import BySecants
@@ -103,46 +103,35 @@ class Auto(Attack):
 
     def search(self, oracle: Oracle) -> None:
         """Run rounds, the first from the originals, and refine the best of their answers."""
-        x0, family = oracle.originals, of(family_of(self.distance))
-        budget = max(self.budget - oracle.reserved, 1)
-        if not self.lagrangian:
-            family = replace(family, lagrangian=math.inf)
-        softness = family.softness if self.softness is None else self.softness
-        softness = softness if budget >= SOFTLY else 0.0
-        across, bolder = self.across or family.across, self.bolder or family.bolder
-        family = replace(family, softness=softness, across=across, bolder=bolder)
+        x0, budget = oracle.originals, max(self.budget - oracle.reserved, 1)
+        family = self._family(budget)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
-        nearest: dict[By, Nearest] = {
+        nearest: dict[By, Nearest] = {  # ℓ0 has none: it counts entries
             "weights": ByWeights(x0),
             "secants": BySecants(x0, oracle.surrogate),
             "metric": metric,
             "norm": ByNorm(x0, family.members[0].p),
         }
-        agreeing = torch.zeros_like(oracle.copies, dtype=torch.int64)
         explores = len(rounds) > 1 or budget < family.lagrangian
         kinds = (family.briefly,) if budget < SHORT and family.briefly is not None else family.scaled
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled)
-        aims, slopes_in = Aims.of(oracle, self.aimed), explorer.coordinates(0, 0)
-        # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
-        q = min(dual(family.members[0].p), 2)
+        look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
+        aims, agreeing = Aims.of(oracle, self.aimed), torch.zeros_like(oracle.copies, dtype=torch.int64)
         live, stride, forwards = None, None, 0
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
-            aims = replace(aims, view=outlook(oracle, x0, q, self.confidence, blind, slopes_in))
+            aims = replace(aims, view=look(x0, blind))
         for number in oracle.rounds(len(rounds)):
-            member, steps = family.members[number % len(family.members)], rounds[number]
-            aim = aims.at((number, 0), family.aimed)
-            constrain = aims.constrain(oracle, number, aim, self.confidence)
-            homeward = hurried(family.homeward, steps.tries[0].refining + steps.refining)
+            steps, by = rounds[number], family.members[number % len(family.members)].by
             refine = partial(
                 self._refine,
                 oracle,
-                homeward=homeward,
+                homeward=hurried(family.homeward, steps.tries[0].refining + steps.refining),
                 across=family.across,
-                constrain=constrain,
-                nearest=nearest.get(member.by),
+                constrain=aims.constrain(oracle, number, aims.at((number, 0), family.aimed), self.confidence),
+                nearest=nearest.get(by),
                 live=live,
             )
             if number == 0 and budget >= family.lagrangian:
@@ -162,10 +151,7 @@ class Auto(Attack):
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
                 looks = aims.affordable(SECOND_LOOK, rounds[1].refining)
             if looks:
-                ways = outlook(oracle, oracle.best.clone(), q, self.confidence, looks, slopes_in).ways
-                # an exploration's end that was not carried on is no reason to leave a class out
-                left = aiming.reached(aiming.chances(oracle), classes)
-                aims = replace(aims, chances=aiming.nearer(left, ways))
+                aims = aims.again(oracle, classes, look(oracle.best.clone(), looks).ways)
             # a look is one forward, and a backward for each class
             forwards, blind = min(looks, 1), max(looks - 1, 0)
             if self.stop_early:
@@ -173,21 +159,39 @@ class Auto(Attack):
                 agreeing = agreeing + (same & (residual <= STATIONARY))
                 running = agreeing < AGREEING
                 if not running.any():
-                    break
+                    return
                 live = None if running.all() else running
-        else:
-            near = nearest.get(family.members[0].by)
-            constrain = aiming.constrain(oracle, None, self.confidence)
-            best = Refined.at(oracle.best.clone(), oracle)
-            self._refine(
-                *(oracle, best, last),
-                homeward=GENTLY,
-                across=family.across,
-                constrain=constrain,
-                nearest=near,
-                live=live,
-                finish=True,
-            )
+        self._refine(
+            oracle,
+            Refined.at(oracle.best.clone(), oracle),
+            last,
+            homeward=GENTLY,
+            across=family.across,
+            constrain=aiming.constrain(oracle, None, self.confidence),
+            nearest=nearest.get(family.members[0].by),
+            live=live,
+            finish=True,
+        )
+
+    def _family(self, budget: int) -> Family:
+        """Return what the distance's family does, with what was asked for instead."""
+        family = of(family_of(self.distance))
+        softness = family.softness if self.softness is None else self.softness
+        return replace(
+            family,
+            lagrangian=family.lagrangian if self.lagrangian else math.inf,
+            softness=softness if budget >= SOFTLY else 0.0,
+            across=self.across or family.across,
+            bolder=self.bolder or family.bolder,
+        )
+
+    def _look(
+        self, oracle: Oracle, family: Family, measured: Coordinates | None, at: Tensor, most: int
+    ) -> Outlook:
+        """Look at the boundaries of the `most` likeliest classes from a point; slopes are `measured` in these."""
+        # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
+        q = min(dual(family.members[0].p), 2)
+        return outlook(oracle, at, q, self.confidence, most, measured)
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
         kind = aiming.kind_of(oracle)
