@@ -1,5 +1,6 @@
 """Bad input gets an error that names the argument, what it got and the remedy; never a silent wrong answer."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minadv import ALMA, Attack, Status, attacks
+from minadv import ALMA, DDN, Attack, Status, attacks
+from minadv.result import concatenate
 from tests.networks import convolutional, images, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")
@@ -292,6 +294,23 @@ def test_random_models_are_told_apart_from_successes() -> None:
     assert not result.success.any()
     assert torch.equal(result.adversarials, X)
     assert result.distances.isinf().all()
+
+
+def test_hyper_parameters_have_names() -> None:
+    with pytest.raises(
+        TypeError, match=r"ALMA takes its hyper-parameters by name, e\.g\. ALMA\(distance='l2'\), got 'l1'"
+    ):
+        ALMA("l1")  # pyright: ignore[reportCallIssue]
+
+
+def test_results_that_do_not_belong_together() -> None:
+    with pytest.raises(ValueError, match="at least one, got none"):
+        concatenate([])
+    model, inputs = convolutional(), images(2)
+    found = [DDN(steps=2)(model, inputs, predictions(model, inputs)) for _ in range(2)]
+    assert len(concatenate(found)) == 4
+    with pytest.raises(ValueError, match="under one distance, got l1, l2"):
+        concatenate([found[0], dataclasses.replace(found[1], distance="l1")])
 
 
 def test_unknown_names_suggest_the_nearest() -> None:

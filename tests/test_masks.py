@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minadv import masks
-from minadv.elementwise import clip, step
+from minadv.elementwise import clip, heaviside_
 from minadv.shapes import per_sample
 
 
@@ -48,4 +48,4 @@ def test_clip_is_clamp(bound: torch.Tensor) -> None:
 
 def test_step_is_a_comparison() -> None:
     x = torch.tensor([-2.0, -0.0, 0.0, 1e-45, 3.0, torch.inf, -torch.inf])
-    assert step(x.clone()).tolist() == (x > 0).float().tolist()
+    assert heaviside_(x.clone()).tolist() == (x > 0).float().tolist()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def step(x: Tensor) -> Tensor:
+def heaviside_(x: Tensor) -> Tensor:
     """1.0 where x > 0, else 0.0, in the memory of x."""
     return x.sign_().clamp_min_(0)
 

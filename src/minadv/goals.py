@@ -47,7 +47,11 @@ class Untargeted:
         return losses.margin(logits, self.labels, tolerance)
 
     def constraint(self, logits: Logits, kind: Constraint = "dlr", tolerance: float = 0.0) -> PerSample:
-        """DLR⁺ (three classes or more) or the raw margin."""
+        """DLR⁺ or the raw margin.
+
+        Raises:
+            ValueError: for DLR⁺ with fewer than three classes, the margin with fewer than two.
+        """
         loss = losses.dlr_plus if kind == "dlr" else losses.margin
         return loss(logits, self.labels, tolerance)
 
@@ -71,7 +75,11 @@ class Targeted:
         return losses.targeted_margin(logits, self.targets, tolerance)
 
     def constraint(self, logits: Logits, kind: Constraint = "dlr", tolerance: float = 0.0) -> PerSample:
-        """Return tDLR⁺ (four classes or more) or the raw margin."""
+        """Return tDLR⁺ or the raw margin.
+
+        Raises:
+            ValueError: for tDLR⁺ with fewer than four classes, the margin with fewer than two.
+        """
         loss = losses.targeted_dlr_plus if kind == "dlr" else losses.targeted_margin
         return loss(logits, self.targets, tolerance)
 

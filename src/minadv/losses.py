@@ -24,14 +24,22 @@ def split(logits: Logits, classes: Classes) -> tuple[PerSample, PerSample]:
 
 
 def margin(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSample:
-    """z_y − max_{k≠y} z_k + tolerance: negative when misclassified. Any number of classes ≥ 2."""
+    """z_y − max_{k≠y} z_k + tolerance: negative when misclassified. Any number of classes ≥ 2.
+
+    Raises:
+        ValueError: with fewer than two classes.
+    """
     _need_classes("margin", logits, 2, remedy="a classifier has at least two logits")
     true, other = split(logits, labels)
     return true - other + tolerance
 
 
 def targeted_margin(logits: Logits, targets: Classes, tolerance: float = 0.0) -> PerSample:
-    """max_{k≠t} z_k − z_t + tolerance: negative when classified as the target. Any number of classes ≥ 2."""
+    """max_{k≠t} z_k − z_t + tolerance: negative when classified as the target. Any number of classes ≥ 2.
+
+    Raises:
+        ValueError: with fewer than two classes.
+    """
     _need_classes("targeted_margin", logits, 2, remedy="a classifier has at least two logits")
     target, other = split(logits, targets)
     return other - target + tolerance
@@ -56,7 +64,11 @@ def dlr_plus(logits: Logits, labels: Classes, tolerance: float = 0.0) -> PerSamp
 
 
 def margin_towards(logits: Logits, labels: Classes, targets: Classes, tolerance: float = 0.0) -> PerSample:
-    """z_y − z_t + tolerance: negative when the target is likelier than the label, which then has lost."""
+    """z_y − z_t + tolerance: negative when the target is likelier than the label, which then has lost.
+
+    Raises:
+        ValueError: with fewer than two classes.
+    """
     _need_classes("margin_towards", logits, 2, remedy="a classifier has at least two logits")
     label, target = logits.gather(1, torch.stack((labels, targets), dim=1)).unbind(1)
     return label - target + tolerance
@@ -85,6 +97,9 @@ def scaled_margin(logits: Logits, labels: Classes, slopes: Logits, tolerance: fl
         slopes: (batch, classes) > 0, how fast z_k − z_y changes, e.g. ‖∇(z_k − z_y)‖ somewhere; what the label's
             own entry holds makes no difference.
         tolerance: in logits.
+
+    Raises:
+        ValueError: with fewer than two classes.
     """
     _need_classes("scaled_margin", logits, 2, remedy="a classifier has at least two logits")
     gaps = logits.gather(1, labels[:, None]) - logits + tolerance

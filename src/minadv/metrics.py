@@ -57,6 +57,9 @@ def robust_accuracy(distances: ArrayLike) -> tuple[Numbers, Numbers]:
 
     Returns:
         0 and every finite distance, ascending and without repetition, and the value from there to the next.
+
+    Raises:
+        ValueError: for no samples.
     """
     distances = _checked("distances", distances)
     if not distances.size:
@@ -67,7 +70,11 @@ def robust_accuracy(distances: ArrayLike) -> tuple[Numbers, Numbers]:
 
 
 def area(distances: ArrayLike, upper: float) -> float:
-    """Return the integral of the robust accuracy from 0 to `upper`: mean_j min(d_j, upper); nan for no samples."""
+    """Return the integral of the robust accuracy from 0 to `upper`: mean_j min(d_j, upper); nan for no samples.
+
+    Raises:
+        ValueError: for an `upper` below 0.
+    """
     distances = _checked("distances", distances)
     if not upper >= 0:
         raise ValueError(f"upper must be ≥ 0, got {upper}")

@@ -8,13 +8,13 @@ it returns by a separate forward pass.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from weakref import ref
 
 import torch
 from torch import Tensor
 
 from minadv import random
 from minadv.attacked import first_look
+from minadv.box import Box
 from minadv.distances import Distance
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
@@ -74,7 +74,7 @@ class Oracle:
         self._ledger = Ledger(len(self.originals), search_budget(settings))
         self._best = Incumbents.before(self.originals)
         self._troubles = Troubles.none(clean.adversarial)
-        self._projected = ref(self._best.x), -1  # what `project` returned last, and its version then
+        self._box = Box(settings.levels)
         self._trace: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
@@ -130,20 +130,15 @@ class Oracle:
 
     def project(self, x: Tensor) -> Tensor:
         """Nearest image that counts: clipped to [0, 1], and on the grid of `levels` when that is set."""
-        return self._landed(quantise(x.clamp(0, 1), self._settings.levels))
+        return self._box.project(x)
 
     def project_(self, x: Tensor) -> Tensor:
         """`project` in the memory of `x`."""
-        return self._landed(quantise(x.clamp_(0, 1), self._settings.levels))
+        return self._box.project_(x)
 
     def clip_(self, x: Tensor) -> Tensor:
         """`project_` without the grid, for a search that goes on between its points."""
-        x.clamp_(0, 1)
-        return x if self._settings.levels else self._landed(x)
-
-    def _landed(self, x: Tensor) -> Tensor:
-        self._projected = ref(x), x._version
-        return x
+        return self._box.clip_(x)
 
     def probe(
         self,
@@ -188,7 +183,8 @@ class Oracle:
         if self._troubles.looked(margin, distance):
             # one bad answer of the model must not poison a search for good
             logits = or_else(logits, self._clean_logits)
-        adversarial = self._counts(x, margin < 0)
+        # an attack may look at images outside the box on the way
+        adversarial = self._box.among(x, margin < 0)
         if answers:
             self._best.take(x, distance, adversarial)
         self._record()
@@ -298,18 +294,6 @@ class Oracle:
         for _ in range(LOOKS):
             self._ledger.forward(rows.cpu())
         self._record()
-
-    def _counts(self, x: Tensor, beyond: Tensor) -> Tensor:
-        """Which of the images beyond the boundary `project` could return: an attack may look at others, too."""
-        projected, version = self._projected
-        if projected() is x and x._version == version:
-            return beyond
-        rows = x.flatten(1)
-        # aminmax takes ten times as long on a CPU
-        inside = beyond & (rows.amin(dim=1) >= 0) & (rows.amax(dim=1) <= 1)
-        if self._settings.levels is None:
-            return inside
-        return inside & (x == quantise(x, self._settings.levels)).flatten(1).all(dim=1)
 
     def _distances(self) -> Tensor:
         """Return the distances of the best answers so far, (inputs,), of the caller's whole batch."""

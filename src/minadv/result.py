@@ -137,8 +137,17 @@ def join(traces: Sequence[Trace]) -> Trace:
 
 
 def concatenate(results: Sequence[Result]) -> Result:
-    """Join the results of several batches, and their traces where all have one."""
+    """Join the results of several batches, and their traces where all have one.
+
+    Raises:
+        ValueError: for no results, or results under different distances.
+    """
+    if not results:
+        raise ValueError("results must be at least one, got none")
     first = results[0]
+    names = sorted({result.distance for result in results})
+    if len(names) > 1:
+        raise ValueError(f"results must be under one distance, got {', '.join(names)}")
     joined = {
         field.name: torch.cat([getattr(result, field.name) for result in results])
         for field in fields(first)

@@ -63,3 +63,7 @@ def __getattr__(name: str) -> Any:
         if card.attack == name:
             return find(module)
     raise AttributeError(f"module 'minadv.attacks' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(card.attack for card in REGISTRY.values())])

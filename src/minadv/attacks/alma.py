@@ -113,6 +113,9 @@ class ALMA(Attack):
             source: first distances of the paper's table 3, or of its public scripts where they differ, for
                 ImageNet in colour as well.
             **others: further hyper-parameters, e.g. budget or seed.
+
+        Raises:
+            ValueError: for an unknown source or distance, steps below 1, or a hyper-parameter that ALMA has not.
         """
         sources = {"table": TABLE_3, "scripts": SCRIPTS, "scripts-imagenet": SCRIPTS_IMAGENET}
         require("source", source, source in sources, f"one of {', '.join(sources)}")

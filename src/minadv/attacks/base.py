@@ -55,8 +55,13 @@ class Attack(ABC):
     name: ClassVar[str]
     published: ClassVar[Mapping[str, Any]] = {}
 
-    def __new__(cls: type[A], *_: Any, **hyper_parameters: Any) -> A:
-        """Refuse hyper-parameters that the attack does not have, naming the nearest that it has."""
+    def __new__(cls: type[A], *given: Any, **hyper_parameters: Any) -> A:
+        """Refuse hyper-parameters without a name, and those that it does not have, naming the nearest."""
+        if given:
+            raise TypeError(
+                f"{cls.__name__} takes its hyper-parameters by name, e.g. {cls.__name__}(distance='l2'), "
+                f"got {', '.join(map(repr, given))}"
+            )
         known = [field.name for field in fields(cls)]
         for parameter in hyper_parameters:
             if parameter not in known:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 
 from minadv.attacks.base import Attack, counts, positive, within
-from minadv.attacks.directions import TINY, farthest, norm, unit
+from minadv.attacks.directions import TINY, farthest, norm, unit_
 from minadv.attacks.schedules import cosine
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
@@ -51,7 +51,7 @@ class DDN(Attack):
         radius = torch.full_like(largest, self.radius)
         for i in oracle.steps(N):
             probe = oracle.probe(x)
-            h = unit(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
+            h = unit_(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
             radius = torch.where(probe.adversarial, (1 - self.gamma) * radius, (1 + self.gamma) * radius)
             radius = torch.minimum(radius, largest)
             delta = (x - x0).add_(h, alpha=cosine(i, N, self.step, self.final_step))

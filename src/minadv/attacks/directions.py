@@ -39,12 +39,12 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return inner(a, b) / (norm(a, 2) * norm(b, 2)).clamp_min(torch.finfo(a.dtype).tiny)
 
 
-def unit(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
+def unit_(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     """h/‖h‖₂ in the memory of `h`; a random direction (from the sample's own key) where the gradient vanishes."""
-    return unit_and_length(h, oracle, below)[0]
+    return unit_and_length_(h, oracle, below)[0]
 
 
-def unit_and_length(h: Tensor, oracle: Oracle, below: float = TINY) -> tuple[Tensor, Tensor]:
+def unit_and_length_(h: Tensor, oracle: Oracle, below: float = TINY) -> tuple[Tensor, Tensor]:
     """Return `unit`, and ‖h‖₂, (batch,): 1 where the direction is random."""
     length = norm(h, 2)
     flat = length <= below

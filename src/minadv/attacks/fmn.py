@@ -14,7 +14,7 @@ from torch import Tensor
 
 from minadv import projections
 from minadv.attacks.base import Attack, counts, positive, within
-from minadv.attacks.directions import TINY, dual, farthest, norm, unit
+from minadv.attacks.directions import TINY, dual, farthest, norm, unit_
 from minadv.attacks.schedules import cosine
 from minadv.oracle import Oracle
 
@@ -80,7 +80,7 @@ class FMN(Attack):
                 radius = torch.where(seen, (1 + gamma) * radius, boundary)
                 radius = torch.where(probe.adversarial, shrunk, radius)
             radius = torch.minimum(radius, largest)
-            delta = (x - x0).add_(unit(h, oracle), alpha=cosine(i, N, step, step * self.final_step))
+            delta = (x - x0).add_(unit_(h, oracle), alpha=cosine(i, N, step, step * self.final_step))
             x = oracle.clip_(project(delta, radius).add_(x0))
 
     def _free(self, h: Tensor, x: Tensor) -> Tensor:

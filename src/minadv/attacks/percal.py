@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.base import Attack, counts, positive
-from minadv.attacks.directions import TINY, norm, unit
+from minadv.attacks.directions import TINY, norm, unit_
 from minadv.attacks.schedules import cosine
 from minadv.distances import Distance
 from minadv.distances.base import per_sample
@@ -59,7 +59,7 @@ class PerCAL(Attack):
         adversarial = oracle.reaches(x)
         for i in oracle.steps(N):
             probe = oracle.probe(x, distance_gradient=True)
-            climb = unit(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
+            climb = unit_(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
             climb *= cosine(i, N, self.step, self.step / 100)
             colour_step = cosine(i, N, self.colour_step, self.colour_step / 10)
             descent = probe.slope

@@ -86,5 +86,8 @@ def rows(distance: str, data: Data = "cifar10", **others: Any) -> dict[str, Atta
         distance: of the table.
         data: of the table.
         **others: further hyper-parameters of all of them, e.g. budget or seed.
+
+    Raises:
+        ValueError: for a table that the paper has not, or a hyper-parameter that one of them has not.
     """
     return {row.label: row.build(**others) for row in table(distance, data)}

@@ -68,7 +68,11 @@ class Data:
     def tensors(
         self, limit: int | None = None
     ) -> tuple[Float[Tensor, "n channels height width"], Int64[Tensor, " n"]]:
-        """Read the first `limit` samples (all of them by default, or when there are fewer)."""
+        """Read the first `limit` samples (all of them by default, or when there are fewer).
+
+        Raises:
+            ValueError: for a negative limit.
+        """
         if limit is not None and limit < 0:
             raise ValueError(f"limit must not be negative, got {limit}")
         return self.batch(range(len(self) if limit is None else min(limit, len(self))))

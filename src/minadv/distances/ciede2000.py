@@ -22,6 +22,9 @@ class CIEDE2000:
     Args:
         scale: "correct" agrees with skimage; "paper" is the mis-scaled Lab (white point × 100) of the ALMA
             paper, needed to compare with its tables. No constant factor relates the two.
+
+    Raises:
+        ValueError: for another scale.
     """
 
     scale: str = "correct"

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minadv.elementwise import line, step
+from minadv.elementwise import heaviside_, line
 
 Pixels = Float[Tensor, "batch 3 height width"]
 Map = Float[Tensor, "batch height width"]
@@ -79,7 +79,7 @@ def lab_and_slopes(rgb: Pixels, space: LabSpace, differentiate: bool) -> tuple[P
     These are those from sRGB to linear RGB, and f. From f of x/Xn, y/Yn and z/Zn, L* = 116 f(y) − 16,
     a* = 500 (f(x) − f(y)) and b* = 200 (f(y) − f(z)).
     """
-    bright = step(rgb - KNEE)
+    bright = heaviside_(rgb - KNEE)
     base = line(0.055 / 1.055, rgb, 1 / 1.055)
     power = _power(base, 2.4)
     linear = (rgb * LINEAR).lerp_(power, bright)
@@ -89,7 +89,7 @@ def lab_and_slopes(rgb: Pixels, space: LabSpace, differentiate: bool) -> tuple[P
         torch.lerp(rgb.new_full((), LINEAR), by_rgb, bright, out=by_rgb)
     del base, power, bright  # what is freed early need not be taken anew
     t = _mix(_matrix(rgb, space), linear)
-    large = step(t - space.threshold)
+    large = heaviside_(t - space.threshold)
     root = _power(t.clamp_min(space.threshold), 1 / 3)
     x, y, z = line(16 / 116, t, space.slope, out=t).lerp_(root, large).unbind(1)
     if differentiate:  # (∛t)′ = 1/(3∛t²)

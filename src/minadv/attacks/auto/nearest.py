@@ -12,7 +12,7 @@ from minadv.attacks.auto.blocks import Blocks, blocks
 from minadv.attacks.auto.curvature import energy_slope, pixels
 from minadv.attacks.directions import TINY, inner, typical
 from minadv.distances.base import Selectable, per_sample
-from minadv.elementwise import step
+from minadv.elementwise import heaviside_
 from minadv.masks import possibly_any
 from minadv.probe import Probe
 from minadv.projections import IMMOBILE, cheapest, largest_first
@@ -69,7 +69,7 @@ class ByNorm:
             found = largest_first(self.x0.flatten(1), normal.flatten(1), need[:, None])
             return found.reshape(normal.shape), None
         down = per_sample(need.sign(), normal) * normal  # what must fall, by |need|
-        room = step(-down).sub_(self.x0).abs_()  # to the face where it falls
+        room = heaviside_(-down).sub_(self.x0).abs_()  # to the face where it falls
         gain = threshold(down.abs(), IMMOBILE, 0.0, inplace=True)
         moves = cheapest(gain.flatten(1), room.flatten(1), need.abs()[:, None], self.p).reshape(normal.shape)
         return torch.sub(self.x0, moves.copysign_(down), out=moves).clamp_(0, 1), None

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from minadv.attacks.auto.exploration import Constrain, Explored
 from minadv.attacks.auto.nearest import Nearest
-from minadv.attacks.directions import TINY, inner, norm, unit_and_length
+from minadv.attacks.directions import TINY, inner, norm, unit_and_length_
 from minadv.distances.base import per_sample
-from minadv.elementwise import step as positive
+from minadv.elementwise import heaviside_
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
@@ -200,7 +200,7 @@ def changed(delta: Tensor, home: Tensor, x0: Tensor, lost: Tensor) -> Tensor:
     """
     size = delta.abs_().add_((home - x0).abs_())
     least = torch.where(lost, -1.0, SLIGHT * size.flatten(1).amax(dim=1))
-    return positive(size.sub_(per_sample(least, size)))
+    return heaviside_(size.sub_(per_sample(least, size)))
 
 
 def direct(normal: Tensor, home: Tensor, x0: Tensor, need: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ def direct(normal: Tensor, home: Tensor, x0: Tensor, need: Tensor) -> Tensor:
 
     The normal itself is kept, and its memory taken, where the original is on the other side.
     """
-    known = positive(per_sample(need, normal).clone())
+    known = heaviside_(per_sample(need, normal).clone())
     return normal.lerp_((x0 - home).div_(per_sample(need.clamp_min(TINY), normal)), known)
 
 
@@ -228,7 +228,7 @@ def tangent(
     constraint = constrain(probe.logits)
     if seen is not None and not sighted:
         return seen._replace(way=constraint.detach() / seen.steepness)
-    h, steepness = unit_and_length(oracle.gradient(probe, constraint), oracle)
+    h, steepness = unit_and_length_(oracle.gradient(probe, constraint), oracle)
     way = constraint.detach() / steepness
     return Tangent(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
 

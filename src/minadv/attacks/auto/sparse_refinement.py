@@ -10,7 +10,7 @@ from minadv.attacks.auto.exploration import Constrain
 from minadv.attacks.auto.refinement import Refined, seen_before, tangent, weight_of_past
 from minadv.attacks.directions import inner
 from minadv.distances.base import per_sample
-from minadv.elementwise import step
+from minadv.elementwise import heaviside_
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.projections import l0_ball
@@ -78,7 +78,7 @@ class SparseRefinement:
             if normal is not None and i % 2:
                 last = ~probe.adversarial & (count >= oracle.best_distance - 1)
                 average = average.lerp(normal, per_sample(self.farther * last.to(x.dtype), x))
-            away = step(-average).sub_(x0)  # to the face that lowers the constraint
+            away = heaviside_(-average).sub_(x0)  # to the face that lowers the constraint
             gain = (average * away).neg_().flatten(1)
             if i == 0:
                 count = largest.enough(gain, way - inner(average, x - x0))
@@ -91,7 +91,7 @@ class SparseRefinement:
             before = probe.adversarial
             del probe  # as below: free before the next pass
             count = torch.minimum(count, oracle.best_distance - 1).clamp(1, gain.shape[1])
-            moved = step((x0 - x).mul_(average)).flatten(1)
+            moved = heaviside_((x0 - x).mul_(average)).flatten(1)
             gain.addcmul_(gain, moved, value=self.loyalty)
             del moved
             if possibly_any(heat > 0):
