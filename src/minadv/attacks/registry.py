@@ -1,6 +1,6 @@
 """What attacks there are and what each can do; nothing here imports torch.
 
-An attack joins by a line here, and its name in `minadv.__all__` and, for type checkers, beside the imports there.
+docs/code.md says how an attack joins.
 """
 
 from collections.abc import Callable, Mapping
