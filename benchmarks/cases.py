@@ -9,7 +9,6 @@ from torch import Tensor, nn
 import minadv
 from benchmarks import targets
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CIFAR, CNN, RESNET50 = "cifar_resnet4b", "cifar_cnn_a_adv", "ResNet-50 at 224×224"
 BATCHES = {CIFAR: 128, CNN: 128, RESNET50: 4}
 
@@ -35,7 +34,7 @@ class Case:
         return f"{self.name}, {len(self.inputs)}"
 
 
-def load(name: str, count: int | None = None, folder: Path = SHARED) -> Case:
+def load(name: str, count: int | None = None, folder: Path = targets.SHARED) -> Case:
     """Return a model by one of the names above, frozen, with `count` images."""
     count = count or BATCHES[name]
     return _resnet50(count, folder) if name == RESNET50 else _cifar(name, count, folder)

@@ -233,7 +233,7 @@ def markdown(table: list[tuple[str, ...]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=targets.SHARED)
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--only", default="", help="part of a row's model, attack or peer")
     parser.add_argument("--quick", action="store_true", help="few steps, to see that every row runs")

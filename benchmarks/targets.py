@@ -18,6 +18,7 @@ from rich.table import Table
 import minadv
 from minadv import ALMA
 
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 FILES = {
     "cifar_resnet4b": "cifar10_test_1000",
     "mnist_lenet5_linf_at": "mnist_test",
@@ -112,8 +113,7 @@ def beside_ours(folder: Path, samples: int, only: str, steps: int = 100) -> Tabl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=shared)
+    parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--only", default="", help="part of a model's name")
     parser.add_argument("--ours", action="store_true", help="compare ALMA's own defaults instead")

@@ -97,7 +97,7 @@ def test_every_digits_recipe_learns_and_loads(
 
 
 def test_what_has_no_images_here_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(suites, "SHARED", tmp_path / "nowhere")
+    monkeypatch.setattr(train, "SHARED", tmp_path / "nowhere")
     unseen = tuple(recipe for recipe in train.RECIPES if recipe.data == "mnist")
     lines = list(train.made(tmp_path, unseen))
     assert len(lines) == len(unseen) == 5
@@ -111,7 +111,7 @@ def test_networks_learn_from_the_images_that_are_not_attacked(
     name: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     recipe = next(recipe for recipe in train.RECIPES if recipe.name == name)
-    monkeypatch.setattr(suites, "SHARED", SHARED)
+    monkeypatch.setattr(train, "SHARED", SHARED)
     (line,) = train.made(tmp_path, (replace(recipe, epochs=epochs),))
     assert ("proven" in line) == recipe.provable
     monkeypatch.setenv(models.VARIABLE, str(tmp_path))
@@ -119,7 +119,7 @@ def test_networks_learn_from_the_images_that_are_not_attacked(
     model = minadv.models.load(f"python:benchmarks.frontier.models:{name}")
     assert (model(images).argmax(1) == labels).float().mean() > 0.3
     (target,) = (each for each in suites.targets() if each.name == "unseen")
-    attacked, _ = minadv.data.load(f"npz:{suites.SHARED / target.data.removeprefix('npz:')}").tensors(limit=1000)
+    attacked, _ = minadv.data.load(f"npz:{SHARED / target.data.removeprefix('npz:')}").tensors(limit=1000)
     assert torch.equal(attacked, images)
     assert len(learned[0]) == 9000
 

@@ -86,12 +86,13 @@ def act(given: argparse.Namespace) -> None:
             console.print(line)
         return
     from benchmarks.frontier import run, suites
+    from benchmarks.targets import SHARED
 
     chosen = suites.candidates(given.attacks, given.budgets)
     wanted = tuple(suites.suites(chosen, given.distances or suites.DISTANCES, given.targets, given.samples))
     if not wanted:
         raise ValueError("nothing to run: no target has such a name, or no attack minimises such a distance there")
-    for ran in run.run(wanted, given.out, (suites.SHARED,), console):
+    for ran in run.run(wanted, given.out, (SHARED,), console):
         run.say(ran, console)
 
 

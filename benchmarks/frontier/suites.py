@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.frontier import models
 from minadv import errors
@@ -208,6 +207,3 @@ def suites(
                     attacks=entries,
                 ),
             )
-
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 import minadv
 from benchmarks.frontier import crops, interval, models, suites
+from benchmarks.targets import SHARED
 from minadv.attacks import APGD
 
 SEED, BATCH, HELD_OUT, JUDGED = 0, 64, 597, 200
@@ -161,7 +162,7 @@ def mnist() -> tuple[Images, Images]:
     Raises:
         FileNotFoundError: where the shared data are not at hand.
     """
-    images, labels = minadv.data.load(f"npz:{suites.SHARED / suites.MNIST}").tensors()
+    images, labels = minadv.data.load(f"npz:{SHARED / suites.MNIST}").tensors()
     return (images[UNSEEN:], labels[UNSEEN:]), (images[:UNSEEN], labels[:UNSEEN])
 
 
