@@ -12,25 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minadv import attacks, data, diagnosis, distances, goals, losses, metrics, models, penalties
-    from minadv.attacks.admm import ADMM
-    from minadv.attacks.alma import ALMA
-    from minadv.attacks.apgd import APGD, MinimalAPGD
-    from minadv.attacks.auto import Auto
+    from minadv.attacks import (
+        ADMM,
+        ALMA,
+        APGD,
+        CW,
+        DDN,
+        EAD,
+        FAB,
+        FMN,
+        LPA,
+        PDGD,
+        PDPGD,
+        PQP,
+        Auto,
+        DeepFool,
+        MinimalAPGD,
+        PerCAL,
+        SigmaZero,
+        StrAttack,
+        SuperDeepFool,
+        TrustRegion,
+    )
     from minadv.attacks.base import Attack
-    from minadv.attacks.cw import CW
-    from minadv.attacks.ddn import DDN
-    from minadv.attacks.deepfool import DeepFool, SuperDeepFool
-    from minadv.attacks.ead import EAD
-    from minadv.attacks.fab import FAB
-    from minadv.attacks.fmn import FMN
-    from minadv.attacks.lpa import LPA
     from minadv.attacks.minimise import minimise
-    from minadv.attacks.pdgd import PDGD, PDPGD
-    from minadv.attacks.percal import PerCAL
-    from minadv.attacks.pqp import PQP
-    from minadv.attacks.sigma_zero import SigmaZero
-    from minadv.attacks.strattack import StrAttack
-    from minadv.attacks.trust_region import TrustRegion
     from minadv.diagnosis import diagnose
     from minadv.evaluation import evaluate
     from minadv.goals import Targeted, Untargeted
