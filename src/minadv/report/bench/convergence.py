@@ -43,18 +43,7 @@ def _panel(
                 key = panels.key(labels, entry)
                 traces.append(Trace(key, panels.rounded(spent), panels.rounded(median / 10**group.exponent)))
         figures.append(Figure(model, tuple(traces)))
-    return Panel(
-        slug=f"{group.slug}-convergence",
-        title=group.title,
-        kind="steps",
-        x_title="forwards + backwards",
-        y_title=f"median {names.power(group.exponent)}".strip(),
-        hover="after {x}: {y}",
-        legend=labels,
-        figures=tuple(figures),
-        x_log=True,
-        y_log=True,
-    )
+    return panels.of_medians(group, "convergence", "steps", "after {x}: {y}", labels, figures)
 
 
 def same(minimised: str, distance: str) -> bool:

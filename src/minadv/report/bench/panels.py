@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from minadv.report.bench.groups import Entry
+from minadv.report.bench import names
+from minadv.report.bench.groups import Entry, Group
 from minadv.report.bench.palette import Style
 
 Numbers = NDArray[np.float64]
@@ -60,6 +61,24 @@ class Panel:
     figures: tuple[Figure, ...]
     x_log: bool = False
     y_log: bool = False
+
+
+def of_medians(
+    group: Group, about: str, kind: str, hover: str, labels: tuple[Label, ...], figures: Iterable[Figure]
+) -> Panel:
+    """Return a panel of a group's medians against propagations, both logarithmic; `about` ends its slug."""
+    return Panel(
+        slug=f"{group.slug}-{about}",
+        title=group.title,
+        kind=kind,
+        x_title="forwards + backwards",
+        y_title=f"median {names.power(group.exponent)}".strip(),
+        hover=hover,
+        legend=labels,
+        figures=tuple(figures),
+        x_log=True,
+        y_log=True,
+    )
 
 
 def legend(entries: Iterable[Entry], styles: Mapping[int, Style]) -> tuple[Label, ...]:

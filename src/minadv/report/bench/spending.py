@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from minadv.report.bench import names, panels
+from minadv.report.bench import panels
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line
 from minadv.report.bench.palette import Style
@@ -81,15 +81,4 @@ def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style]) 
             figures.append(Figure(model, traces))
     if all(len(figure.traces) < 2 for figure in figures):
         return None
-    return Panel(
-        slug=f"{group.slug}-spending",
-        title=group.title,
-        kind="points",
-        x_title="forwards + backwards",
-        y_title=f"median {names.power(group.exponent)}".strip(),
-        hover="{x} propagations: {y}",
-        legend=labels,
-        figures=tuple(figures),
-        x_log=True,
-        y_log=True,
-    )
+    return panels.of_medians(group, "spending", "points", "{x} propagations: {y}", labels, figures)
