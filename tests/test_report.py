@@ -88,6 +88,11 @@ def test_other_distances_leave_out_the_minimised_one():
     assert summary.other_distances(rows, "l1") == []
 
 
+def test_classes_without_a_name_have_their_number():
+    names = [summary.class_name(("cat", "dog"), label) for label in (0, 1, 2, 999)]
+    assert names == ["cat", "dog", "class 2", "class 999"]
+
+
 def test_a_run_without_any_success_has_a_summary():
     failed = run()
     rows = failed.results.filter(failed.results["status"] == "not found")

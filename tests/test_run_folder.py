@@ -118,8 +118,3 @@ def test_files_of_different_runs_are_refused(folder: Path):
     run().results.head(3).write_parquet(folder / run_folder.RESULTS)
     with pytest.raises(ValueError, match="mixes files of different runs: 3 rows"):
         run_folder.read(folder)
-
-
-def test_classes_without_a_name_have_their_number():
-    asked = run().configuration
-    assert [asked.class_name(label) for label in (0, 1, 2, 999)] == ["cat", "dog", "class 2", "class 999"]

@@ -90,10 +90,6 @@ class Configuration(BaseModel):
     seconds: float
     environment: Environment
 
-    def class_name(self, label: int) -> str:
-        """Name of a class; its number where the data set has no name for it."""
-        return self.classes[label] if 0 <= label < len(self.classes) else f"class {label}"
-
 
 @dataclass(frozen=True, eq=False)
 class Run:

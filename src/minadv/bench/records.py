@@ -84,10 +84,6 @@ class Cell(Record):
         """What tables and figures call the data."""
         return self.data_name or self.data
 
-    def class_name(self, label: int) -> str:
-        """Name of a class; its number where the data set has no name for it."""
-        return self.classes[label] if 0 <= label < len(self.classes) else f"class {label}"
-
 
 class Planned(Record):
     """A cell that was asked for: its samples, or the reason why it cannot be computed here.

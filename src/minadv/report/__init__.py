@@ -36,7 +36,7 @@ def render(run: run_folder.Run) -> str:
     return template.render(
         style=pages.asset("page.css"),
         asked=asked,
-        goal="any other class" if asked.target is None else asked.class_name(asked.target),
+        goal="any other class" if asked.target is None else summary.class_name(asked.classes, asked.target),
         command=shlex.join(asked.command),
         facts=facts,
         others=summary.other_distances(run.results, asked.distance),

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
 from minadv.report import pictures
-from minadv.report.summary import number
+from minadv.report.summary import class_name, number
 from minadv.result import Status
 from minadv.run_folder import Run
 
@@ -84,7 +85,7 @@ def magnification(factor: float) -> str:
 
 
 def _card(run: Run, row: int) -> Card:
-    facts, name = run.results.row(row, named=True), run.configuration.class_name
+    facts, name = run.results.row(row, named=True), partial(class_name, run.configuration.classes)
     original, adversarial = run.originals[row], run.adversarials[row]
     change, factor = pictures.difference(adversarial, original)
     return Card(

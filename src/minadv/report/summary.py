@@ -1,6 +1,7 @@
 """The numbers of a run, as pure functions of its stored rows."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -109,6 +110,11 @@ def other_distances(rows: pl.DataFrame, minimised: str) -> list[tuple[str, str, 
     names = [name for name in rows.columns if name not in COLUMNS and name != minimised]
     median, mean = metrics.lower_median, metrics.mean_found
     return [(name, number(median(rows[name].to_numpy())), number(mean(found[name].to_numpy()))) for name in names]
+
+
+def class_name(classes: Sequence[str], label: int) -> str:
+    """Name of a class; its number where the data set has no name for it."""
+    return classes[label] if 0 <= label < len(classes) else f"class {label}"
 
 
 def number(value: float) -> str:

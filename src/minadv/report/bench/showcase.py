@@ -14,7 +14,7 @@ from minadv.distances import CIEDE2000
 from minadv.report import gallery, pictures
 from minadv.report.bench import names, selection
 from minadv.report.bench.groups import Entry, Group
-from minadv.report.summary import number
+from minadv.report.summary import class_name, number
 
 BYTES = 2_000_000  # of all pictures on a page
 MODELS = 12  # that have pictures on a page
@@ -134,8 +134,8 @@ def _strip(
         kind=kind,
         sample=_whole(facts["sample"]),
         original=original,
-        label=cell.class_name(_whole(facts["label"])),
-        before=cell.class_name(_whole(facts["clean_prediction"])),
+        label=class_name(cell.classes, _whole(facts["label"])),
+        before=class_name(cell.classes, _whole(facts["clean_prediction"])),
         cards=tuple(cards),
     )
     return strip, pixelated, used
@@ -155,7 +155,7 @@ def _card(row: dict[str, object], entry: Entry, group: Group, original: Tensor, 
         change=pictures.compact_uri(change),
         factor="" if factor is None else gallery.magnification(factor),
         colours=_colours(original, adversarial),
-        after=entry.cell.class_name(_whole(row["adversarial_prediction"])),
+        after=class_name(entry.cell.classes, _whole(row["adversarial_prediction"])),
         distance=f"{group.symbol} {number(value)} {names.power(group.exponent)}".strip(),
         others=tuple(others),
     )
