@@ -9,25 +9,22 @@ below its success rate. Ours must also be 1e-4 logits beyond the boundary, our a
 
 import argparse
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from torch import Tensor, nn
 
 import minadv
 from benchmarks import targets
-from benchmarks.peers import Counting, Peer, adv_lib, foolbox, torchattacks
+from benchmarks.outcome import Found, Outcome, run_ours, run_theirs, score
+from benchmarks.peers import Peer, adv_lib, foolbox, torchattacks
+from benchmarks.tables import MISSED, Table
+from benchmarks.tracking import Track, show
 from minadv import Attack
 
 CIFAR, AT, KW = targets.FILES
@@ -35,25 +32,6 @@ WORSE = 1.03
 ORDERS = {"l0": 0, "l1": 1, "l2": 2, "linf": math.inf}
 MEASURED = ("median", "ASR", "fwd/bwd", "seconds")
 COLUMNS = ("model", "ours", *MEASURED, "peer", *MEASURED, "medians", "times", "")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one attack reached: the median counts failures as infinite, passes are per sample."""
-
-    median: float
-    asr: float
-    forwards: float
-    backwards: float
-    seconds: float
-
-    @property
-    def passes(self) -> str:
-        return f"{self.forwards:.0f}/{self.backwards:.0f}"
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        return f"{self.median:.4g}", f"{100 * self.asr:.0f} %", self.passes, f"{self.seconds:.1f}"
 
 
 @dataclass(frozen=True)
@@ -67,10 +45,6 @@ class Row:
     note: str = ""
 
     @property
-    def there(self) -> bool:
-        return hasattr(minadv, self.attack.partition(".")[0])
-
-    @property
     def ours(self) -> Attack:
         return attrgetter(self.attack)(minadv)(**self.settings)
 
@@ -78,8 +52,7 @@ class Row:
     def label(self) -> str:
         return describe(self.ours) + (f"; {self.note}" if self.note else "")
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         return f"{self.model} {self.label} {self.peer.package} {self.peer.settings}"
 
 
@@ -163,16 +136,6 @@ def describe(attack: Attack) -> str:
     return f"{type(attack).__name__}({', '.join([distance, *(f'{k}={v!r}' for k, v in shown.items())])})"
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a peer returned, and what that took."""
-
-    images: Tensor
-    forwards: float
-    backwards: float
-    seconds: float
-
-
 class Comparison:
     """Runs attacks on the first images that each model classifies correctly; a run is never repeated."""
 
@@ -194,41 +157,21 @@ class Comparison:
         return score(self._theirs[key], row.ours.distance, *batch)
 
 
-def run_ours(attack: Attack, model: nn.Module, inputs: Tensor, labels: Tensor) -> Outcome:
-    start = time.perf_counter()
-    result = attack(model, inputs, labels)
-    seconds = time.perf_counter() - start
-    passes = (count.double().mean().item() for count in (result.forwards, result.backwards))
-    return Outcome(float(np.median(result.distances.numpy())), result.asr, *passes, seconds)
-
-
-def run_theirs(peer: Peer, model: nn.Module, inputs: Tensor, labels: Tensor) -> Found:
-    counting = Counting(model).requires_grad_(False)
-    start = time.perf_counter()
-    images = peer(counting, inputs, labels)
-    seconds = time.perf_counter() - start
-    return Found(images, counting.forwards / len(inputs), counting.backwards / len(inputs), seconds)
-
-
-def score(found: Found, distance: Any, model: nn.Module, inputs: Tensor, labels: Tensor) -> Outcome:
-    images = found.images.clamp(0, 1)
-    with torch.no_grad():
-        success = (model(images).argmax(dim=1) != labels) & images.isfinite().flatten(1).all(dim=1)
-        distances = minadv.distances.resolve(distance)(images.double(), inputs.double())
-    median = float(np.median(distances.where(success, math.inf).numpy()))
-    return Outcome(median, success.double().mean().item(), found.forwards, found.backwards, found.seconds)
-
-
 def verdict(ours: Outcome, theirs: Outcome) -> tuple[str, str, str]:
     """Ratio of medians, ratio of times, and the mark."""
     medians = 1.0 if ours.median == theirs.median else ours.median / theirs.median
     worse = medians > WORSE or ours.asr < theirs.asr
-    return f"{medians:.3f}", f"{ours.seconds / theirs.seconds:.2f}", "✗" if worse else ""
+    return f"{medians:.3f}", f"{ours.seconds / theirs.seconds:.2f}", MISSED if worse else ""
 
 
-def markdown(table: list[tuple[str, ...]]) -> str:
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *table]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+def tables(chosen: Sequence[Row], comparison: Comparison, note: str, track: Track) -> Iterator[Table]:
+    """Yield the table after every row."""
+    done: list[tuple[str, ...]] = []
+    for row in track("parity", chosen):
+        ours, theirs = comparison.ours(row), comparison.theirs(row)
+        peer = f"{row.peer.installed} {row.peer.settings}"
+        done.append((row.model, row.label, *ours.cells, peer, *theirs.cells, *verdict(ours, theirs)))
+        yield Table("Beside other packages", COLUMNS, tuple(done), note, complete=len(done) == len(chosen))
 
 
 def main() -> None:
@@ -242,30 +185,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
-    named = {
-        f"{r.model} {r.label} {r.peer.package} {r.peer.settings}": r for r in rows(arguments.quick) if r.there
-    }
+    # by name, as quick rows of fewer steps may be the same
+    named = {str(row): row for row in rows(arguments.quick)}
     chosen = [row for name, row in named.items() if arguments.only.lower() in name.lower()]
+    if not chosen:
+        parser.error(f"no model, attack or peer has {arguments.only!r} in it")
     comparison = Comparison(arguments.data, arguments.samples)
+    note = f"{arguments.samples} images, {arguments.threads} threads"
     console = Console(width=None if Console().is_terminal else 240)
-    table, done = Table(*COLUMNS, caption=f"{arguments.samples} images, {arguments.threads} threads"), []
-    columns = SpinnerColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=len(chosen))
-        for row in chosen:
-            progress.update(task, description=escape(f"{row.model} {row.label}: ours"))
-            ours = comparison.ours(row)
-            progress.update(task, description=escape(f"{row.model} {row.label}: {row.peer.installed}"))
-            theirs = comparison.theirs(row)
-            peer = f"{row.peer.installed} {row.peer.settings}"
-            done.append((row.model, row.label, *ours.cells, peer, *theirs.cells, *verdict(ours, theirs)))
-            table.add_row(*map(escape, done[-1]))
-            progress.console.print(" | ".join(done[-1]), markup=False)
-            progress.advance(task)
-            if arguments.out is not None:
-                arguments.out.parent.mkdir(parents=True, exist_ok=True)
-                arguments.out.write_text(markdown(done), encoding="utf-8")
-    console.print(table)
+    show(lambda track: tables(chosen, comparison, note, track), arguments.out, console)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import automatic, cases, footprint, heap, linear, overhead, starting, wallclock
-from benchmarks.tables import Table, written
-from benchmarks.tracking import Track, tracked
+from benchmarks.tables import Table
+from benchmarks.tracking import Track, show
 
 PARTS = ("overhead", "auto", "memory", "heap", "wallclock", "linear", "starting")
 
@@ -44,6 +43,13 @@ def parts(given: argparse.Namespace, track: Track) -> dict[str, Callable[[], Ite
     return dict(zip(PARTS, measured, strict=True))
 
 
+def chosen(given: argparse.Namespace, track: Track) -> Iterator[Table]:
+    """Yield the tables of the parts that were asked for."""
+    made = parts(given, track)
+    for part in given.only:
+        yield from made[part]()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="parts")
@@ -57,14 +63,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
 
     console = Console(width=None if Console().is_terminal else 160)
-    columns = SpinnerColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console) as progress:
-        made = parts(given, tracked(progress))
-        for table in written((table for part in given.only for table in made[part]()), given.out):
-            if table.complete:
-                progress.console.print(table.rich())
-            else:
-                progress.console.print(" | ".join(table.rows[-1]), markup=False)
+    show(lambda track: chosen(given, track), given.out, console)
     console.print(f"{given.threads} threads, {given.rounds} rounds; written to {given.out}")
 
 

@@ -41,8 +41,11 @@ def judged(value: float, most: float | None, digits: int = 2) -> str:
     return f"{value:.{digits}f}{f' {MISSED}' if missed else ''}"
 
 
-def written(tables: Iterator[Table], file: Path) -> Iterator[Table]:
-    """Pass tables on, each after it was written to the file together with those before."""
+def written(tables: Iterator[Table], file: Path | None) -> Iterator[Table]:
+    """Pass tables on, each after it was written to the file, if any, together with those before."""
+    if file is None:
+        yield from tables
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     texts: dict[str, str] = {}
     for table in tables:

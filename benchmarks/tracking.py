@@ -1,10 +1,14 @@
-"""How far a measurement is, on the terminal."""
+"""Measurements on the terminal: how far they are, and their tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar
 
+from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks.tables import Table, written
 
 T = TypeVar("T")
 
@@ -27,3 +31,14 @@ def tracked(progress: Progress) -> Track:
         progress.remove_task(task)
 
     return track
+
+
+def show(measured: Callable[[Track], Iterator[Table]], file: Path | None, console: Console) -> None:
+    """Print tables, and write them to the file, if any, as they come; of an incomplete one its last row is new."""
+    columns = SpinnerColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        for table in written(measured(tracked(progress)), file):
+            if table.complete:
+                progress.console.print(table.rich())
+            else:
+                progress.console.print(" | ".join(table.rows[-1]), markup=False)

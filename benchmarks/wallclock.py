@@ -11,8 +11,9 @@ from typing import Any
 
 from benchmarks.apart import apart
 from benchmarks.cases import CIFAR, Case, load
+from benchmarks.outcome import Outcome, run_ours, run_theirs, score
 from benchmarks.paired import bare_pass
-from benchmarks.parity import ORDERS, Outcome, Row, run_ours, run_theirs, score
+from benchmarks.parity import ORDERS, Row
 from benchmarks.peers import Counting, Peer, Side, adv_lib, foolbox, there
 from benchmarks.tables import Table, judged
 from benchmarks.tracking import Track
