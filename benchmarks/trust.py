@@ -11,113 +11,32 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
 import minadv
+from benchmarks.answers import (
+    Answers,
+    Attack,
+    carlini_wagner,
+    decoupled,
+    elastic_net,
+    fast_minimum_norm,
+    lagrangian,
+    predictions,
+    wrong,
+)
 from benchmarks.peers import installed, there
-from benchmarks.tables import Table
+from benchmarks.tables import Table, written
 
 PACKAGES = ("minadv", "adv-lib", "foolbox", "torchattacks")
 SAMPLES, FEW = 64, 16
 SAME = 1e-3  # relative difference of distances that is still one answer
 ABSENT = "–"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What an attack returned, and which of it the package calls adversarial."""
-
-    images: Tensor
-    called: Tensor
-
-
-Attack = Callable[[nn.Module, Tensor, Tensor], Answers]
-
-
-def ours(attack: minadv.Attack) -> Attack:
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Answers:
-        result = attack(model, x, y)
-        return Answers(result.adversarials, result.success)
-
-    return run
-
-
-def adv_lib(name: str, **settings: Any) -> Attack:
-    """Call a function of adv-lib, which returns images alone: its examples classify them again."""
-
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Answers:
-        images = getattr(import_module("adv_lib.attacks"), name)(model, x, y, **settings)
-        return Answers(images.detach(), wrong(model, images, y))
-
-    return run
-
-
-def foolbox(name: str, **settings: Any) -> Attack:
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Answers:
-        package = import_module("foolbox")
-        wrapped = package.PyTorchModel(model, bounds=(0, 1), device="cpu")
-        _, images, success = getattr(package.attacks, name)(**settings)(wrapped, x, y, epsilons=None)
-        return Answers(images.detach(), success)
-
-    return run
-
-
-def torchattacks(name: str, **settings: Any) -> Attack:
-    """Call an attack of torchattacks, which returns images alone: its examples classify them again."""
-
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Answers:
-        images = getattr(import_module("torchattacks"), name)(model, **settings)(x, y)
-        return Answers(images.detach(), wrong(model, images, y))
-
-    return run
-
-
-def carlini_wagner(searches: int, steps: int) -> dict[str, Attack]:
-    """C&W of every package; torchattacks has no search, and takes a weight of 10 as its examples do."""
-    return {
-        "minadv": ours(minadv.CW(distance="l2", searches=searches, steps=steps)),
-        "adv-lib": adv_lib("carlini_wagner_l2", binary_search_steps=searches, max_iterations=steps),
-        "foolbox": foolbox("L2CarliniWagnerAttack", binary_search_steps=searches, steps=steps),
-        "torchattacks": torchattacks("CW", c=10, steps=searches * steps),
-    }
-
-
-def elastic_net(searches: int, steps: int) -> dict[str, Attack]:
-    return {
-        "minadv": ours(minadv.EAD(searches=searches, steps=steps)),
-        "foolbox": foolbox("EADAttack", binary_search_steps=searches, steps=steps),
-    }
-
-
-def fast_minimum_norm(steps: int) -> dict[str, Attack]:
-    return {
-        "minadv": ours(minadv.FMN(distance="l2", steps=steps)),
-        "adv-lib": adv_lib("fmn", norm=2, steps=steps),
-        "foolbox": foolbox("L2FMNAttack", steps=steps),
-    }
-
-
-def decoupled(steps: int, levels: int | None) -> dict[str, Attack]:
-    exact = {"foolbox": foolbox("DDNAttack", steps=steps)} if levels is None else {}
-    return {
-        "minadv": ours(minadv.DDN(steps=steps, levels=levels)),
-        "adv-lib": adv_lib("ddn", steps=steps, levels=levels),
-        **exact,
-    }
-
-
-def lagrangian(steps: int) -> dict[str, Attack]:
-    return {
-        "minadv": ours(minadv.ALMA(distance="l2", steps=steps)),
-        "adv-lib": adv_lib("alma", distance="l2", num_steps=steps),
-    }
 
 
 def black(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> str:
@@ -186,15 +105,6 @@ def message(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {str(error) or '(no text)'}"
     return "no error"
-
-
-def wrong(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    return predictions(model, images) != labels
-
-
-def predictions(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        return model(images).argmax(dim=1)
 
 
 def distances(answers: Answers, x: Tensor) -> Tensor:
@@ -277,15 +187,13 @@ def table(model: nn.Module, x: Tensor, y: Tensor) -> Iterator[Table]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="Markdown file to write the table to")
+    parser.add_argument("--out", type=Path, help="Markdown file to write the table to, row by row")
     arguments = parser.parse_args()
     model = minadv.models.load("demo")
     x, y = minadv.data.load("demo").tensors()
     right = ~wrong(model, x, y)
-    for result in table(model, x[right][:SAMPLES], y[right][:SAMPLES]):
+    for result in written(table(model, x[right][:SAMPLES], y[right][:SAMPLES]), arguments.out):
         print(result.rows[-1], flush=True)
-    if arguments.out is not None:
-        arguments.out.write_text(result.markdown(), encoding="utf-8")
     Console(width=200).print(result.rich())
 
 

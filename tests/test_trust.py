@@ -3,7 +3,7 @@
 import pytest
 import torch
 from benchmarks import trust
-from benchmarks.trust import Answers, ours
+from benchmarks.answers import Answers, lagrangian, ours
 from torch import Tensor, nn
 
 from minadv import ALMA, CW
@@ -60,5 +60,5 @@ def test_absent_packages_are_left_out(
     monkeypatch: pytest.MonkeyPatch, batch: tuple[nn.Module, Tensor, Tensor]
 ) -> None:
     monkeypatch.setattr(trust, "there", lambda package: package == "minadv")
-    check = trust.Check("?", trust.lagrangian(5), trust.black)
+    check = trust.Check("?", lagrangian(5), trust.black)
     assert check.row(*batch) == ("?", "0 / 0", "–", "–", "–")
