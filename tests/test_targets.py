@@ -2,23 +2,12 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from benchmarks.targets import FILES, load
 
-import minadv
 from minadv import ALMA
 from tests.shared import SHARED, needs_shared
 
 pytestmark = needs_shared
-
-DATA = {"cifar_resnet4b": "cifar10_test_1000", "mnist_lenet5_linf_at": "mnist_test", "mnist_kw": "mnist_test"}
-
-
-def load(name: str, count: int) -> tuple[nn.Module, Tensor, Tensor]:
-    model = minadv.models.load(f"zoo:{name}@{SHARED / name}.safetensors")
-    inputs, labels = minadv.data.load(f"npz:{SHARED / DATA[name]}.npz").tensors(limit=200)
-    with torch.no_grad():
-        correct = model(inputs).argmax(dim=1) == labels
-    return model, inputs[correct][:count], labels[correct][:count]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +21,7 @@ def load(name: str, count: int) -> tuple[nn.Module, Tensor, Tensor]:
     ],
 )
 def test_medians_at_100_steps(name: str, distance: str, bound: float) -> None:
-    model, inputs, labels = load(name, 100)
+    model, inputs, labels = load(name, SHARED, 100)
     result = ALMA.paper(distance, 100)(model, inputs, labels)
     assert result.success.all()
     # the lower one, as in tables: beside a gap, their mean moves from 1.159 to 1.200 with inputs off by 1e-7
@@ -41,10 +30,10 @@ def test_medians_at_100_steps(name: str, distance: str, bound: float) -> None:
     assert (result.backwards == 100).all()
 
 
-@pytest.mark.parametrize("name", list(DATA))
+@pytest.mark.parametrize("name", list(FILES))
 @pytest.mark.parametrize("attack", [ALMA.paper("l2", 100), ALMA(distance="l1", steps=100)], ids=["l2", "l1"])
 def test_alone_and_in_a_batch_of_64(name: str, attack: ALMA) -> None:
-    model, inputs, labels = load(name, 64)
+    model, inputs, labels = load(name, SHARED, 64)
     together = attack(model, inputs, labels)
     for i in (0, 31, 63):
         alone = attack(model, inputs[i : i + 1], labels[i : i + 1])
