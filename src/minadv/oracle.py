@@ -75,6 +75,7 @@ class Oracle:
         self._best = Incumbents.before(self.originals)
         self._troubles = Troubles.none(clean.adversarial)
         self._box = Box(settings.levels)
+        self._directions: tuple[int, Tensor] | None = None  # the last ones that were asked for, and their stream
         self._trace: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
@@ -82,10 +83,11 @@ class Oracle:
         """Per-sample keys for `minadv.random`, from each sample's content and the seed."""
         return random.keys(self.originals, self._settings.seed)
 
-    @cached_property
-    def directions(self) -> Tensor:
-        """(batch, ...) random directions of unit ℓ2 norm, one per sample, for those without a gradient."""
-        return random.unit(self.keys, self.originals)
+    def directions(self, stream: int = 0) -> Tensor:
+        """(batch, ...) random unit directions (ℓ2) for samples without a gradient; others in each stream."""
+        if self._directions is None or self._directions[0] != stream:
+            self._directions = stream, random.unit(self.keys, self.originals, stream)
+        return self._directions[1]
 
     @property
     def reserved(self) -> int:

@@ -1,6 +1,7 @@
 """Per-sample norms and directions of gradients, guarded where a gradient vanishes."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -44,23 +45,22 @@ def unit_(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
     return unit_and_length_(h, oracle, below)[0]
 
 
-def unit_and_length_(h: Tensor, oracle: Oracle, below: float = TINY) -> tuple[Tensor, Tensor]:
-    """Return `unit`, and ‖h‖₂, (batch,): 1 where the direction is random."""
+def unit_and_length_(
+    h: Tensor, oracle: Oracle, below: float = TINY, instead: Callable[[], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return `unit_`, and ‖h‖₂, (batch,): 1 where the direction is another one; `instead` of a random one."""
     length = norm(h, 2)
     flat = length <= below
     if possibly_any(flat):
-        h, length = _or_random(h, flat, oracle), torch.where(flat, 1.0, length.clamp_min(TINY))
+        other = oracle.directions() if instead is None else instead()
+        h, length = torch.where(per_sample(flat, h), other, h), torch.where(flat, 1.0, length.clamp_min(TINY))
     return h.div_(per_sample(length, h)), length
 
 
-def nonzero(h: Tensor, oracle: Oracle, below: float = TINY) -> Tensor:
+def nonzero(h: Tensor, oracle: Oracle, below: float = TINY, stream: int = 0) -> Tensor:
     """Replace vanishing gradients by a random direction of unit ℓ2 norm, so that the search goes on."""
     flat = norm(h, 2) <= below
-    return _or_random(h, flat, oracle) if possibly_any(flat) else h
-
-
-def _or_random(h: Tensor, flat: Tensor, oracle: Oracle) -> Tensor:
-    return torch.where(per_sample(flat, h), oracle.directions, h)
+    return torch.where(per_sample(flat, h), oracle.directions(stream), h) if possibly_any(flat) else h
 
 
 def farthest(x: Tensor, p: float) -> Tensor:

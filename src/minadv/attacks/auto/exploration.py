@@ -127,6 +127,7 @@ class Exploration:
         live: Tensor | None = None,
         coordinates: Coordinates | None = None,
         remember: bool = False,
+        stream: int = 0,
     ) -> Explored:
         """Explore from `start`, in its memory if these are not the originals.
 
@@ -142,6 +143,7 @@ class Exploration:
             live: (batch,) samples that are still searched; None is all.
             coordinates: in which steps are taken and perturbations pulled back; None are the entries.
             remember: whether to return the constraint's average normal.
+            stream: of the random directions where the constraint has no gradient: others lead elsewhere.
         """
         x, squares, before, normal = start, torch.zeros_like(start), None, None
         last = start.clone() if start is oracle.originals else start
@@ -155,7 +157,7 @@ class Exploration:
             constraint = constrain(probe.logits)
             h = oracle.gradient(probe, constraint)
             trusted = self.trusted(h) if stride is None else stride.trusted
-            h = nonzero(h, oracle)
+            h = nonzero(h, oracle, stream=stream)
             if coordinates is not None:
                 h = coordinates.slope(h)
             if stride is None:

@@ -63,7 +63,8 @@ class Explorer:
         scale = None if stride is None else stride.first
         if stride is not None and number:  # what leads to near ends first leads to the same ones later
             stride = Stride.signs(stride.first, stride.trusted)
-        start = self._start(number * self.explorations + i, scale, aim, coordinates)
+        index = number * self.explorations + i
+        start = self._start(index, scale, aim, coordinates)
         advantage = member.advantage[i % len(member.advantage)]
         found = Exploration(softness=self.family.softness).within(steps.exploring)(
             oracle,
@@ -76,6 +77,7 @@ class Explorer:
             live,
             coordinates,
             remember,
+            index,
         )
         stride, aims = found.stride, aims.after(found.classes)
         if steps.settling:
@@ -93,6 +95,7 @@ class Explorer:
                 live,
                 coordinates,
                 remember,
+                index,
             )
         return found, stride, aims
 

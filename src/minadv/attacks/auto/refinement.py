@@ -8,7 +8,7 @@ from torch import Tensor
 
 from minadv.attacks.auto.exploration import Constrain, Explored
 from minadv.attacks.auto.nearest import Nearest
-from minadv.attacks.directions import TINY, inner, norm, unit_and_length_
+from minadv.attacks.directions import TINY, inner, norm, unit_, unit_and_length_
 from minadv.distances.base import per_sample
 from minadv.elementwise import heaviside_
 from minadv.masks import overwrite
@@ -20,6 +20,9 @@ HURRY = 6.0
 # Where few entries count: those that are less than this share of the largest go home, and the others take steps to
 # the boundary alone, as long as they hold so much of the normal's square.
 SLIGHT, ENOUGH = 0.01, 0.05
+
+# The stream of random directions where no exploration has gone.
+ASIDE = -1
 
 Across = Literal["normal", "few", "home"]
 
@@ -223,14 +226,23 @@ def tangent(
 ) -> Tangent:
     """Linearise the constraint at a point (one backward) and average its unit normal with the earlier ones.
 
+    Where the gradient vanishes, the way home stands in for it: then this is a search along that line.
     Without sight, the boundary that was `seen` before is moved to where the constraint's value has it.
     """
     constraint = constrain(probe.logits)
     if seen is not None and not sighted:
         return seen._replace(way=constraint.detach() / seen.steepness)
-    h, steepness = unit_and_length_(oracle.gradient(probe, constraint), oracle)
+    h, steepness = unit_and_length_(
+        oracle.gradient(probe, constraint), oracle, instead=lambda: _homeward(oracle, probe.x)
+    )
     way = constraint.detach() / steepness
     return Tangent(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
+
+
+def _homeward(oracle: Oracle, x: Tensor) -> Tensor:
+    """Directions of unit ℓ2 norm back to the originals; random ones while nothing was adversarial."""
+    lost = per_sample(oracle.best_distance.isinf(), x)
+    return torch.where(lost, oracle.directions(ASIDE), unit_(oracle.originals - x, oracle))
 
 
 def _passed(step: int, steps: int) -> float:
