@@ -99,7 +99,7 @@ def rows(quick: bool = False) -> Iterator[Row]:
     yield row(CIFAR, "SuperDeepFool", adv_lib("sdf", steps=n), steps=n)
     for d, adaptive in (("l2", False), ("l2", True), ("linf", False), ("linf", True)):
         theirs = adv_lib("tr", iter=n, p=ORDERS[d], adaptive=adaptive)
-        yield row(CIFAR, "TrustRegion", theirs, distance=d, steps=n, adaptive=adaptive)
+        yield row(CIFAR, "TrustRegion.paper", theirs, distance=d, steps=n, adaptive=adaptive)
     yield row(CIFAR, "PDGD", adv_lib("pdgd", num_steps=m), steps=m)
     for d in ("l1", "linf"):
         yield row(CIFAR, "PDPGD", adv_lib("pdpgd", norm=ORDERS[d], num_steps=m), distance=d, steps=m)

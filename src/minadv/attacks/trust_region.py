@@ -4,14 +4,15 @@ Z. Yao, A. Gholami, P. Xu, K. Keutzer, M. Mahoney, *Trust Region Based Adversari
 CVPR 2019.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 
-from minadv.attacks.base import Attack, counts, positive, within
+from minadv.attacks.base import Attack, among, counts, positive, within
 from minadv.attacks.boundary import cross, labels_of, nearest, others_by_logit, towards
-from minadv.attacks.directions import dual
+from minadv.attacks.directions import TINY, dual, inner
 from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
 
@@ -27,7 +28,11 @@ class TrustRegion(Attack):
         radius: first length of the steps.
         n_classes: runner-up classes among which the target is chosen, by the distance to their boundary.
         worst_case: choose the farthest of them instead of the nearest.
-        adaptive: lengthen steps where the label's logit falls as expected, shorten them where it does not.
+        adaptive: lengthen steps that do as expected, and shorten those that don't.
+        expected: what tells. "slope": the rise of z_t − z_y over what its slope foretells, whatever the scale of
+            logits; and no step is shorter than what brings the search to the boundary in those that are left.
+            "label", as published: the fall of z_y over the step's length, so that all steps get shorter where
+            logits are small or rounded.
         overshoot: how much farther a step goes.
     """
 
@@ -36,14 +41,17 @@ class TrustRegion(Attack):
     n_classes: int = 9
     worst_case: bool = False
     adaptive: bool = True
+    expected: Literal["slope", "label"] = "slope"
     overshoot: float = 0.02
 
     name: ClassVar[str] = "trust_region"
+    published: ClassVar[Mapping[str, Any]] = {"expected": "label"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps", "n_classes")
         positive(self, "radius")
+        among(self, "expected", "slope", "label")
         within(self, "overshoot", inside=lambda value: value >= 0, needed="≥ 0")
 
     def search(self, oracle: Oracle) -> None:
@@ -57,19 +65,28 @@ class TrustRegion(Attack):
         ).classes
         del clean
         live, radius = None, torch.full_like(oracle.best_distance, self.radius)
-        for _ in oracle.steps(self.steps):
-            # on a grid, how the logits fall is measured between its points: short steps would round to none
+        for i in oracle.steps(self.steps):
+            # on a grid, how the logits change is measured between its points: short steps would round to none
             probe = oracle.probe(x, live)
             boundary = towards(oracle, probe, target, self.confidence)
-            size = torch.minimum(boundary.distance(dual(p)), radius)
+            way = boundary.distance(dual(p))
+            if self.adaptive and self.expected == "slope":
+                radius = torch.maximum(radius, way / (self.steps - i))
+            size = torch.minimum(way, radius)
             ahead = oracle.clip_(x + cross(boundary, p, size, self.overshoot))
-            x = ahead if live is None else torch.where(per_sample(live, x), ahead, x)
+            ahead = ahead if live is None else torch.where(per_sample(live, x), ahead, x)
             if self.adaptive:
-                after = oracle.probe(x, live, differentiate=False)
-                fall = (probe.logits - after.logits).detach().gather(1, labels[:, None]).squeeze(1)
-                ratio = fall / size.clamp_min(1e-12)
+                after = oracle.probe(ahead, live, differentiate=False)
+                rise = (after.logits - probe.logits).detach()
+                fall = -rise.gather(1, labels[:, None]).squeeze(1)
+                if self.expected == "label":
+                    ratio = fall / size.clamp_min(TINY)
+                else:  # clipped steps foretell less
+                    foretold = inner(boundary.slope, ahead - x)
+                    ratio = (rise.gather(1, target[:, None]).squeeze(1) + fall) / foretold.clamp_min(TINY)
                 longer, shorter = 1.2 * size, size / 1.2
                 radius = torch.where(ratio > 0.9, longer, torch.where(ratio < 0.5, shorter, size)).clamp(*RADII[p])
+            x = ahead
             found = oracle.reaches(oracle.snap(x), live)
             live = ~found if live is None else live & ~found
             if not live.any():
