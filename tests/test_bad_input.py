@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from minadv import ALMA, DDN, Attack, Status, attacks
 from minadv.result import concatenate
-from tests.networks import convolutional, images, predictions
+from tests.networks import convolutional, generator, images, linear, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")
 
@@ -41,6 +41,11 @@ def spoilt(row: int, value: float) -> Tensor:
             X * 0 + (1 + 1e-6),
             ValueError,
             r"got values from 1.00000095\d* to 1.00000095\d*: .*clamp\(0, 1\)",
+        ),
+        (
+            X.to_sparse(),
+            TypeError,
+            r"inputs must be a dense tensor, .*: use inputs.to_dense\(\)",
         ),
         (X.to("meta"), ValueError, r"inputs must hold values, got a tensor on the meta device"),
         (X[0, 0, 0], ValueError, r"inputs must have shape \(batch, ...\).*got \(16,\).*unsqueeze"),
@@ -235,6 +240,22 @@ def total(x: Tensor, x0: Tensor) -> Tensor:
 def test_probabilities_are_warned_about() -> None:
     with pytest.warns(UserWarning, match=r"look like probabilities.*logits.*take the softmax out"):
         ATTACK(lambda x: MODEL(x).softmax(dim=1), X, Y)
+
+
+@pytest.mark.parametrize("scale", [2e-3, 1e-2])
+def test_logits_beside_which_the_confidence_is_not_small_are_warned_about(scale: float) -> None:
+    small = linear(40)
+    with torch.no_grad():
+        small.layer.weight.mul_(scale)
+        small.layer.bias.mul_(scale)
+    inputs = torch.rand(8, 40, generator=generator(1))
+    labels = predictions(small, inputs)
+    with pytest.warns(
+        UserWarning, match=r"logits from the boundary \(median\).*confidence=0.0001.*smaller confidence"
+    ):
+        DDN(steps=3)(small, inputs, labels)
+    DDN(steps=3, confidence=1e-4 * scale)(small, inputs, labels)  # without a warning
+    DDN(steps=3, confidence=0.05)(MODEL, X, Y)  # as asked for
 
 
 def test_training_mode_is_warned_about_and_restored() -> None:

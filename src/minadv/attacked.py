@@ -11,7 +11,7 @@ from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.masks import or_else
 from minadv.probe import Probe
-from minadv.validation import check_distance, check_logits, check_range, check_spread
+from minadv.validation import check_distance, check_logits, check_range, check_scale
 from minadv.verification import Settings
 
 
@@ -78,7 +78,8 @@ def first_look(
     for name, values in classes.items():
         check_range(name, values, logits.shape[1])
     clean_logits = logits.detach()[: len(inputs)]
-    check_spread(clean_logits, settings.confidence)
+    asked = settings.confidence != Settings.confidence
+    check_scale(clean_logits, goal.margin(clean_logits), settings.confidence, asked)
     already = goal.margin(clean_logits, settings.confidence) < 0
 
     untouched = not bool(already.any())

@@ -115,8 +115,9 @@ def logits_of(output: Any) -> Tensor:
         keys = list(cast("Mapping[object, object]", output if isinstance(output, Mapping) else {}))
         among = f" of {', '.join(map(repr, keys))}" if keys else ""
         part = "logits" if "logits" in keys else keys[0] if keys else 0
+        several = bool(keys) or isinstance(output, tuple | list)
+        remedy = f"wrap it, e.g. lambda x: model(x)[{part!r}]" if several else "return its logits from its forward"
         raise TypeError(
-            f"model must return a tensor of logits or an object with .logits, got {kind}{among}: "
-            f"wrap it, e.g. lambda x: model(x)[{part!r}]"
+            f"model must return a tensor of logits or an object with .logits, got {kind}{among}: {remedy}"
         )
     return logits

@@ -139,7 +139,8 @@ def _targeted_spread(loss: str, logits: Tensor) -> Tensor:
         loss,
         logits,
         4,
-        remedy="use constraint='margin' (alma) or loss='cross-entropy' (apgd, minimal_apgd)",
+        remedy="use constraint='margin' (alma), loss='cross-entropy' (apgd, minimal_apgd) or, untargeted and with "
+        "three classes, n_targets=None (minimal_apgd)",
     )
     top = logits.topk(4, dim=1).values
     return top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _DENOMINATOR_GUARD

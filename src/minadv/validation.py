@@ -9,6 +9,8 @@ from minadv.errors import RowError
 
 # What a distance may be from an image to itself, relative to what it is far off: of √(Σδ² + ε), say.
 NEARLY = 0.01
+# Where a boundary is fewer times the confidence away, that makes distances some per cent larger.
+NEAR = 50
 HALVES = (torch.bfloat16, torch.float16)
 FLOATS = (*HALVES, torch.float64, torch.float32)
 
@@ -22,6 +24,8 @@ def check_inputs(inputs: object) -> Tensor:
     """
     if not isinstance(inputs, Tensor):
         raise TypeError(f"inputs must be a torch.Tensor, got {type(inputs).__name__}: use torch.as_tensor")
+    if inputs.layout != torch.strided:
+        raise TypeError(f"inputs must be a dense tensor, got layout {inputs.layout}: use inputs.to_dense()")
     if not inputs.is_floating_point():
         raise TypeError(
             f"inputs must be floating point in [0, 1], got dtype {inputs.dtype}: 8-bit images become inputs "
@@ -131,17 +135,30 @@ def check_distance(name: str, own: Tensor, far: Tensor) -> None:
         )
 
 
-def check_spread(logits: Tensor, confidence: float) -> None:
-    """Warn where classes differ by so little that few points can be `confidence` logits beyond a boundary."""
-    spread = (logits.amax(dim=1) - logits.amin(dim=1)).median().item()
+def check_scale(logits: Tensor, margin: Tensor, confidence: float, asked: bool) -> None:
+    """Warn where logits are so small that `confidence` logits beyond a boundary are far, or more than there are.
+
+    Args:
+        logits: (batch, classes) of the clean images.
+        margin: (batch,) how many logits each is from the boundary.
+        confidence: how many beyond it an answer has to be.
+        asked: whether that was chosen: then distances may grow by it.
+    """
+    spread, near = (logits.amax(dim=1) - logits.amin(dim=1)).median().item(), margin.abs().median().item()
+    remedy = "scale the model's logits, or pass a smaller confidence"
     if spread < 2 * confidence:
-        warnings.warn(
+        text = (
             f"the largest and the smallest logit of a clean image differ by {spread:.3g} only (median), and an "
-            f"answer has to be confidence={confidence:g} logits beyond the boundary: scale the model's logits, or "
-            "pass a smaller confidence",
-            UserWarning,
-            stacklevel=5,
+            f"answer has to be confidence={confidence:g} logits beyond the boundary: {remedy}"
         )
+    elif not asked and near < NEAR * confidence:
+        text = (
+            f"a clean image is {near:.3g} logits from the boundary (median), and an answer has to be "
+            f"confidence={confidence:g} logits beyond it, which makes distances larger: {remedy}"
+        )
+    else:
+        return
+    warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def _remedy(output: Tensor) -> str:
