@@ -1,7 +1,11 @@
 """Small real models for tests: a linear classifier with a known answer, and a random convolutional network."""
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from minadv.projections import hyperplane_box
 
 
 class Linear(nn.Module):
@@ -58,3 +62,22 @@ def images(
 def predictions(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         return model(x).argmax(dim=1)
+
+
+def exact(model: Linear, x: Tensor, labels: Tensor, distance: str) -> Tensor:
+    """(batch, classes) distance to every boundary of a linear model inside the box; inf at the label."""
+    weight, z = model.layer.weight.detach(), model(x).detach()
+    found = torch.full_like(z, math.inf)
+    for shift in range(1, z.shape[1]):
+        k = (labels + shift) % z.shape[1]
+        w = (weight[k] - weight[labels]).reshape(x.shape)
+        gap = (z.gather(1, labels[:, None]) - z.gather(1, k[:, None])).squeeze(1)
+        if distance == "l0":
+            gains = (w * torch.where(w > 0, 1 - x, -x)).flatten(1).sort(dim=1, descending=True).values
+            size = (gains.cumsum(dim=1) < gap[:, None]).sum(dim=1) + 1.0
+        else:
+            p = {"l1": 1.0, "l2": 2.0, "linf": math.inf}[distance]
+            plane = (w * x).flatten(1).sum(dim=1) + gap
+            size = hyperplane_box(x, w, plane, p).flatten(1).norm(p=p, dim=1)
+        found.scatter_(1, k[:, None], size[:, None])
+    return found

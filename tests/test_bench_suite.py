@@ -250,7 +250,7 @@ def test_the_suites_budgets_and_seed_are_for_entries_without_their_own():
 
 
 def test_own_distances_are_called_by_their_own_name():
-    (row,) = wanted(asked({"attack": "alma", "distances": ["python:tests.test_auto:weighted"], "steps": [3]}))
+    (row,) = wanted(asked({"attack": "alma", "distances": ["python:tests.own_distances:weighted"], "steps": [3]}))
     assert row.label == "ALMA weighted 3"
     assert resolve(row.build("demo").distance).name == "weighted"
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from minadv import Result, attacks, distances
 from minadv.attacks.base import Attack
 from minadv.attacks.registry import REGISTRY
-from minadv.projections import hyperplane_box
-from tests.networks import Linear, convolutional, generator, images, linear, predictions
+from tests.networks import convolutional, exact, generator, images, linear, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")
 
@@ -221,7 +220,7 @@ def test_repeats_itself_and_leaves_no_traces(case: Case, model: nn.Module, resul
     assert not result.adversarials.requires_grad
 
 
-# Auto plans by its budget: see test_auto
+# Auto plans by its budget: see test_auto.py
 @pytest.mark.parametrize("case", [case for case in CASES if case.name != "auto"], ids=str)
 def test_any_budget_gives_the_best_so_far(case: Case, model: nn.Module, results: dict[str, Result]) -> None:
     x, labels = batch(model)
@@ -341,25 +340,6 @@ def test_float64(case: Case, model: nn.Module) -> None:
     result = case.attack()(double.double(), x.double(), labels)
     assert result.adversarials.dtype == result.distances.dtype == torch.float64
     assert result.asr >= min(case.asr, 0.7)
-
-
-def exact(model: Linear, x: Tensor, labels: Tensor, distance: str) -> Tensor:
-    """(batch, classes) distance to every boundary of a linear model inside the box; inf at the label."""
-    weight, z = model.layer.weight.detach(), model(x).detach()
-    found = torch.full_like(z, math.inf)
-    for shift in range(1, z.shape[1]):
-        k = (labels + shift) % z.shape[1]
-        w = (weight[k] - weight[labels]).reshape(x.shape)
-        gap = (z.gather(1, labels[:, None]) - z.gather(1, k[:, None])).squeeze(1)
-        if distance == "l0":
-            gains = (w * torch.where(w > 0, 1 - x, -x)).flatten(1).sort(dim=1, descending=True).values
-            size = (gains.cumsum(dim=1) < gap[:, None]).sum(dim=1) + 1.0
-        else:
-            p = {"l1": 1.0, "l2": 2.0, "linf": math.inf}[distance]
-            plane = (w * x).flatten(1).sum(dim=1) + gap
-            size = hyperplane_box(x, w, plane, p).flatten(1).norm(p=p, dim=1)
-        found.scatter_(1, k[:, None], size[:, None])
-    return found
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.linear is not None], ids=str)

@@ -1,3 +1,7 @@
+"""Losses of logits against values by hand, and their gradients."""
+
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -6,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from minadv import losses
 from minadv.goals import Targeted, Untargeted
+from tests.networks import generator
 
 LOGITS = hnp.arrays("float64", (3, 6), elements=st.floats(-50, 50))
 CLASS = st.lists(st.integers(0, 5), min_size=3, max_size=3)
@@ -88,3 +93,31 @@ def test_a_tie_is_not_adversarial() -> None:
 def test_too_few_classes_name_the_margin(loss: object, classes: int) -> None:
     with pytest.raises(ValueError, match=rf"needs at least {classes + 1} classes.*have {classes}.*margin"):
         loss(torch.randn(2, classes), torch.tensor([0, 1]))  # type: ignore[operator]
+
+
+def test_dlr_towards_is_dlr_plus_for_the_likeliest_rival() -> None:
+    z = torch.randn(20, 6, generator=generator(0), dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(6, (20,), generator=generator(1))
+    rivals = z.detach().scatter(1, labels[:, None], -math.inf).argmax(dim=1)
+    one, two = losses.dlr_towards(z, labels, rivals, 0.01), losses.dlr_plus(z, labels, 0.01)
+    torch.testing.assert_close(one, two)
+    for mine, theirs in zip(*(torch.autograd.grad(value.sum(), z) for value in (one, two)), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    worst = z.detach().argmin(dim=1)
+    value = losses.dlr_towards(z, labels, worst)
+    assert (value[worst != labels] > 0).all()
+
+
+def test_margin_towards_leads_on_where_dlr_does_not() -> None:
+    z = torch.tensor([[1.0, 9.0, 5.0, 0.0], [1.0, 2.0, 0.0, -1.0]], dtype=torch.float64, requires_grad=True)
+    labels, targets = torch.tensor([0, 0]), torch.tensor([1, 1])
+    value = losses.margin_towards(z, labels, targets, 0.5)
+    torch.testing.assert_close(value, torch.tensor([-7.5, -0.5], dtype=torch.float64))
+    (slope,) = torch.autograd.grad(value.sum(), z)
+    assert slope.tolist() == [[1, -1, 0, 0]] * 2
+    # the label is the third likeliest: DLR⁺ is at its end
+    far = torch.tensor([[1.0, 9.0, 1.0 + 1e-6, 0.0]], dtype=torch.float64, requires_grad=True)
+    ended = losses.dlr_plus(far, labels[:1])
+    torch.testing.assert_close(ended, -torch.ones_like(ended), atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="margin_towards"):
+        losses.margin_towards(torch.zeros(2, 1), labels, labels)
