@@ -1,7 +1,8 @@
-"""Small real models for tests: a linear classifier with a known answer, and a random convolutional network."""
+"""Small real models for tests: linear with a known answer, smooth with known gradients, convolutional."""
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -81,3 +82,25 @@ def exact(model: Linear, x: Tensor, labels: Tensor, distance: str) -> Tensor:
             size = hyperplane_box(x, w, plane, p).flatten(1).norm(p=p, dim=1)
         found.scatter_(1, k[:, None], size[:, None])
     return found
+
+
+def smooth(entries: int, classes: int = 4, hidden: int = 12, seed: int = 0) -> nn.Sequential:
+    """z = V·tanh(W·x + b) + c on flattened inputs, in float64: curved boundaries, and gradients in one line."""
+    g = generator(seed)
+    with torch.random.fork_rng():
+        first, last = nn.Linear(entries, hidden).double(), nn.Linear(hidden, classes).double()
+    for layer, scale in ((first, 2.0), (last, 1.0)):
+        weight = scale * torch.randn(layer.weight.shape, generator=g, dtype=torch.float64)
+        weight /= layer.in_features**0.5
+        layer.load_state_dict({"weight": weight, "bias": -0.5 * weight.sum(dim=1)})
+    model = nn.Sequential(nn.Flatten(), first, nn.Tanh(), last).eval()
+    with torch.no_grad():  # centred, so that samples around 0.5 get every class
+        last.bias.sub_(model(torch.rand(256, entries, generator=g, dtype=torch.float64)).mean(dim=0))
+    return model
+
+
+def logits_and_gradients(model: nn.Sequential, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """z and ∂z/∂x, (classes, entries), of a `smooth` model at one flat image, without torch."""
+    (W, b), (V, c) = (tuple(p.detach().numpy() for p in model[layer].parameters()) for layer in (1, 3))
+    a = np.tanh(W @ x + b)
+    return V @ a + c, V @ ((1 - a**2)[:, None] * W)
