@@ -225,6 +225,8 @@ def test_copies_fill_up_what_the_model_sees_and_are_not_counted() -> None:
     probe = door.probe(x, live)
     assert model.rows == [8, 4]
     torch.testing.assert_close(model.shown[1], x[[1, 2, 4, 4]])
+    torch.testing.assert_close(probe.logits[live], Model()(x[live]))
+    torch.testing.assert_close(probe.distance[live], (x - X)[live].norm(dim=1))
     assert torch.equal(probe.adversarial, live)
     assert torch.equal(door.gradient(probe, probe.logits[:, 1]), WEIGHTS.where(live[:, None], 0.0))
     door.probe(torch.cat((x[:5], x[4:5].expand(3, 6))))

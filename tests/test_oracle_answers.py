@@ -70,18 +70,20 @@ def test_one_samples_nan_logits_touch_no_other() -> None:
             return super().score(x) * torch.where(x[:, 5] > 0.97, torch.nan, 1.0)
 
     x, hurt = toward(0.5), mask(0, 0, 1, 0, 0, 0, 0, 0)
-    x[2, 5] = 0.98
+    x[2, 5], x[4] = 0.98, X[4]  # the other is not adversarial, and nothing else
     door, sound = oracle(Broken(), X), oracle(Model(), X)
     probe, expected = door.probe(x), sound.probe(x)
     assert torch.equal(probe.logits[~hurt], expected.logits[~hurt])
     assert torch.equal(probe.logits[hurt], door.logits_of_originals[hurt])
-    assert torch.equal(probe.adversarial, ~hurt)
+    found = mask(1, 1, 0, 1, 0, 1, 1, 1)
+    assert torch.equal(probe.adversarial, found)
     gradient = door.gradient(probe, probe.logits[:, 1])
     assert torch.equal(gradient, WEIGHTS.where(~hurt[:, None], 0.0))
     assert torch.equal(door.best_distance, sound.best_distance.where(~hurt, math.inf))
     result = door.result()
-    assert [status is Status.NON_FINITE for status in result.status] == hurt.tolist()
-    assert torch.equal(result.success, ~hurt)
+    failed = [Status.NON_FINITE if bad else Status.NOT_FOUND for bad in hurt]
+    assert list(result.status) == [Status.FOUND if yes else no for yes, no in zip(found, failed, strict=True)]
+    assert torch.equal(result.success, found)
     assert result.forwards.tolist() == [1] * 8
 
 
