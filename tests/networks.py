@@ -84,7 +84,7 @@ def exact(model: Linear, x: Tensor, labels: Tensor, distance: str) -> Tensor:
     return found
 
 
-def smooth(entries: int, classes: int = 4, hidden: int = 12, seed: int = 0) -> nn.Sequential:
+def smooth(entries: int, classes: int = 4, hidden: int = 12, seed: int = 0, lift: float = 0) -> nn.Sequential:
     """z = V·tanh(W·x + b) + c on flattened inputs, in float64: curved boundaries, and gradients in one line."""
     g = generator(seed)
     with torch.random.fork_rng():
@@ -96,6 +96,7 @@ def smooth(entries: int, classes: int = 4, hidden: int = 12, seed: int = 0) -> n
     model = nn.Sequential(nn.Flatten(), first, nn.Tanh(), last).eval()
     with torch.no_grad():  # centred, so that samples around 0.5 get every class
         last.bias.sub_(model(torch.rand(256, entries, generator=g, dtype=torch.float64)).mean(dim=0))
+        last.bias[0].add_(lift)  # to where the first class is the only one
     return model
 
 

@@ -220,18 +220,18 @@ def test_copies_fill_up_what_the_model_sees_and_are_not_counted() -> None:
     assert door.copies.tolist() == [False] * 5 + [True] * 3
     probe = door.probe(door.originals)
     assert torch.equal(door.gradient(probe, probe.logits[:, 1]), WEIGHTS.expand(8, 6))
-    live = mask(0, 1, 1, 0, 1, 0, 0, 0)
-    x = toward(0.5)
+    x, live = toward(0.5), mask(0, 1, 1, 1, 0, 0, 0, 0)
     probe = door.probe(x, live)
     assert model.rows == [8, 4]
-    torch.testing.assert_close(model.shown[1], x[[1, 2, 4, 4]])
+    torch.testing.assert_close(model.shown[1], x[[1, 2, 3, 3]])
     torch.testing.assert_close(probe.logits[live], Model()(x[live]))
     torch.testing.assert_close(probe.distance[live], (x - X)[live].norm(dim=1))
     assert torch.equal(probe.adversarial, live)
     assert torch.equal(door.gradient(probe, probe.logits[:, 1]), WEIGHTS.where(live[:, None], 0.0))
     door.probe(torch.cat((x[:5], x[4:5].expand(3, 6))))
     result = door.result()
-    assert result.forwards.tolist() == [2, 3, 3, 2, 2]
+    assert result.forwards.tolist() == [2, 3, 3, 3, 2]
+    assert result.backwards.tolist() == [1, 2, 2, 2, 1]
     assert result.success.all()
 
 

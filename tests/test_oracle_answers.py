@@ -85,6 +85,9 @@ def test_one_samples_nan_logits_touch_no_other() -> None:
     assert list(result.status) == [Status.FOUND if yes else no for yes, no in zip(found, failed, strict=True)]
     assert torch.equal(result.success, found)
     assert result.forwards.tolist() == [1] * 8
+    looking = oracle(Broken(), X)
+    looking.probe(x, differentiate=False)
+    assert looking.result().status == result.status  # a look is enough
 
 
 def test_a_sample_that_said_nan_once_is_searched_on() -> None:
