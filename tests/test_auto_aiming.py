@@ -24,7 +24,7 @@ def test_an_outlook_on_linear_models_is_the_way_to_each_class(distance: str, q: 
 
     class Looking(Auto):
         def search(self, oracle: Oracle) -> None:
-            at = oracle.originals + 0.01 * oracle.directions
+            at = oracle.originals + 0.01 * oracle.directions()
             seen.append(outlook(oracle, at, q, 0.0, 9))
             seen.append(outlook(oracle, at, q, 0.0, 2))
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minadv import ALMA, DDN, Attack, Status, attacks
+from minadv import ALMA, CW, DDN, Attack, Status, attacks
 from minadv.result import concatenate
 from tests.networks import convolutional, generator, images, linear, predictions
 
@@ -425,3 +425,9 @@ def test_numbers_of_numpy() -> None:
         "json.dumps(as_plain(attack))\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_cw_says_that_it_does_not_count_entries() -> None:
+    model, inputs = convolutional(), images(2)
+    with pytest.warns(UserWarning, match="in tanh space no entry stays as it was.*auto"):
+        CW(distance="l0", steps=2, searches=1)(model, inputs, predictions(model, inputs))

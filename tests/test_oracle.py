@@ -242,3 +242,14 @@ def test_copies_do_not_add_their_gradients_to_their_originals() -> None:
     probe = door.probe(door.originals)  # of which the pass over all eight had each once
     assert torch.equal(door.gradient(probe, probe.logits[:, 1]), WEIGHTS.expand(8, 6))
     assert door.result().forwards.tolist() == [1] * 8
+
+
+def test_a_search_may_leave_copies_out() -> None:
+    door = oracle(Model(), X[:5], fill_up=True)
+    x = toward(0.5)
+    x[5:] = x[4]
+    door.probe(x, ~door.copies)
+    result = door.result()
+    assert result.success.all()
+    assert result.forwards.tolist() == [1] * 5
+    torch.testing.assert_close(result.adversarials, x[:5])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,9 +42,14 @@ class Attacked:
     distance: Selectable
 
     def scatter(self, whole: Tensor, attacked: Tensor) -> Tensor:
-        """Put the attacked rows back among all rows of the batch, in the memory of `whole`."""
-        whole[self.rows] = attacked
+        """Put the attacked rows, without copies, back among all rows of the batch, in the memory of `whole`."""
+        whole[self.rows[: self._count]] = attacked[: self._count]
         return whole
+
+    @cached_property
+    def _count(self) -> int:
+        """How many rows are no copies: these come last."""
+        return int((~self.copies).sum())
 
 
 def first_look(
