@@ -92,6 +92,7 @@ def test_auto_takes_its_budget_of_each(distance: str, budget: int):
     assert (int(result.forwards.max()), int(result.backwards.max())) == (budget, budget)
 
 
+@pytest.mark.filterwarnings("ignore:in tanh space")
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
 def test_no_attack_costs_more(name: str, settings: dict[str, Any]):
     for distance in distances(name):
