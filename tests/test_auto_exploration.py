@@ -9,8 +9,8 @@ from minadv.attacks.auto import aiming
 from minadv.attacks.auto.exploration import LARGEST_STEP, Exploration, Stride
 from minadv.attacks.auto.families import straight
 from minadv.attacks.directions import TINY
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 from tests.networks import convolutional, generator, images, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")

@@ -22,8 +22,8 @@ from minadv.attacks.auto.refinement import (
     tangent,
 )
 from minadv.attacks.auto.sparse_refinement import SparseRefinement
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 from tests.networks import convolutional, exact, generator, images, linear, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")

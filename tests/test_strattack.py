@@ -9,7 +9,7 @@ from torch import Tensor
 
 from minadv import CW
 from minadv.attacks.strattack import StrAttack, _largest
-from minadv.distances.base import per_sample
+from minadv.shapes import per_sample
 from tests.networks import Linear, convolutional, generator, images, linear, predictions
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
-PerSample = Float[Tensor, " batch"]
+from minadv.shapes import PerSample
+
 Condition = Callable[[PerSample], Bool[Tensor, " batch"]]
 
 

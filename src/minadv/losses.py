@@ -9,8 +9,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from minadv.shapes import PerSample
+
 Logits = Float[Tensor, "batch classes"]
-PerSample = Float[Tensor, " batch"]
 Classes = Int64[Tensor, " batch"]
 
 _DENOMINATOR_GUARD = 1e-8

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from minadv.bisection import bisect
-from minadv.distances.base import per_sample
 from minadv.goals import Goal, Targeted, Untargeted
+from minadv.shapes import per_sample
 from minadv.verification import PRECISIONS, Settings, classify, quantise
 
 # Margins are wrong by about the unit roundoff times the largest logit. Measured on five networks with four

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.functional import pad, threshold
 
 from minadv import host, largest
-from minadv.distances.base import Batch, PerSample, per_sample
 from minadv.elementwise import clip
 from minadv.masks import possibly_any
 from minadv.rounding import steady
+from minadv.shapes import Batch, PerSample, per_sample
 
 # Entries of a hyperplane's normal below this never move (FAB): their moves could not be told from rounding.
 IMMOBILE = 1e-8

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from minadv.distances.base import Batch, PerSample, per_sample
 from minadv.elementwise import clip
 from minadv.projections import l1_ball, total, wide
 from minadv.rounding import steady
+from minadv.shapes import Batch, PerSample, per_sample
 
 # ℓ_{2/3} with weight 1: smaller entries become 0, this one is worth as much at 0 as at half its value.
 L23_SWITCH = 2 * (2 / 3) ** 0.75

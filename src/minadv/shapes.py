@@ -1,6 +1,10 @@
 """Shapes that batches and per-sample values share."""
 
+from jaxtyping import Float
 from torch import Tensor
+
+Batch = Float[Tensor, "batch ..."]
+PerSample = Float[Tensor, " batch"]
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:

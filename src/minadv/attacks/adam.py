@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.base import per_sample
+from minadv.shapes import per_sample
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 # A CPU takes ten times as long for roots of 0, as where samples are finished; this is nothing beside ε.

@@ -18,9 +18,9 @@ from minadv.attacks.constant import Constant
 from minadv.attacks.directions import inner
 from minadv.attacks.tanh import TanhSpace
 from minadv.distances import Distance, resolve
-from minadv.distances.base import per_sample
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 # the authors' code, by norm; a single c, as for all but ℓ2, depends on the scale of the logits
 PUBLISHED: dict[str, dict[str, Any]] = {

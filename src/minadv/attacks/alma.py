@@ -17,10 +17,10 @@ from minadv.attacks.momentum import Momentum
 from minadv.attacks.pace import Pace
 from minadv.bisection import bisect, bracket
 from minadv.distances import Distance
-from minadv.distances.base import per_sample
 from minadv.goals import Constraint
 from minadv.oracle import Oracle
 from minadv.penalties import Penalty
+from minadv.shapes import per_sample
 
 MU_RANGE = (1e-6, 1e12)
 

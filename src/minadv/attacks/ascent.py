@@ -16,9 +16,9 @@ from torch import Tensor
 
 from minadv import projections
 from minadv.attacks.directions import TINY, norm
-from minadv.distances.base import per_sample
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 # the share of steps that must raise the loss, or the step size is halved
 RHO = 0.75

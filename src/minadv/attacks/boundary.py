@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from minadv.attacks.directions import TINY, norm
-from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
+from minadv.shapes import per_sample
 
 # added to every step, so that steps from points on the boundary still cross it
 LEAST_STEP = 1e-4

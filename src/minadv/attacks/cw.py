@@ -17,8 +17,8 @@ from minadv.attacks.base import Attack, among, counts, positive, within
 from minadv.attacks.constant import Constant
 from minadv.attacks.constant_search import Searches
 from minadv.attacks.tanh import SHRINK, TanhSpace
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import torch
 from minadv.attacks.base import Attack, counts, positive, within
 from minadv.attacks.directions import TINY, farthest, norm, unit_
 from minadv.attacks.schedules import cosine
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 
 @dataclass(frozen=True, kw_only=True)

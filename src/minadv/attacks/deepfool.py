@@ -15,9 +15,9 @@ from minadv.attacks.base import Attack, counts, within
 from minadv.attacks.boundary import cross, labels_of, nearest, towards
 from minadv.attacks.directions import TINY, dual, inner, norm
 from minadv.bisection import bisect
-from minadv.distances.base import per_sample
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 
 def deepfool(

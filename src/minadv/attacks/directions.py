@@ -6,11 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from minadv.distances.base import per_sample
 from minadv.distances.lp import euclidean
 from minadv.distances.lp import norm as row_norm
 from minadv.masks import possibly_any
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 TINY = 1e-12
 

@@ -18,9 +18,9 @@ from minadv.attacks.constant import Constant
 from minadv.attacks.constant_search import Searches
 from minadv.attacks.directions import norm
 from minadv.distances import Distance
-from minadv.distances.base import per_sample
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 
 @dataclass(frozen=True, kw_only=True)

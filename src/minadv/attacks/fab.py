@@ -14,9 +14,9 @@ from minadv import random
 from minadv.attacks.base import Attack, counts, shares, within
 from minadv.attacks.boundary import labels_of, nearest, others_by_logit, towards
 from minadv.attacks.directions import dual, norm
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
 from minadv.projections import hyperplane_box, total, wide
+from minadv.shapes import per_sample
 
 # radius of the noise of restarts
 RANDOM_RADIUS = {1: 5.0, 2: 1.0, math.inf: 0.3}

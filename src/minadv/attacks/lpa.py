@@ -17,9 +17,9 @@ from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric
 from minadv.bisection import Bracket, bisect
 from minadv.distances import Distance, resolve
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
 from minadv.parts import Part
+from minadv.shapes import per_sample
 
 # multipliers tried, each ten times the one before where the bound was not kept
 ROUNDS = 5

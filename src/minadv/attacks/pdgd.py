@@ -17,10 +17,10 @@ from minadv.attacks.adam import Adam
 from minadv.attacks.base import Attack, among, counts, positive, shares, within
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric, linear
-from minadv.distances.base import per_sample
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.rounding import steady
+from minadv.shapes import per_sample
 
 Prox = Callable[[Tensor, Tensor], Tensor]
 PROXIMAL_STEPS = 5

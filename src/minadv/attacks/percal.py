@@ -15,8 +15,8 @@ from minadv.attacks.base import Attack, counts, positive
 from minadv.attacks.directions import TINY, norm, unit_
 from minadv.attacks.schedules import cosine
 from minadv.distances import Distance
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ from torch import Tensor
 from minadv import random
 from minadv.attacks.base import Attack, counts, shares, within
 from minadv.distances import Distance
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
 from minadv.probe import Probe
+from minadv.shapes import per_sample
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import torch
 from minadv.attacks.base import Attack, among, counts, positive, within
 from minadv.attacks.boundary import cross, labels_of, nearest, others_by_logit, towards
 from minadv.attacks.directions import TINY, dual, inner
-from minadv.distances.base import per_sample
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 RADII = {2: (5e-4, 0.05), float("inf"): (1e-4, 0.01)}
 

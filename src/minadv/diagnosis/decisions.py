@@ -8,9 +8,9 @@ from torch import Tensor
 
 from minadv.bisection import bisect, bracket
 from minadv.distances import resolve
-from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
 from minadv.result import Result
+from minadv.shapes import per_sample
 from minadv.verification import Outcome, Settings, classify, verify
 
 DISTANCE = "l2"

@@ -11,10 +11,10 @@ from torch import Tensor
 from minadv import random
 from minadv.attacks.directions import TINY, inner, norm
 from minadv.diagnosis.decisions import Decisions
-from minadv.distances.base import per_sample
 from minadv.goals import Untargeted
 from minadv.guard import Model, guarded
 from minadv.result import Result
+from minadv.shapes import per_sample
 from minadv.validation import check_classes, check_inputs, check_logits
 from minadv.verification import Settings, classify
 

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from minadv.distances.portions import Rows, by_parts, few
 from minadv.masks import possibly_broken
-from minadv.shapes import per_sample as per_sample
-
-Batch = Float[Tensor, "batch ..."]
-PerSample = Float[Tensor, " batch"]
+from minadv.shapes import Batch, PerSample, per_sample
 
 # A user's distance is differentiated for so many entries at a time on a CPU: autograd may keep many times as much.
 ENTRIES = 2**18

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.base import Batch, PerSample, check_pair, differentiable, need_images, per_sample
+from minadv.distances.base import check_pair, differentiable, need_images
 from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pullback
 from minadv.distances.delta_e import Reference, squared_ciede2000
 from minadv.distances.portions import Rows, by_parts, few
+from minadv.shapes import Batch, PerSample, per_sample
 
 # Some thirty maps are alive while a part is differentiated. Twice as many pixels at a time are a tenth faster, but
 # Auto, which holds more than others meanwhile, would take 18 batches' memory. Threads share the pixels of a part.

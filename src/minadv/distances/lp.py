@@ -8,9 +8,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from minadv.distances.base import Batch, PerSample, check_pair, per_sample, safe_sqrt
+from minadv.distances.base import check_pair, safe_sqrt
 from minadv.elementwise import clip
 from minadv.masks import possibly_any
+from minadv.shapes import Batch, PerSample, per_sample
 
 # (x, by, spare) to the proximal step from x: see `AnchoredLp.shrink`
 Shrink = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from minadv.distances.base import Batch, PerSample, check_pair, need_images
+from minadv.distances.base import check_pair, need_images
+from minadv.shapes import Batch, PerSample
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2

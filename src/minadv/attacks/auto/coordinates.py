@@ -12,7 +12,8 @@ from minadv.attacks.auto.blocks import Blocks
 from minadv.attacks.auto.curvature import pixels, sampled, units
 from minadv.attacks.auto.nearest import ByMetric
 from minadv.attacks.auto.shaped import Shaped, shape
-from minadv.distances.base import Curved, Selectable, per_sample
+from minadv.distances.base import Curved, Selectable
+from minadv.shapes import per_sample
 
 Per = Literal["plain", "sampled", "entry", "pixel", "shape", "filter"]
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from minadv import random
 from minadv.attacks.directions import TINY, inner, typical
-from minadv.distances.base import Anchored, Selectable, per_sample
+from minadv.distances.base import Anchored, Selectable
 from minadv.distances.portions import portions
+from minadv.shapes import per_sample
 
 # The distance is differentiated for so many entries at a time, on a CPU.
 ENTRIES = 2**16

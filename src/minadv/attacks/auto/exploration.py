@@ -13,11 +13,11 @@ from torch import Tensor
 
 from minadv.attacks.auto.coordinates import Coordinates
 from minadv.attacks.directions import TINY, nonzero, norm
-from minadv.distances.base import per_sample
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
 from minadv.rounding import steady
+from minadv.shapes import per_sample
 
 Constrain = Callable[[Tensor], Tensor]
 Pull = Callable[[Tensor], Tensor]

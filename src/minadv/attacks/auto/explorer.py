@@ -14,9 +14,9 @@ from minadv.attacks.auto.families import Family
 from minadv.attacks.auto.rounds import Try
 from minadv.attacks.auto.shaped import Shaped
 from minadv.attacks.directions import typical
-from minadv.distances.base import per_sample
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
+from minadv.shapes import per_sample
 
 # Noise at the start of all explorations but the first, relative to the first step.
 NOISE = (0.75, 0.5, 0.75, 1.0, 1.25)

@@ -10,7 +10,7 @@ from minadv.attacks.auto.coordinates import Per
 from minadv.attacks.auto.exploration import Pull, Stride
 from minadv.attacks.auto.refinement import Across
 from minadv.attacks.directions import TINY, norm
-from minadv.distances.base import per_sample
+from minadv.shapes import per_sample
 
 By = Literal["norm", "weights", "metric", "secants", "count"]
 

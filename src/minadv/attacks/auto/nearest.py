@@ -11,11 +11,12 @@ from torch.nn.functional import threshold
 from minadv.attacks.auto.blocks import Blocks, blocks
 from minadv.attacks.auto.curvature import energy_slope, pixels
 from minadv.attacks.directions import TINY, inner, typical
-from minadv.distances.base import Selectable, per_sample
+from minadv.distances.base import Selectable
 from minadv.elementwise import heaviside_
 from minadv.masks import possibly_any
 from minadv.probe import Probe
 from minadv.projections import IMMOBILE, cheapest, largest_first
+from minadv.shapes import per_sample
 
 # Clipped points reach their plane to this, relatively.
 CLOSE = 2e-4

@@ -9,11 +9,11 @@ from torch import Tensor
 from minadv.attacks.auto.exploration import Constrain, Explored
 from minadv.attacks.auto.nearest import Nearest
 from minadv.attacks.directions import TINY, inner, norm, unit_, unit_and_length_
-from minadv.distances.base import per_sample
 from minadv.elementwise import heaviside_
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
+from minadv.shapes import per_sample
 
 # Few steps go home in longer ones: the first share of the way is at least HURRY / steps, the last one its square.
 HURRY = 6.0

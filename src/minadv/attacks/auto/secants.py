@@ -11,8 +11,9 @@ from torch import Tensor
 from minadv.attacks.auto.curvature import energy_slope, grows_like_a_square
 from minadv.attacks.auto.nearest import LEAST, along, entry_weights
 from minadv.attacks.directions import cosine, inner
-from minadv.distances.base import Selectable, per_sample
+from minadv.distances.base import Selectable
 from minadv.probe import Probe
+from minadv.shapes import per_sample
 
 # Secants along which the slope rises less than this, relative to their lengths, tell of no convex distance.
 FLAT = 1e-6

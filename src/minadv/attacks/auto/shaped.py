@@ -10,9 +10,10 @@ from torch import Tensor
 from minadv import random
 from minadv.attacks.auto.curvature import ENTRIES, energy_slope, grows, units
 from minadv.attacks.directions import cosine, inner
-from minadv.distances.base import Anchored, Selectable, per_sample
+from minadv.distances.base import Anchored, Selectable
 from minadv.distances.portions import portions
 from minadv.masks import possibly_any
+from minadv.shapes import per_sample
 
 # Bound on how far frequencies move, relative to what their mean does.
 RIDGE = 1e-2

@@ -9,11 +9,11 @@ from minadv import largest, random
 from minadv.attacks.auto.exploration import Constrain
 from minadv.attacks.auto.refinement import Refined, seen_before, tangent, weight_of_past
 from minadv.attacks.directions import inner
-from minadv.distances.base import per_sample
 from minadv.elementwise import heaviside_
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.projections import l0_ball
+from minadv.shapes import per_sample
 
 # So many of the last steps, and at most this share of a refinement's, leave out single entries.
 SINGLE, SHARE = 8, 0.4
