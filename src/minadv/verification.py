@@ -157,7 +157,8 @@ def verify(
         warnings.warn(
             f"the gradient was exactly 0 where the search began for {flat} of {samples} samples, as rounding or "
             "saturation makes it, in the model or of a loss at large logits: answers are missing or may be far "
-            "from the nearest; `minadv diagnose` tells more (docs/diagnosis.md)",
+            "from the nearest; `minadv diagnose` tells more (docs/diagnosis.md), and docs/recipes.md has a "
+            "remedy for steps without a gradient",
             UserWarning,
             stacklevel=4,
         )
