@@ -64,7 +64,8 @@ def by_the_book(
             nu = a / H.max() * weights[0] / weights[1]
             operator = "l23" if p == 0 and attack.l0 == "l23" else str(attack.distance)
             for j in range(5):
-                needed.add("several" if j > 0 else "one")
+                if j > 0:
+                    needed.add("several")
                 before, q = q, np.clip(x + prox(q - H / H.max() * (q - r), nu, operator), 0, 1) - x
                 # the section leaves open relative to what
                 converged = np.linalg.norm(q - before) <= 1e-2 * np.linalg.norm(before)
