@@ -34,7 +34,8 @@ def prox(q: np.ndarray, nu: float, operator: str) -> np.ndarray:
     above = size > 2 * (2 / 3) ** 0.75 * nu**0.75
     s = size[above]
     A = np.sqrt(s**4 / 256 - 8 * nu**3 / 729)
-    B = 2 * (np.cbrt(s**2 / 16 + A) + np.cbrt(s**2 / 16 - A))
+    root = np.cbrt(s**2 / 16 + A)
+    B = 2 * (root + 2 * nu / 9 / root)  # the other root without cancellation, by the product of both
     found[above] = ((np.sqrt(B) + np.sqrt(2 * s / np.sqrt(B) - B)) / 2) ** 3
     return np.sign(q) * found
 
