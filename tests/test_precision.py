@@ -329,6 +329,7 @@ def test_a_sample_does_not_depend_on_its_batch(options: dict[str, Any]):
         assert torch.equal(alone.adversarials[0], whole.adversarials[row])
 
 
+@pytest.mark.filterwarnings("ignore:a clean image is .* logits from the boundary")
 def test_already_adversarial_is_decided_in_float32():
     """A margin that bfloat16 rounds to a tie, or turns around, is what float32 says it is."""
     # logits of 1 and 1 ± 2^-9, which bfloat16 cannot tell apart

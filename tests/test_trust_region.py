@@ -30,6 +30,7 @@ def test_steps_do_not_depend_on_the_scale_of_logits(distance: str, factor: float
     assert torch.equal(other.backwards, usual.backwards)
 
 
+@pytest.mark.filterwarnings("ignore:a clean image is .* logits from the boundary")
 def test_as_published_they_do() -> None:
     network = Scaled(linear(200).requires_grad_(False), 0.01).eval()
     inputs = torch.rand(12, 200, generator=generator(1))
