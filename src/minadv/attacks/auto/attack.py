@@ -35,8 +35,8 @@ FIRST_LOOK, SECOND_LOOK = 5, 9
 GENTLY = 0.3, 0.15
 # Softer first steps are shorter: fewer steps than this have no time for a boundary that was not crossed by them.
 SOFTLY = 5
-# A sample may stop when so many rounds, and such a share of all, have ended within this of its smallest distance, at a
-# stationary point.
+# A sample may stop when so many rounds, and such a share of all, have ended within this of its smallest distance,
+# at a stationary point.
 AGREEING, MOST, AGREEMENT, STATIONARY = 4, 0.5, 2e-3, 0.05
 
 
