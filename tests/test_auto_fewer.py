@@ -10,9 +10,7 @@ from torch import Tensor
 import minadv
 from minadv.attacks.auto import families
 from minadv.attacks.auto.fewer import concentrated, leave_out
-from minadv.attacks.auto.refinement import (
-    Refined,
-)
+from minadv.attacks.auto.refinement import Refined
 from minadv.distances import get
 from minadv.goals import Untargeted
 from minadv.oracle import Oracle

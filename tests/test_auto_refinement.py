@@ -12,16 +12,9 @@ from minadv import Auto, Result
 from minadv.attacks.auto import aiming, families
 from minadv.attacks.auto.exploration import Exploration, Stride
 from minadv.attacks.auto.nearest import ByNorm
-from minadv.attacks.auto.refinement import (
-    Refined,
-    Refinement,
-    changed,
-    closer,
-    direct,
-    hurried,
-    tangent,
-)
+from minadv.attacks.auto.refinement import Refined, Refinement, changed, closer, direct, hurried
 from minadv.attacks.auto.sparse_refinement import SparseRefinement
+from minadv.attacks.auto.tangent import tangent
 from minadv.oracle import Oracle
 from minadv.shapes import per_sample
 from tests.networks import convolutional, exact, generator, images, linear, predictions

@@ -8,9 +8,7 @@ from minadv import Auto
 from minadv.attacks.auto import aiming
 from minadv.attacks.auto.exploration import Exploration
 from minadv.attacks.auto.families import sparse
-from minadv.attacks.auto.refinement import (
-    Refined,
-)
+from minadv.attacks.auto.refinement import Refined
 from minadv.attacks.auto.sparse_refinement import SparseRefinement, without
 from minadv.oracle import Oracle
 from tests.networks import convolutional, images, predictions

@@ -16,3 +16,14 @@ def linear(step: int, steps: int, first: float, last: float) -> float:
 def geometric(step: int, steps: int, first: float, last: float) -> float:
     """Geometric decay from `first` at step 0 towards `last` at step N."""
     return first * (last / first) ** (step / steps)
+
+
+def passed(step: int, steps: int) -> float:
+    """From 0 at the first step to 1 at the last."""
+    return step / max(steps - 1, 1)
+
+
+def between(ends: tuple[float, float], step: int, steps: int) -> float:
+    """Geometric from the first of `ends` at step 0 to the last at step N − 1."""
+    first, last = ends
+    return first * (last / first) ** passed(step, steps)

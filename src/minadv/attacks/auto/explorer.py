@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,6 @@ class Explorer:
     ) -> tuple[Explored, Stride, Aims]:
         """Explore from start `i` of round `number`, and on in short steps: return the end, stride and aims."""
         oracle, member = self.oracle, self.family.members[number % len(self.family.members)]
-        remember = member.by == "count"
         aim = aims.at((number, i), self.family.aimed)
         constrain = aims.constrain(oracle, number, aim, self.confidence)
         coordinates = self._coordinates(number, i)
@@ -66,37 +66,21 @@ class Explorer:
         index = number * self.explorations + i
         start = self._start(index, scale, aim, coordinates)
         advantage = member.advantage[i % len(member.advantage)]
-        found = Exploration(softness=self.family.softness).within(steps.exploring)(
-            oracle,
-            start,
-            stride,
-            steps.exploring,
-            advantage,
-            constrain,
-            member.pull,
-            live,
-            coordinates,
-            remember,
-            index,
-        )
+        same: dict[str, Any] = {
+            "pull": member.pull,
+            "live": live,
+            "coordinates": coordinates,
+            "remember": member.by == "count",
+            "stream": index,
+        }
+        large = Exploration(softness=self.family.softness).within(steps.exploring)
+        found = large(oracle, start, stride, steps.exploring, advantage, constrain, **same)
         stride, aims = found.stride, aims.after(found.classes)
         if steps.settling:
-            large = typical(found.point - oracle.originals).flatten()
-            short = torch.maximum(stride.first / SHORTER, SHARE * large)
+            far = typical(found.point - oracle.originals).flatten()
+            short = Stride.signs(torch.maximum(stride.first / SHORTER, SHARE * far))
             constrain = aims.constrain(oracle, number, None, self.confidence)
-            found = SETTLING(
-                oracle,
-                found.point,
-                Stride.signs(short),
-                steps.settling,
-                0.0,
-                constrain,
-                member.pull,
-                live,
-                coordinates,
-                remember,
-                index,
-            )
+            found = SETTLING(oracle, found.point, short, steps.settling, 0.0, constrain, **same)
         return found, stride, aims
 
     def _coordinates(self, number: int, i: int) -> Coordinates | None:

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from minadv.attacks.auto.exploration import Constrain, Explored
 from minadv.attacks.auto.nearest import Nearest
-from minadv.attacks.directions import TINY, inner, norm, unit_, unit_and_length_
+from minadv.attacks.auto.tangent import Tangent, tangent, weight_of_past
+from minadv.attacks.directions import TINY, inner, norm
+from minadv.attacks.schedules import between, passed
 from minadv.elementwise import heaviside_
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
-from minadv.probe import Probe
 from minadv.shapes import per_sample
 
 # Few steps go home in longer ones: the first share of the way is at least HURRY / steps, the last one its square.
@@ -20,9 +21,6 @@ HURRY = 6.0
 # Where few entries count: those that are less than this share of the largest go home, and the others take steps to
 # the boundary alone, as long as they hold so much of the normal's square.
 SLIGHT, ENOUGH = 0.01, 0.05
-
-# The stream of random directions where no exploration has gone.
-ASIDE = -1
 
 Across = Literal["normal", "few", "home"]
 
@@ -78,18 +76,6 @@ def hurried(shares: tuple[float, float], steps: int) -> tuple[float, float]:
     first, last = shares
     least = min(HURRY / max(steps, 1), 1.0)
     return max(first, least), max(last, least**2)
-
-
-class Tangent(NamedTuple):
-    """The plane that touches the boundary near a point, averaged over the last ones.
-
-    `normal`: (batch, ...) average of the last unit normals. `way`: (batch,) signed ℓ2 way to it.
-    `steepness`: (batch,) ℓ2 norm of the last gradient.
-    """
-
-    normal: Tensor
-    way: Tensor
-    steepness: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +162,8 @@ class Refinement:
             grown, shrunk = self.adaptation
             pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk).to(pull.dtype)
             pull = pull.clamp(0.05, self.strongest)
-            share = pull * _between(self.pull, done + i, total)
-            share = (share if bold is None else share * bold ** (1 - _passed(done + i, total))).clamp_max(1)
+            share = pull * between(self.pull, done + i, total)
+            share = (share if bold is None else share * bold ** (1 - passed(done + i, total))).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
             kept = None
             if self.across == "few":
@@ -219,43 +205,3 @@ def seen_before(start: Refined) -> Tangent | None:
     """Return what is known of the boundary where a refinement goes on: its normal, until the next gradient."""
     unknown = torch.zeros_like(start.reached)
     return None if start.average is None else Tangent(start.average, unknown, unknown)
-
-
-def tangent(
-    oracle: Oracle, probe: Probe, constrain: Constrain, seen: Tangent | None, memory: float, sighted: bool = True
-) -> Tangent:
-    """Linearise the constraint at a point (one backward) and average its unit normal with the earlier ones.
-
-    Where the gradient vanishes, the way home stands in for it: then this is a search along that line.
-    Without sight, the boundary that was `seen` before is moved to where the constraint's value has it.
-    """
-    constraint = constrain(probe.logits)
-    if seen is not None and not sighted:
-        return seen._replace(way=constraint.detach() / seen.steepness)
-    h, steepness = unit_and_length_(
-        oracle.gradient(probe, constraint), oracle, instead=lambda: _homeward(oracle, probe.x)
-    )
-    way = constraint.detach() / steepness
-    return Tangent(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
-
-
-def _homeward(oracle: Oracle, x: Tensor) -> Tensor:
-    """Directions of unit ℓ2 norm back to the originals; random ones while nothing was adversarial."""
-    lost = per_sample(oracle.best_distance.isinf(), x)
-    return torch.where(lost, oracle.directions(ASIDE), unit_(oracle.originals - x, oracle))
-
-
-def _passed(step: int, steps: int) -> float:
-    """From 0 at the first step to 1 at the last."""
-    return step / max(steps - 1, 1)
-
-
-def _between(ends: tuple[float, float], step: int, steps: int) -> float:
-    first, last = ends
-    return first * (last / first) ** _passed(step, steps)
-
-
-def weight_of_past(ends: tuple[float, float], step: int, steps: int) -> float:
-    """Weight of earlier normals in the average: what is left to 1 falls geometrically from first to last."""
-    first, last = ends
-    return 1 - _between((1 - first, 1 - last), step, steps)

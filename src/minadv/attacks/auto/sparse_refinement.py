@@ -7,7 +7,8 @@ from torch import Tensor
 
 from minadv import largest, random
 from minadv.attacks.auto.exploration import Constrain
-from minadv.attacks.auto.refinement import Refined, seen_before, tangent, weight_of_past
+from minadv.attacks.auto.refinement import Refined, seen_before
+from minadv.attacks.auto.tangent import tangent, weight_of_past
 from minadv.attacks.directions import inner
 from minadv.elementwise import heaviside_
 from minadv.masks import overwrite, possibly_any
