@@ -1,14 +1,15 @@
 """DDN: against a naive float64 transcription of attacks.md, section 6."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from minadv import DDN
-from tests.networks import images, logits_and_gradients, predictions, smooth
+from tests.networks import logits_and_gradients
+from tests.textbook import compare
 
 
 def by_the_book(
@@ -45,25 +46,8 @@ def test_a_run_is_the_published_iteration(
     targeted: bool, levels: int | None, radius: float, gamma: float, lift: float
 ) -> None:
     """Every point that the model is shown, sample by sample."""
-    network, x = smooth(48, seed=3, lift=lift), images(6, side=4, dtype=torch.float64)
-    labels, shown = predictions(network, x), list[Tensor]()
-    assert (len(labels.unique()) > 1) == (lift == 0)
-    targets = (labels + 1) % 4 if targeted else None
-
-    def model(inputs: Tensor) -> Tensor:
-        shown.append(inputs.detach().clone())
-        return network(inputs)
-
     attack = DDN(steps=40, levels=levels, radius=radius, gamma=gamma, confidence=0)
-    result = attack(model, x, labels, targets=targets, fill_up=False)
-    assert len(shown) == attack.steps + 1  # the last one verifies
-    for row in range(len(x)):
-        target = None if targets is None else int(targets[row])
-        points, best = by_the_book(attack, network, x[row].flatten().numpy(), int(labels[row]), target)
-        theirs = torch.stack(shown[:-1])[:, row].flatten(1).numpy()
-        np.testing.assert_allclose(theirs, points, rtol=1e-8, atol=1e-10)
-        np.testing.assert_allclose(result.distances[row].item(), best, rtol=1e-9)
-    assert not result.success.any() if lift else result.success.sum() >= 5
+    compare(attack, partial(by_the_book, attack), targeted, lift)
 
 
 def test_presets() -> None:

@@ -1,14 +1,15 @@
 """FMN: against a naive float64 transcription of attacks.md, section 7."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from minadv import FMN
-from tests.networks import images, logits_and_gradients, predictions, smooth
+from tests.networks import logits_and_gradients
+from tests.textbook import compare
 
 NAMES = {0: "l0", 1: "l1", 2: "l2", math.inf: "linf"}
 
@@ -79,26 +80,9 @@ def test_a_run_is_the_published_iteration(
     p: float, targeted: bool, step: float | None, gamma: float, lift: float
 ) -> None:
     """Every point that the model is shown, sample by sample."""
-    network, x = smooth(48, seed=3, lift=lift), images(6, side=4, dtype=torch.float64)
-    labels, shown = predictions(network, x), list[Tensor]()
-    assert (len(labels.unique()) > 1) == (lift == 0)
-    targets = (labels + 1) % 4 if targeted else None
-
-    def model(inputs: Tensor) -> Tensor:
-        shown.append(inputs.detach().clone())
-        return network(inputs)
-
     attack = FMN.paper(NAMES[p], 40, step=step, gamma=gamma, confidence=0)
     assert isinstance(attack, FMN)
-    result = attack(model, x, labels, targets=targets, fill_up=False)
-    assert len(shown) == attack.steps + 1  # the last one verifies
-    for row in range(len(x)):
-        target = None if targets is None else int(targets[row])
-        points, best = by_the_book(attack, network, x[row].flatten().numpy(), int(labels[row]), target, p)
-        theirs = torch.stack(shown[:-1])[:, row].flatten(1).numpy()
-        np.testing.assert_allclose(theirs, points, rtol=1e-8, atol=1e-10)
-        np.testing.assert_allclose(result.distances[row].item(), best, rtol=1e-9)
-    assert not result.success.any() if lift else result.success.sum() >= 5
+    compare(attack, partial(by_the_book, attack, p=p), targeted, lift)
 
 
 def test_presets() -> None:

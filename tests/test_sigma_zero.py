@@ -1,16 +1,16 @@
 """σ-zero: against a naive float64 transcription of attacks.md, section 17."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from minadv import SigmaZero
-from tests.networks import images, logits_and_gradients, predictions, smooth
-from tests.textbook import Adam, margin_and_gradient
+from tests.networks import logits_and_gradients
+from tests.textbook import Adam, compare, margin_and_gradient
 
 
 def by_the_book(
@@ -66,28 +66,8 @@ def test_a_run_is_the_published_iteration(
     targeted: bool, others: dict[str, Any], lift: float, rules: set[str]
 ) -> None:
     """Every point that the model is shown, sample by sample (the section has no targets, section 0 does)."""
-    network, x = smooth(48, seed=3, lift=lift), images(6, side=4, dtype=torch.float64)
-    labels, shown = predictions(network, x), list[Tensor]()
-    assert (len(labels.unique()) > 1) == (lift == 0)
-    targets = (labels + 1) % 4 if targeted else None
-
-    def model(inputs: Tensor) -> Tensor:
-        shown.append(inputs.detach().clone())
-        return network(inputs)
-
     attack = SigmaZero(steps=40, confidence=0, **others)
-    result = attack(model, x, labels, targets=targets, fill_up=False)
-    assert len(shown) == attack.steps + 1  # the last one verifies
-    needed = set[str]()
-    for row in range(len(x)):
-        target = None if targets is None else int(targets[row])
-        points, best, more = by_the_book(attack, network, x[row].flatten().numpy(), int(labels[row]), target)
-        theirs = torch.stack(shown[:-1])[:, row].flatten(1).numpy()
-        np.testing.assert_allclose(theirs, points, rtol=1e-8, atol=1e-10)
-        assert result.distances[row].item() == best
-        needed |= more
-    assert not result.success.any() if lift else result.success.sum() >= 5
-    assert needed == rules
+    assert set[str]().union(*compare(attack, partial(by_the_book, attack), targeted, lift)) == rules
 
 
 def test_presets() -> None:

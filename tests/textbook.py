@@ -1,6 +1,17 @@
 """Parts that the naive float64 transcriptions of attacks.md share."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import torch
+from torch import Tensor, nn
+
+from minadv import Attack
+from tests.networks import images, predictions, smooth
+
+# (network, flat image, label, target) → its points, the distance that they end with, and what else is to be seen
+Book = Callable[[nn.Module, np.ndarray, int, int | None], tuple[Any, ...]]
 
 
 class Adam:
@@ -25,3 +36,30 @@ def margin_and_gradient(z: np.ndarray, slopes: np.ndarray, y: int, target: int |
     other = int(np.argmax(np.where(np.arange(len(z)) == given, -np.inf, z)))
     sign = 1 if target is None else -1
     return sign * (z[given] - z[other]), sign * (slopes[given] - slopes[other])
+
+
+def compare(attack: Attack, by_the_book: Book, targeted: bool, lift: float) -> list[Any]:
+    """Hold every point that the model is shown, sample by sample, and the final distances to a transcription.
+
+    `lift` puts the boundary out of reach. Returned is what else the transcription says of each sample.
+    """
+    network, x = smooth(48, seed=3, lift=lift), images(6, side=4, dtype=torch.float64)
+    labels, shown = predictions(network, x), list[Tensor]()
+    assert (len(labels.unique()) > 1) == (lift == 0)
+    targets = (labels + 1) % 4 if targeted else None
+
+    def model(inputs: Tensor) -> Tensor:
+        shown.append(inputs.detach().clone())
+        return network(inputs)
+
+    result, said = attack(model, x, labels, targets=targets, fill_up=False), list[Any]()
+    assert len(shown) == attack.steps + 1  # type: ignore[attr-defined]  # the last one verifies
+    for row in range(len(x)):
+        target = None if targets is None else int(targets[row])
+        points, best, *more = by_the_book(network, x[row].flatten().numpy(), int(labels[row]), target)
+        theirs = torch.stack(shown[:-1])[:, row].flatten(1).numpy()
+        np.testing.assert_allclose(theirs, points, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(result.distances[row].item(), best, rtol=1e-9)
+        said += more
+    assert not result.success.any() if lift else result.success.sum() >= 5
+    return said
