@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from minadv import penalties
-from minadv.run_folder import in_place
+from minadv.files import in_place
 
 FORMATS = (".svg", ".pdf", ".png")
 PARAMETERS = ((1.0, 1.0), (4.0, 1.0), (1.0, 2.0))  # (ρ, μ)

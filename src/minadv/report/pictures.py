@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from minadv.run_folder import Run, in_place
+from minadv.files import in_place
+from minadv.run_folder import Run
 
 GREY, COLOUR = 1, 3
 LARGE = 128  # sides from here on are shown smoothly

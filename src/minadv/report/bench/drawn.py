@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.style import context
 from matplotlib.ticker import MultipleLocator
 
+from minadv.files import in_place
 from minadv.report.bench import names, palette, panels
 from minadv.report.penalties import STYLE
-from minadv.run_folder import in_place
 
 COLUMNS, WIDTHS = 4, (3.5, 5.6, 7.2, 7.2)
 TALL, LEFT, RIGHT, OVER, UNDER, APART, BETWEEN, LEGEND = 1.45, 0.5, 0.14, 0.25, 0.48, 0.26, 0.5, 0.165  # inches
