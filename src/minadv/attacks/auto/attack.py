@@ -35,9 +35,8 @@ FIRST_LOOK, SECOND_LOOK = 5, 9
 GENTLY = 0.3, 0.15
 # Softer first steps are shorter: fewer steps than this have no time for a boundary that was not crossed by them.
 SOFTLY = 5
-# A sample may stop when so many rounds, and such a share of all, have ended within this of its smallest distance,
-# at a stationary point.
-AGREEING, MOST, AGREEMENT, STATIONARY = 4, 0.5, 2e-3, 0.05
+# A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
+AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +157,7 @@ class Auto(Attack):
             if self.stop_early:
                 same = reached <= (1 + AGREEMENT) * oracle.best_distance
                 agreeing = agreeing + (same & (residual <= STATIONARY))
-                running = agreeing < max(AGREEING, MOST * (number + 1))
+                running = agreeing < AGREEING
                 if not running.any():
                     return
                 live = None if running.all() else running
