@@ -7,7 +7,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def apart(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:

@@ -34,7 +34,7 @@ def tables(names: Sequence[str], only: str, rounds: int, track: Track) -> Iterat
 def relative(case: Case, distance: str, rounds: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the median over rounds of Auto's cost per propagation over ALMA's; each goes first in turns."""
     attacks = [Auto(distance=distance, budget=BUDGET), ALMA(distance=distance, steps=BUDGET)]
-    ratios = []
+    ratios = list[float]()
     for number in range(rounds):
         order = attacks if number % 2 == 0 else attacks[::-1]
         cost = {attack.name: per_propagation(attack, case, clock) for attack in order}

@@ -47,8 +47,8 @@ def run_ours(attack: Attack, model: nn.Module, inputs: Tensor, labels: Tensor) -
     start = time.perf_counter()
     result = attack(model, inputs, labels)
     seconds = time.perf_counter() - start
-    passes = (count.double().mean().item() for count in (result.forwards, result.backwards))
-    return Outcome(float(np.median(result.distances.numpy())), result.asr, *passes, seconds)
+    forwards, backwards = (count.double().mean().item() for count in (result.forwards, result.backwards))
+    return Outcome(float(np.median(result.distances.numpy())), result.asr, forwards, backwards, seconds)
 
 
 def run_theirs(peer: Peer, model: nn.Module, inputs: Tensor, labels: Tensor) -> Found:

@@ -123,7 +123,7 @@ def rows(quick: bool = False) -> Iterator[Row]:
     yield row(CIFAR, "StrAttack", theirs, "a search starts from zero, not where the last one ended", steps=n)
     minimal = {"norm": 2, "max_eps": 2.5, "binary_search_steps": searches + 4, "n_iter": n}
     theirs = adv_lib("auto_pgd.minimal_apgd", **minimal, targeted_version=True)
-    ours = {"distance": "l2", "largest": 2.5, "bisections": searches + 4, "steps": n}
+    ours: dict[str, Any] = {"distance": "l2", "largest": 2.5, "bisections": searches + 4, "steps": n}
     yield row(CIFAR, "MinimalAPGD", theirs, **ours, target_loss="target")
 
 
@@ -140,7 +140,11 @@ class Comparison:
     """Runs attacks on the first images that each model classifies correctly; a run is never repeated."""
 
     def __init__(self, folder: Path, samples: int) -> None:
-        self._load = lru_cache(maxsize=1)(lambda name: targets.load(name, folder, samples))
+
+        def load(name: str) -> targets.Attackable:
+            return targets.load(name, folder, samples)
+
+        self._load = lru_cache(maxsize=1)(load)
         self._ours: dict[tuple[str, str], Outcome] = {}
         self._theirs: dict[tuple[str, Peer], Found] = {}
 

@@ -24,6 +24,7 @@ FILES = {
     "mnist_lenet5_linf_at": "mnist_test",
     "mnist_kw": "mnist_test",
 }
+Attackable = tuple[torch.nn.Module, torch.Tensor, torch.Tensor]  # a model, images, and their labels
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,13 @@ def targets() -> list[Target]:
     ]
 
 
-def load(
-    name: str, folder: Path, count: int, images: str | None = None
-) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+def load(name: str, folder: Path, count: int, images: str | None = None) -> Attackable:
     """Return a model and the first `count` images that it classifies correctly, with their labels."""
     model = minadv.models.load(f"zoo:{name}@{folder / name}.safetensors")
     file = folder / f"{images or FILES[name]}.npz"
     inputs, labels = minadv.data.load(f"npz:{file}").tensors(limit=min(3 * count, 1000))
     with torch.no_grad():
-        correct = torch.cat([model(part).argmax(dim=1) for part in inputs.split(250)]) == labels
+        correct = torch.cat([model(part).argmax(dim=1) for part in torch.split(inputs, 250)]) == labels
     return model, inputs[correct][:count], labels[correct][:count]
 
 

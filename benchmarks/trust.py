@@ -32,6 +32,7 @@ from benchmarks.answers import (
 )
 from benchmarks.peers import installed, there
 from benchmarks.tables import Table, written
+from benchmarks.targets import Attackable
 
 PACKAGES = ("minadv", "adv-lib", "foolbox", "torchattacks")
 SAMPLES, FEW = 64, 16
@@ -111,6 +112,10 @@ def distances(answers: Answers, x: Tensor) -> Tensor:
     return minadv.distances.get("l2")(answers.images.double(), x.double()).where(answers.called, torch.inf)
 
 
+def as_it_is(model: nn.Module, x: Tensor, y: Tensor) -> Attackable:
+    return model, x, y
+
+
 @dataclass(frozen=True)
 class Check:
     """A question, the attack that each package is asked with, and how its answers are looked at."""
@@ -118,7 +123,7 @@ class Check:
     question: str
     attacks: dict[str, Attack]
     look: Callable[[Attack, nn.Module, Tensor, Tensor], str]
-    prepare: Callable[[nn.Module, Tensor, Tensor], tuple[nn.Module, Tensor, Tensor]] = lambda *batch: batch
+    prepare: Callable[[nn.Module, Tensor, Tensor], Attackable] = as_it_is
 
     def row(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[str, ...]:
         return (self.question, *(self._cell(package, model, x, y) for package in PACKAGES))
@@ -155,11 +160,11 @@ def checks() -> Iterator[Check]:
     yield Check("C&W of 1 × 5", carlini_wagner(1, 5), message)
 
 
-def out_of_range(model: nn.Module, x: Tensor, y: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
+def out_of_range(model: nn.Module, x: Tensor, y: Tensor) -> Attackable:
     return model, 255 * x, y
 
 
-def partly_frozen(model: nn.Module, x: Tensor, y: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
+def partly_frozen(model: nn.Module, x: Tensor, y: Tensor) -> Attackable:
     """Return a model in training, with a layer of batch normalisation that is not."""
     norm = nn.BatchNorm1d(10)
     model = nn.Sequential(model, norm).train()
@@ -167,7 +172,7 @@ def partly_frozen(model: nn.Module, x: Tensor, y: Tensor) -> tuple[nn.Module, Te
     return model, x, y
 
 
-def two_classes(model: nn.Module, x: Tensor, _: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
+def two_classes(model: nn.Module, x: Tensor, _: Tensor) -> Attackable:
     """Return a model that tells the first five classes from the others."""
     halves = nn.Linear(10, 2, bias=False)
     halves.weight.data = torch.eye(2).repeat_interleave(5, dim=1)
@@ -192,9 +197,11 @@ def main() -> None:
     model = minadv.models.load("demo")
     x, y = minadv.data.load("demo").tensors()
     right = ~wrong(model, x, y)
+    results = list[Table]()
     for result in written(table(model, x[right][:SAMPLES], y[right][:SAMPLES]), arguments.out):
         print(result.rows[-1], flush=True)
-    Console(width=200).print(result.rich())
+        results.append(result)
+    Console(width=200).print(results[-1].rich())
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def races() -> Iterator[Race]:
         yield race("APGD", theirs, distance=d, radius=radius, steps=n)
     short = {"norm": 2, "max_eps": 2.5, "binary_search_steps": 4, "n_iter": 10}
     theirs = adv_lib("auto_pgd.minimal_apgd", **short)
-    ours = {"distance": "l2", "largest": 2.5, "bisections": 4, "steps": 10}
+    ours: dict[str, Any] = {"distance": "l2", "largest": 2.5, "bisections": 4, "steps": 10}
     yield race("MinimalAPGD", theirs, **ours, n_targets=None)
     theirs = adv_lib("perc_al", num_classes=10, max_iterations=n)
     yield race("PerCAL", theirs, distance="ciede2000", steps=n)

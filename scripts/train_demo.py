@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
 from minadv import data
@@ -37,7 +37,7 @@ def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int, gener
     for epoch in range(epochs):
         order = torch.randperm(len(images), generator=generator)[: steps * BATCH]
         total = 0.0
-        for rows in order.split(BATCH):
+        for rows in torch.split(order, BATCH):
             loss = criterion(network(augmented(images[rows], generator)), labels[rows])
             optimiser.zero_grad()
             loss.backward()

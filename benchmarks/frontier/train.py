@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import sklearn.datasets
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
@@ -52,25 +54,26 @@ class Recipe:
 
 def worst_nearby(network: nn.Module, x: Tensor, labels: Tensor, epsilon: float, p: str, steps: int) -> Tensor:
     """Return images within `epsilon` (ℓ2 or ℓ∞) of `x` of large loss, by projected gradient ascent."""
-    shape = (-1, *(1,) * (x.ndim - 1))
     noise = torch.empty_like(x).uniform_(-1, 1)
     delta = _within(noise * epsilon / (1 if p == "linf" else x[0].numel() ** 0.5), x, epsilon, p)
     length = (1.25 if steps == 1 else 2.5 / steps) * epsilon
     for _ in range(steps):
         delta.requires_grad_()
         (slope,) = torch.autograd.grad(cross_entropy(network(x + delta), labels), delta)
-        unit = slope.sign() if p == "linf" else slope / slope.flatten(1).norm(dim=1).clamp_min(1e-12).view(shape)
+        unit = slope.sign() if p == "linf" else slope / _length(slope)
         delta = _within(delta.detach() + length * unit, x, epsilon, p)
     return x + delta
 
 
 def _within(delta: Tensor, x: Tensor, epsilon: float, p: str) -> Tensor:
-    if p == "linf":
-        delta = delta.clamp(-epsilon, epsilon)
-    else:
-        size = delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, *(1,) * (x.ndim - 1))
-        delta = delta * (epsilon / size).clamp_max(1)
+    delta = delta.clamp(-epsilon, epsilon) if p == "linf" else delta * (epsilon / _length(delta)).clamp_max(1)
     return (x + delta).clamp(0, 1) - x
+
+
+def _length(x: Tensor) -> Tensor:
+    """ℓ2 norms of a batch, of shape (batch, 1, …)."""
+    lengths = cast("Tensor", torch.linalg.vector_norm(x.flatten(1), dim=1))
+    return lengths.clamp_min(1e-12).view(-1, *(1,) * (x.ndim - 1))
 
 
 def plain(network: nn.Module, x: Tensor, labels: Tensor, _done: float) -> Tensor:
@@ -138,11 +141,9 @@ RECIPES = (
 
 def digits() -> tuple[Images, Images]:
     """Return scikit-learn's 8×8 digits as (images in [0, 1], labels): those to train with, those held out."""
-    from sklearn.datasets import load_digits
-
-    pixels, classes = load_digits(return_X_y=True)
-    images = torch.from_numpy(np.asarray(pixels)).float().view(-1, 1, 8, 8) / 16
-    labels = torch.from_numpy(np.asarray(classes)).long()
+    known = cast("Any", sklearn.datasets.load_digits())
+    images = torch.from_numpy(known.images).float().unsqueeze(1) / 16
+    labels = torch.from_numpy(known.target).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SEED))
     train, test = order[HELD_OUT:], order[:HELD_OUT]
     return (images[train], labels[train]), (images[test], labels[test])
