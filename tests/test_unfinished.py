@@ -1,6 +1,7 @@
 """An attack on a data set that is interrupted, and goes on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,46 @@ def test_what_is_finished_is_not_attacked_again() -> None:
         evaluate(MODEL, (X, Y), FMN(distance="linf"), finished=first)
     with pytest.raises(ValueError, match=r"finished must be of the same attack.*confidence=0.1, got l2 with conf"):
         evaluate(MODEL, (X, Y), DDN(steps=12, confidence=0.1), finished=first)
+
+
+@pytest.mark.parametrize(
+    ("model", "first", "target", "message"),
+    [
+        (MODEL, 4, None, "not as far from these images"),
+        (convolutional(seed=3), 0, None, "their logits are others"),
+        (MODEL, 0, 1, "or their labels or targets"),
+    ],
+    ids=["images", "model", "target"],
+)
+def test_what_is_finished_of_anything_else_is_refused(
+    model: torch.nn.Module, first: int, target: int | None, message: str
+) -> None:
+    finished = ATTACK(MODEL, X[:4], Y[:4])
+    labels = Y[first:].clone()
+    labels[labels == target] = 0
+    with pytest.raises(ValueError, match=rf"finished must be of these samples.*{message}"):
+        evaluate(model, (X[first:], labels), ATTACK, targets=target, finished=finished, progress=False)
+    with pytest.raises(ValueError, match=r"of shape \(1, 16, 16\), got \(3, 16, 16\)"):
+        evaluate(convolutional(1), (X[:, :1], Y), ATTACK, finished=finished, progress=False)
+
+
+def test_failures_are_held_to_their_model_too() -> None:
+    none = replace(ATTACK, budget=1)(MODEL, X[:4], Y[:4])
+    assert not none.success.any()
+    assert len(evaluate(MODEL, (X[:4], Y[:4]), ATTACK, finished=none, progress=False)) == 4
+    with pytest.raises(ValueError, match="finished must be of these samples and this model"):
+        evaluate(convolutional(seed=3), (X, Y), ATTACK, finished=none, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:.*not classified the same way")
+def test_a_random_model_is_not_held_to_its_logits() -> None:
+    def noisy(x: torch.Tensor) -> torch.Tensor:
+        return MODEL(x) + 0.3 * torch.randn(len(x), 5)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        finished = ATTACK(noisy, X[:4], Y[:4])
+        assert len(evaluate(noisy, (X[:4], Y[:4]), ATTACK, finished=finished, progress=False)) == 4
 
 
 def network() -> torch.nn.Module:

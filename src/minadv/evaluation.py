@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from minadv import resumed
 from minadv.attacks.base import Attack, require, whole
 from minadv.distances import resolve
 from minadv.errors import RowError
@@ -64,7 +65,9 @@ def evaluate(
         precision: of the model's passes in the search, see `Attack.__call__`.
         channels_last: memory layout of the images in these passes.
         finished: what an earlier call of the same attack found of the first samples: they are not attacked again.
-            As results do not depend on batches, the whole is as if it had never stopped.
+            As results do not depend on batches, the whole is as if it had never stopped. One pass holds them to
+            these samples, labels, targets and this model; other hyper-parameters than the distance and the
+            confidence cannot be told from a result.
         on_batch: called with (sample numbers, result) after each batch. What it keeps is not lost when a later
             batch raises or is interrupted: joined by `minadv.result.concatenate`, it can be `finished`.
         on_progress: called before every step with the number of samples done, in fractions of a batch.
@@ -83,10 +86,15 @@ def evaluate(
     check_samples(samples, wanted, total)
     size = int(batch_size or 0) or _first_batch_size(take(samples, range(1))[0])
     options = {"trace": trace, "precision": precision, "channels_last": channels_last}
-    results = [] if finished is None else [_fitting(finished, attack, total).to("cpu")]
+    if finished is not None:
+        finished = finished.to("cpu")
+        resumed.check_attack(finished, attack, total)
+    results = [] if finished is None else [finished]
     before = done = len(finished or ())
     fill_up = True
     with _on_device(model, device) as where, _Bar(total, done, progress, on_progress) as bar:
+        if finished is not None:
+            resumed.check_samples(finished, model, samples, wanted, resolve(attack.distance), where)
         while done < total:
             numbers = range(done, min(done + size, total))
             with _explained(numbers, lost=0 if on_batch else done - before):
@@ -118,18 +126,6 @@ def _check_options(attack: object, limit: int | None, batch_size: int | None) ->
     for name, value in (("limit", limit), ("batch_size", batch_size)):
         satisfied = value is None or (whole(value) and value >= 1)
         require(name, value, satisfied, "None or a whole number ≥ 1")
-
-
-def _fitting(finished: Result, attack: Attack, total: int) -> Result:
-    if len(finished) > total:
-        raise ValueError(f"finished must be of the first of {total} samples, got {len(finished)}")
-    given, needed = (finished.distance, finished.confidence), (resolve(attack.distance).name, attack.confidence)
-    if given != needed:
-        raise ValueError(
-            "finished must be of the same attack, which minimises {} with confidence={}, got {} with "
-            "confidence={}: attack these samples again".format(*needed, *given)
-        )
-    return finished
 
 
 @contextmanager

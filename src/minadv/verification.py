@@ -193,17 +193,21 @@ def _passes(x: Tensor, logits: Tensor, goal: Goal, already: Tensor, settings: Se
     return beyond & allowed & (on_grid | already)
 
 
+def measured(distance: Distance, x: Tensor, x0: Tensor) -> Tensor:
+    """(batch,) distances of stored images, in float64 where the device has it, a few images at a time."""
+    dtype = x0.dtype if x0.device.type == "mps" else torch.float64
+    with torch.no_grad():
+        parts = (slice(start, start + ROWS_AT_A_TIME) for start in range(0, len(x), ROWS_AT_A_TIME))
+        return torch.cat([distance(x[rows].to(dtype), x0[rows].to(dtype)) for rows in parts])
+
+
 def _distances(outcome: Outcome, success: Tensor, distance: Distance) -> Tensor:
-    """Recompute distances from the stored images, in float64 where the device has it."""
+    """Recompute distances from the stored images."""
     report = torch.full(success.shape, torch.inf, dtype=outcome.inputs.dtype, device=success.device)
     report[outcome.already & success] = 0
-    dtype = outcome.inputs.dtype if success.device.type == "mps" else torch.float64
-    numbers = torch.nonzero(outcome.found & success).flatten()
-    with torch.no_grad():
-        for start in range(0, len(numbers), ROWS_AT_A_TIME):
-            rows = numbers[start : start + ROWS_AT_A_TIME]
-            values = distance(outcome.answers[rows].to(dtype), outcome.inputs[rows].to(dtype))
-            report[rows] = values.to(report.dtype)
+    rows = torch.nonzero(outcome.found & success).flatten()
+    if len(rows):
+        report[rows] = measured(distance, outcome.answers[rows], outcome.inputs[rows]).to(report.dtype)
     return report
 
 
