@@ -29,6 +29,15 @@ def network() -> nn.Module:
     return convolutional(channels=3, classes=5)
 
 
+class Noisy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x) + torch.randn(len(x), 5)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Threads wait for one another on busy machines, which costs such small networks most of their time."""
@@ -164,6 +173,18 @@ def test_the_terminal_shows_the_outcome(data: Path, tmp_path: Path):
         "report:",
     ):
         assert words in done.stdout
+
+
+@pytest.mark.filterwarnings("default:.*not classified the same way")
+def test_what_is_warned_of_is_shown_and_kept(data: Path, tmp_path: Path):
+    done = attack(data, tmp_path, "--model", "python:tests.test_cli:Noisy", "--batch-size", 4)
+    assert done.exit_code == 0, done.output
+    said = json.loads((tmp_path / "run.json").read_text())["warnings"]
+    assert said
+    for text in said:
+        assert "not classified the same way by a second forward pass" in text
+        assert f"note: {text}\n" in done.stderr
+        assert f"<li>{text}</li>" in (tmp_path / "report.html").read_text()
 
 
 def test_quiet_says_nothing(data: Path, tmp_path: Path):

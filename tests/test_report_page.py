@@ -72,6 +72,14 @@ def test_the_verification_statement_says_what_was_checked():
     assert "3 of 4 successes are still adversarial after rounding to 8 bits" in text
 
 
+def test_what_was_warned_of_is_said_at_the_top():
+    page = report.render(run(warnings=("1 of 2 < 3", "another")))
+    head = page[: page.index("</header>")]
+    assert "<li>1 of 2 &lt; 3</li>" in head
+    assert "<li>another</li>" in head
+    assert "<li>" not in report.render(run())
+
+
 def test_the_page_is_a_function_of_the_folder(tmp_path: Path):
     run_folder.write(tmp_path, run())
     path = report.write(tmp_path)

@@ -50,13 +50,14 @@ def batches() -> list[Result]:
 
 def test_batches_are_found_again_as_they_were(batches: list[Result], tmp_path: Path) -> None:
     kept = Unfinished(tmp_path, "this", 10)
-    assert kept.found() == (None, 0.0)
+    assert kept.found() == (None, 0.0, [])
     kept.keep(range(4), batches[0], 1.5)
-    kept.keep(range(4, 8), batches[1], 2.0)
-    found, seconds = kept.found()
+    kept.keep(range(4, 8), batches[1], 2.0, ["one", "another"])
+    found, seconds, said = kept.found()
     assert found is not None
     assert same(found, concatenate(batches[:2]))
     assert seconds == 3.5
+    assert said == ["one", "another"]
     assert not kept.of_another()
     kept.forget()
     assert list(tmp_path.iterdir()) == []
@@ -86,7 +87,7 @@ def test_a_run_of_something_else_is_not_taken_for_it(batches: list[Result], tmp_
     Unfinished(tmp_path, "that", 10).keep(range(4), batches[0], 1.0)
     this = Unfinished(tmp_path, "this", 10)
     assert this.of_another()
-    assert this.found() == (None, 0.0)
+    assert this.found() == (None, 0.0, [])
 
 
 def test_what_is_finished_is_not_attacked_again() -> None:

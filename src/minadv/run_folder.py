@@ -68,6 +68,7 @@ class Configuration(BaseModel):
         distance: label of the minimised distance.
         target: class to reach, None when untargeted.
         classes: a name per label.
+        warnings: what Python warned of meanwhile, each once.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,6 +89,7 @@ class Configuration(BaseModel):
     command: tuple[str, ...]
     started: str
     seconds: float
+    warnings: tuple[str, ...] = ()
     environment: Environment
 
 

@@ -3,6 +3,7 @@
 unfinished/00000256.safetensors    the batch that begins with this sample, all or nothing of it
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ class Unfinished:
         """Where they are."""
         return self.out / FOLDER
 
-    def keep(self, numbers: Sequence[int], result: Result, seconds: float) -> None:
-        """Store a batch of these sample numbers, found in so many seconds.
+    def keep(self, numbers: Sequence[int], result: Result, seconds: float, said: Sequence[str] = ()) -> None:
+        """Store a batch of these sample numbers, found in so many seconds, and the warnings meanwhile.
 
         Raises:
             OSError: when it cannot be written.
@@ -62,14 +63,16 @@ class Unfinished:
         if result.trace is not None:
             tensors |= {SPENT: result.trace.propagations, BEST: result.trace.distances}
         words = {"distance": result.distance, "confidence": repr(result.confidence), "seconds": repr(seconds)}
+        words["warnings"] = json.dumps(list(said))
         files.save(self.folder / _name(numbers[0]), tensors, words | {"identity": self.identity})
 
-    def found(self) -> tuple[Result | None, float]:
-        """Return the batches from the first on, None without any, and how many seconds they took."""
+    def found(self) -> tuple[Result | None, float, list[str]]:
+        """Return the batches from the first on, None without any, how many seconds they took, and the warnings."""
         batches = list(self._batches())
         if not batches:
-            return None, 0.0
-        return concatenate([result for result, _ in batches]), sum(seconds for _, seconds in batches)
+            return None, 0.0, []
+        results, seconds, warnings = zip(*batches, strict=True)
+        return concatenate(results), sum(seconds), [text for said in warnings for text in said]
 
     def of_another(self) -> bool:
         """Whether there are batches of a run of anything else."""
@@ -82,7 +85,7 @@ class Unfinished:
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("*.safetensors"))
 
-    def _batches(self) -> Iterator[tuple[Result, float]]:
+    def _batches(self) -> Iterator[tuple[Result, float, list[str]]]:
         """Read them in order, up to the first that is missing or not what was written."""
         done = 0
         while done < self.samples:
@@ -105,7 +108,7 @@ def _words(path: Path) -> dict[str, str]:
         return {}
 
 
-def _read(path: Path, identity: str) -> tuple[Result, float] | None:
+def _read(path: Path, identity: str) -> tuple[Result, float, list[str]] | None:
     words = _words(path)
     if words.get("identity") != identity:
         return None
@@ -115,8 +118,9 @@ def _read(path: Path, identity: str) -> tuple[Result, float] | None:
         status = tuple(STATUSES[number] for number in numbers)
         trace = Trace(tensors.pop(SPENT), tensors.pop(BEST)) if SPENT in tensors else None
         confidence, seconds = float(words["confidence"]), float(words["seconds"])
+        said: list[str] = json.loads(words["warnings"])
         result = Result(**tensors, status=status, distance=words["distance"], confidence=confidence, trace=trace)
     except (KeyError, ValueError, TypeError, IndexError):
         return None
     whole = all(len(value) == len(result) for value in tensors.values())
-    return (result, seconds) if whole and len(result) else None
+    return (result, seconds, said) if whole and len(result) else None

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -63,6 +64,22 @@ def plain_warnings() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = _show
         yield
+
+
+@contextmanager
+def kept_warnings() -> Generator[list[str]]:
+    """Show Python warnings as they are shown outside, and yield what they say, each once, for the record."""
+    said: list[str] = []
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def keep(message: Warning | str, *place: Any, **options: Any) -> None:
+            if (text := _one_line(str(message))) not in said:
+                said.append(text)
+            show(message, *place, **options)
+
+        warnings.showwarning = keep
+        yield said
 
 
 def _show(message: Warning | str, *_place: object, **_options: object) -> None:

@@ -37,16 +37,16 @@ def run(request: Request) -> None:
         raise ValueError(f"{request.out} holds a benchmark: choose another --out")
     if request.threads is not None:
         torch.set_num_threads(request.threads)
-    work = understood(request)
-    run_folder.prepare(request.out)
-    unfinished = begun(work)
-
     say = console.Console(quiet=True) if request.quiet else console.out()
-    say.print(Text(introduction(work)), soft_wrap=True)
-    started = datetime.now(UTC)
-    with own_code(request.model, request.distance, work.model, work.originals):
-        result, seconds = attacked(work, unfinished, say)
-        stored = recorded(work, result, started, seconds)
+    with console.kept_warnings() as said:
+        work = understood(request)
+        run_folder.prepare(request.out)
+        unfinished = begun(work)
+        say.print(Text(introduction(work)), soft_wrap=True)
+        started = datetime.now(UTC)
+        with own_code(request.model, request.distance, work.model, work.originals):
+            result, seconds = attacked(work, unfinished, say, said)
+            stored = recorded(work, result, started, seconds, said)
     run_folder.write(request.out, stored)
     unfinished.forget()
     facts = summary.of(stored)
@@ -83,23 +83,26 @@ def begun(work: Work) -> Unfinished:
     return unfinished
 
 
-def attacked(work: Work, unfinished: Unfinished, say: console.Console) -> tuple[Result, float]:
+def attacked(work: Work, unfinished: Unfinished, say: console.Console, said: list[str]) -> tuple[Result, float]:
     """Attack what is not finished yet: return the whole result, and how many seconds it took in all.
+
+    `said` is what was warned of so far; what was when finished samples were attacked comes to it.
 
     Raises:
         KeyboardInterrupt: with words on what is kept.
     """
     request = work.request
-    finished, before = unfinished.found()
-    done, clock = len(finished or ()), time.perf_counter()
+    finished, before, earlier = unfinished.found()
+    said.extend(text for text in earlier if text not in said)
+    done, clock, told = len(finished or ()), time.perf_counter(), len(said)
     if done:
         say.print(Text(f"{done} of {len(work.samples)} samples were finished before, and are kept", "bold"))
 
     def keep(numbers: Sequence[int], result: Result) -> None:
-        nonlocal done, clock
+        nonlocal done, clock, told
         now = time.perf_counter()
-        unfinished.keep(numbers, result, now - clock)
-        done, clock = done + len(numbers), now
+        unfinished.keep(numbers, result, now - clock, said[told:])
+        done, clock, told = done + len(numbers), now, len(said)
 
     began = clock
     try:
@@ -124,7 +127,7 @@ def attacked(work: Work, unfinished: Unfinished, say: console.Console) -> tuple[
     return result, before + time.perf_counter() - began
 
 
-def recorded(work: Work, result: Result, started: datetime, seconds: float) -> run_folder.Run:
+def recorded(work: Work, result: Result, started: datetime, seconds: float, said: Sequence[str]) -> run_folder.Run:
     """Return what is stored of a run: how it was made, a row for each sample, and the images."""
     request, originals = work.request, work.originals
     survives = measurement.survive_8_bits(work.model, result.adversarials, work.labels, work.target, work.device)
@@ -144,6 +147,7 @@ def recorded(work: Work, result: Result, started: datetime, seconds: float) -> r
         command=("minadv", *sys.argv[1:]),
         started=started.isoformat(timespec="seconds"),
         seconds=seconds,
+        warnings=tuple(said),
         environment=environment(work.device),
     )
     rows = measurement.table(result, work.samples, work.labels, originals, survives)
