@@ -258,6 +258,23 @@ def test_nan_logits_on_some_images_are_counted_and_the_others_attacked():
     assert done.distances.white_box.isfinite().all()
 
 
+def test_samples_keep_their_numbers_beside_samples_without_logits():
+    def broken(x: Tensor) -> Tensor:
+        return x.sqrt() / (x[:, 0, 0, 0] < 1)[:, None, None, None].to(x.dtype)
+
+    x = X.clone()
+    x[[0, 3], 0, 0, 0] = 1
+    x[[2, 5], 0, 0, 0] = 0
+    y = predictions(wrapped(before=torch.sqrt), x)
+    logits, gradient = (
+        finding.seen
+        for finding in static_findings(wrapped(before=broken), x, y, "m")
+        if finding.check == "gradients"
+    )
+    assert "samples 0, 3" in logits
+    assert "samples 2, 5" in gradient
+
+
 def test_tiny_gradients_are_a_warning():
     def squashed(x: Tensor) -> Tensor:
         return torch.sigmoid(100 * (x - 0.5))

@@ -38,7 +38,7 @@ def gradient_of(samples: Subject, loss: Callable[[Tensor], Tensor]) -> Tensor | 
 
 
 def _non_finite_logits(subject: Subject) -> tuple[Finding, ...]:
-    broken = _numbers(~subject.finite)
+    broken = _numbers(subject, ~subject.finite)
     if not broken:
         return ()
     return (
@@ -65,15 +65,15 @@ def _none(samples: Subject, why: str) -> Finding:
 
 
 def _broken(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
-    rows = _numbers(~gradient.flatten(1).isfinite().all(dim=1))
-    if not rows:
+    broken = _numbers(samples, ~gradient.flatten(1).isfinite().all(dim=1))
+    if not broken:
         return ()
     return (
         _finding(
             samples,
             "problem",
-            f"the gradient of the logit margin is NaN or infinite for {len(rows)} of {len(samples)} samples with "
-            f"finite logits (samples {_some(rows)})",
+            f"the gradient of the logit margin is NaN or infinite for {len(broken)} of {len(samples)} samples "
+            f"with finite logits (samples {_some(broken)})",
             "Attacks here take such a gradient for zero; others become NaN and report a robust sample.",
             "Look for sqrt, norm, log or division at 0 in forward, and for torch.where around them, which does "
             "not stop a NaN gradient.",
@@ -82,15 +82,15 @@ def _broken(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
 
 
 def _zero(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
-    rows = _numbers((gradient == 0).flatten(1).all(dim=1))
-    if not rows:
+    still = _numbers(samples, (gradient == 0).flatten(1).all(dim=1))
+    if not still:
         return ()
     return (
         _finding(
             samples,
             "problem",
-            f"the gradient of the logit margin is exactly 0 for {len(rows)} of {len(samples)} samples "
-            f"(samples {_some(rows)})",
+            f"the gradient of the logit margin is exactly 0 for {len(still)} of {len(samples)} samples "
+            f"(samples {_some(still)})",
             "A gradient attack can only guess here, and what it misses looks like robustness.",
             "Look for rounding, quantisation, thresholds, a saturated softmax or sigmoid, or dead units; attack "
             "through a differentiable stand-in, and compare with an attack that needs no gradient.",
@@ -133,9 +133,9 @@ def _finding(subject: Subject, severity: str, seen: str, matters: str, remedy: s
     )
 
 
-def _numbers(mask: Tensor) -> list[int]:
-    return [int(row) for row in torch.nonzero(mask).flatten()]
+def _numbers(subject: Subject, mask: Tensor) -> list[int]:
+    return [int(number) for number in subject.numbers[mask]]
 
 
-def _some(rows: list[int]) -> str:
-    return ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
+def _some(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")

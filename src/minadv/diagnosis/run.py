@@ -172,7 +172,7 @@ def _experiments(
 
     few, many = white_box(1), white_box(masking.MORE)
     distances = Distances(
-        samples=tuple(int(row) for row in rows),
+        samples=tuple(int(number) for number in samples.numbers),
         steps=steps,
         few=few,
         many=many,

@@ -29,6 +29,7 @@ class Subject:
         logits: from inputs to logits.
         inputs, labels: (batch, ...) in [0, 1] and (batch,).
         clean: (batch, classes) logits of the inputs, without a graph; rows may be NaN or infinite.
+        numbers: (batch,) what findings call the samples: their places among all that are diagnosed.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Subject:
     inputs: Float[Tensor, "batch ..."]
     labels: Int64[Tensor, " batch"]
     clean: Float[Tensor, "batch classes"]
+    numbers: Int64[Tensor, " batch"]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -68,7 +70,8 @@ class Subject:
 
     def select(self, rows: Tensor) -> "Subject":
         """Return the same model with some of the samples."""
-        return Subject(self.name, self.logits, self.inputs[rows], self.labels[rows], self.clean[rows])
+        inputs, labels, clean = self.inputs[rows], self.labels[rows], self.clean[rows]
+        return Subject(self.name, self.logits, inputs, labels, clean, self.numbers[rows])
 
 
 @contextmanager
@@ -90,7 +93,7 @@ def examined(model: Model, inputs: Tensor, labels: Tensor, name: str) -> Generat
                 clean = logits(inputs.clone())
             check_logits(clean.nan_to_num(0, 0, 0), inputs)  # rows that are not finite are findings, not errors
             check_range("labels", labels, clean.shape[1])
-            yield Subject(name, logits, inputs, labels, clean)
+            yield Subject(name, logits, inputs, labels, clean, torch.arange(len(inputs), device=inputs.device))
 
 
 def predictions(logits: Float[Tensor, "batch classes"]) -> Int64[Tensor, " batch"]:
