@@ -721,6 +721,16 @@ def test_the_page_says_which_population_was_used(tmp_path: Path):
     assert "that the model classifies correctly" in page_of(tmp_path, folder, population="correct")
 
 
+def test_with_a_target_only_samples_of_its_class_count_as_successes_at_once():
+    plain, targeted = (cell(), [1.0]), (cell(goal="target 3", id="targeted"), [1.0])
+    wrong, reached = "one that the model misclassifies from", "one that the model takes for the target class from"
+    said = [headline.population(report.of(stored(*cells)).groups, None) for cells in ([plain], [targeted])]
+    assert wrong in said[0]
+    assert reached in said[1]
+    both = headline.population(report.of(stored(plain, targeted)).groups, None)
+    assert "misclassifies (with a target: that the model takes for the target class) from the start" in both
+
+
 def test_samples_that_were_not_attacked_are_not_claimed():
     folder = stored((cell(population="correct"), [1.0, 2.0]))
     said = {asked: headline.population(report.of(folder).groups, asked) for asked in (None, "all", "correct")}

@@ -108,7 +108,7 @@ class Suite(Part):
         data_name: what tables and figures call it; default: the spec.
         classes: a name per label, where the data set has none.
         samples: the first N samples, or [first, end); default: all.
-        population: "all": the samples as they come, those misclassified from the start count with distance 0;
+        population: "all": the samples as they come, those adversarial from the start count with distance 0;
             "correct": so many samples that the model classifies correctly.
         target: a class to reach instead of leaving the label; samples of that class are left out.
         seed: of every attack.

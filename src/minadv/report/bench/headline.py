@@ -115,7 +115,7 @@ def population(groups: Sequence[Group], asked: str | None) -> str:
     # asking for all samples brings none back that were not attacked
     kinds = {"correct" if "correct" in (asked, each) else "all" for each in own}
     over = {
-        "all": "all samples; one that the model misclassifies counts as a success at distance 0",
+        "all": f"all samples; one that {_adversarial(groups)} from the start counts as a success at distance 0",
         "correct": "the samples that the model classifies correctly",
     }
     if len(kinds) == 1:
@@ -123,6 +123,15 @@ def population(groups: Sequence[Group], asked: str | None) -> str:
     return (
         "Some cells' statistics are over all samples, others over correctly classified ones (see how it was made)."
     )
+
+
+def _adversarial(groups: Sequence[Group]) -> str:
+    """Say of which images nothing has to be searched: only those of the target's class, where there is one."""
+    wrong, reached = "the model misclassifies", "the model takes for the target class"
+    kinds = {group.goal == "untargeted" for group in groups}
+    if kinds == {True, False}:
+        return f"{wrong} (with a target: that {reached})"
+    return reached if kinds == {False} else wrong
 
 
 def completeness(stored: Stored, lines: Mapping[int, Line]) -> str:

@@ -11,7 +11,7 @@ from minadv.report.bench.lines import Line
 from minadv.report.bench.tables import INCOMPLETE, Block, Column, Table, Value, decimals, grouped, number, pair
 
 ABOUT = {
-    "asr": "attack success rate: samples with an adversarial, those misclassified from the start included",
+    "asr": "attack success rate: samples with an adversarial, those adversarial from the start included",
     "median": "lower median of the smallest distance found; failures are infinite, – is a median of ∞",
     "counts": "propagations through the model, the mean over attacked samples",
     "optimality": "1: the best known distance on every sample, 0: nothing better than the worst of these",
