@@ -177,6 +177,55 @@ def test_folders_of_attacks_and_of_benchmarks_are_told_apart(tmp_path: Path):
     assert file.read_text() == "mine"
 
 
+WEIGHTS = 0
+
+
+def retrained() -> nn.Module:
+    return benches.Switched(seed=WEIGHTS)
+
+
+def shown(out: Path) -> dict[str, bool]:
+    """Which attacks have rows in the tables, and which a reason."""
+    read = reading.read(out)
+    assert {row["attack"] for row in read.rows.iter_rows(named=True)} == {
+        planned.attack for planned in read.planned if planned.cell is not None
+    }
+    for planned in read.planned:
+        assert planned.cell is not None or "other weights or code of net" in str(planned.unavailable)
+    return {planned.attack: planned.cell is not None for planned in read.planned}
+
+
+def test_rows_of_other_weights_do_not_stand_beside_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data, out = benches.write_images(tmp_path / "images.npz", count=4), tmp_path / "out"
+    models = [{"spec": "python:tests.test_bench_history:retrained", "name": "net"}]
+    attacks = ({**DDN, "steps": [4]}, {"attack": "fmn", "label": "FMN", "steps": [4]})
+    path = benches.write_suite(tmp_path, data, *attacks, models=models)
+    assert benches.bench(path, out).exit_code == 0
+    assert shown(out) == {"DDN": True, "FMN": True}
+    with monkeypatch.context() as changed:
+        changed.setattr("tests.test_bench_history.WEIGHTS", 1)
+        assert benches.bench(path, out, "--only", "fmn").exit_code == 0
+        assert shown(out) == {"DDN": False, "FMN": True}
+        assert "other weights or code of net" in page.write(out, reading.read(out)).read_text(encoding="utf-8")
+        # a folder without its plan has two networks of one name: the last that was computed counts
+        (out / "plan.json").unlink()
+        assert shown(out) == {"FMN": True, "DDN": False}
+        assert benches.bench(path, out).exit_code == 0
+        assert shown(out) == {"DDN": True, "FMN": True}
+
+
+def test_a_merged_folder_of_other_weights_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = benches.write_images(tmp_path / "images.npz", count=4)
+    models = [{"spec": "python:tests.test_bench_history:retrained", "name": "net"}]
+    attacks = ({**DDN, "steps": [4]}, {"attack": "fmn", "label": "FMN", "steps": [4]})
+    path = benches.write_suite(tmp_path, data, *attacks, models=models)
+    for number, only in enumerate(("fmn", "ddn")):
+        monkeypatch.setattr("tests.test_bench_history.WEIGHTS", number)
+        assert benches.bench(path, tmp_path / only, "--only", only).exit_code == 0
+    assert benches.minadv("merge", tmp_path / "ddn", tmp_path / "fmn").exit_code == 0
+    assert shown(tmp_path / "fmn") == {"FMN": True, "DDN": False}
+
+
 def test_a_setting_is_not_given_twice(tmp_path: Path):
     data = benches.write_images(tmp_path / "images.npz", count=4)
     path = benches.write_suite(tmp_path, data, {**DDN, "steps": [5], "options": {"steps": 7}})

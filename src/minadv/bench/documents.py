@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from minadv.bench import files
+from minadv.bench import files, namesakes
 from minadv.bench.records import Cell, Diagnosis, Failure, Plan, Planned
 
 SHARDS, CELLS, FAILURES, DAMAGED = "shards", "cells", "failures", "damaged"
@@ -36,10 +36,13 @@ class Documents:
             files.write_text(path, diagnosis.model_dump_json(indent=1))
 
     def write_plan(self, plan: Plan) -> None:
-        """Say what is asked for: it replaces cells of the same data, model and attack, in their places."""
+        """Say what is asked for: it replaces cells of the same data, model and attack, in their places.
+
+        Cells of another network that had a model's name give way to the reason why they are not there.
+        """
         with self._alone():
             before, _ = self.plan()
-            old = before.planned if before else ()
+            old = namesakes.without(before.planned if before else (), namesakes.hashes(plan.planned))
             asked = {planned.name: _together(planned, old) for planned in plan.planned}
             ids = _ids(plan.planned)  # under whatever name
             kept = [planned for planned in old if planned.name in asked or not ids & _ids([planned])]
@@ -50,9 +53,11 @@ class Documents:
         """Add what was asked of another folder: cells that are in this one's plan keep their settings."""
         with self._alone():
             before, _ = self.plan()
-            own = [_together(mine, plan.planned) for mine in before.planned] if before else []
+            mine = before.planned if before else ()
+            others = namesakes.without(plan.planned, namesakes.hashes(mine))
+            own = [_together(planned, others) for planned in mine]
             names, ids = {planned.name for planned in own}, _ids(own)
-            more = [planned for planned in plan.planned if planned.name not in names and not ids & _ids([planned])]
+            more = [planned for planned in others if planned.name not in names and not ids & _ids([planned])]
             self._write_plan(before or plan, [*own, *more])
 
     def _write_plan(self, plan: Plan, planned: Sequence[Planned]) -> None:

@@ -1,11 +1,11 @@
 """Reading a benchmark folder: what is intact counts, the rest is named."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from minadv.bench import finished
+from minadv.bench import finished, namesakes
 from minadv.bench.records import Cell, Planned
 from minadv.bench.store import Store
 from minadv.bench.stored import Stored
@@ -33,7 +33,8 @@ def read(folder: Path) -> Stored:
     notes = [text for _, text in (*damaged, *more)]
     if plan is None and why is not None:
         notes.append(f"{why}: what was asked for is taken from the finished shards")
-    planned, replaced, left_out = _planned(store, plan.planned if plan else (), rows)
+    order = {record.cell: place for place, record in enumerate(intact)}
+    planned, replaced, left_out = _planned(store, plan.planned if plan else (), rows, order)
     known = {cell.cell.id for cell in planned if cell.cell is not None}
     notes += left_out
     notes += sorted({text for record in intact if record.cell in known for text in record.warnings})
@@ -67,9 +68,12 @@ def _computed(rows: pl.DataFrame, cell: str) -> set[int]:
 
 
 def _planned(
-    store: Store, planned: Sequence[Planned], rows: pl.DataFrame
+    store: Store, planned: Sequence[Planned], rows: pl.DataFrame, order: Mapping[str, int]
 ) -> tuple[tuple[Planned, ...], list[Cell], list[str]]:
-    """List what was asked for, then cells that came from elsewhere; cells that were replaced; and notes."""
+    """List what was asked for, then cells that came from elsewhere; cells that were replaced; and notes.
+
+    `order` is that in which cells were computed last.
+    """
     asked = {cell.cell.id for cell in planned if cell.cell is not None}
     called = {cell.name for cell in planned}
     others = set(rows["cell"].unique().to_list()) - asked
@@ -90,4 +94,22 @@ def _planned(
     unknown = len(others - cells.keys())
     if unknown:
         notes.append(f"the shards of {unknown} cells are left out: their files in cells/ are missing or damaged")
-    return (*planned, *more), replaced, notes
+    kept, others = _of_one_network(planned, more, order)
+    return kept, replaced + others, notes
+
+
+def _of_one_network(
+    planned: Sequence[Planned], more: Sequence[Planned], order: Mapping[str, int]
+) -> tuple[tuple[Planned, ...], list[Cell]]:
+    """Leave out cells of other networks that have a model's name: copied folders may hold several.
+
+    The plan's network counts, or that which was computed last.
+    """
+
+    def last(one: Planned) -> int:
+        return len(order) if one.cell is None else order.get(one.cell.id, len(order))
+
+    every = (*planned, *more)
+    kept = namesakes.without(every, namesakes.hashes((*sorted(more, key=last), *sorted(planned, key=last))))
+    gone = [was.cell for was, now in zip(every, kept, strict=True) if was.cell is not None and now.cell is None]
+    return tuple(kept), gone
