@@ -327,7 +327,7 @@ def test_means_over_fewer_models_are_said_to_be():
     parts = [(cell(model=model), [1.0, 2.0]) for model in "AB"] + [(cell(model="A", attack="DDN 100"), [0.1, 0.2])]
     overall = report.of(stored(*parts)).tables[1]
     assert [(row[0].text, row[1].text, row[3].best) for row in overall.blocks[0].rows] == [
-        ("ALMA ℓ2 100", "2", True),
+        ("ALMA ℓ2 100", "2", False),
         ("DDN 100", "1", False),
     ]
     assert "Means over different models do not compare." in overall.notes
@@ -713,6 +713,32 @@ HALF_WRONG = [0.0, 0.0, 0.0, 1.0]
 def test_the_headline_names_ties_and_no_medians_of_0(cells: dict[tuple[str, str], list[float]], said: str):
     shown = report.of(stored(*((cell(model, attack), values) for (model, attack), values in cells.items())))
     assert headline.lead(shown.groups, shown.lines).startswith(said)
+
+
+def test_the_headline_compares_complete_attacks_of_the_same_samples_only(tmp_path: Path):
+    """Neither a sole attack nor one that has only begun wins."""
+    alone = stored((cell("Net", FMN), [1.0, 2.0]), (cell("Bad", DDN), [3.0, 4.0]))
+    shown = report.of(alone)
+    assert headline.lead(shown.groups, shown.lines).startswith("No two attacks are complete on the same samples")
+    assert not any(row[2].best for block in shown.tables[0].blocks for row in block.rows)
+    pairs = [(cell("Net", FMN), [1.0, 2.0]), (cell("Net", DDN), [3.0, 4.0])]
+    begun = stored(*pairs, (cell("Bad", FMN), [1.5]), (cell("Bad", DDN), []))
+    asked = [one.model_copy(update={"samples": (0, 1)}) for one in begun.planned]
+    shown = report.of(replace(begun, planned=tuple(asked)))
+    said = "FMN ℓ2 9 has the smallest median ℓ2 on Net (median 1.00)"
+    assert headline.lead(shown.groups, shown.lines).startswith(said)
+    assert not any(row[3].best for row in shown.tables[1].blocks[0].rows)
+    others = [(of.model_copy(update={"id": of.id[::-1], "column": "l1"}), values) for of, values in pairs]
+    assert "best on Net, median 1.00" in page_of(tmp_path, by_hand.merged(begun, stored(*others)))
+
+
+def test_a_mean_over_models_needs_the_winner_on_all_of_them():
+    cells = {("A", FMN): 1.0, ("A", DDN): 2.0, ("B", DDN): 5.0, ("B", "CW 9"): 4.0, ("C", FMN): 1.0}
+    shown = report.of(stored(*((cell(*names), [value]) for names, value in cells.items())))
+    (winner,) = headline.winners(shown.groups, shown.lines)
+    assert winner.sentence == (
+        "CW 9 and FMN ℓ2 9 have the smallest median ℓ2 on 1 of 2 models where attacks compare (geometric mean –)"
+    )
 
 
 def test_the_page_says_which_population_was_used(tmp_path: Path):

@@ -9,7 +9,7 @@ from minadv.bench.stored import Stored
 from minadv.metrics import geometric_mean
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line
-from minadv.report.bench.results import digits
+from minadv.report.bench.results import compared, digits, of_model
 from minadv.report.bench.tables import grouped, number
 
 
@@ -20,7 +20,7 @@ class Winner:
     Attributes:
         attacks: one, or those whose wins and median are the same.
         wins: on how many of `models` a median of theirs is the smallest, be it shared.
-        models: those with any finite median that is not 0, which says nothing of attacks.
+        models: those on which attacks compare, and a finite median is not 0, which says nothing of attacks.
         median: its geometric mean over these models, as printed in `unit`.
     """
 
@@ -37,43 +37,52 @@ class Winner:
         return f"{', '.join(others)} and {last}" if others else last
 
     @property
+    def where(self) -> str:
+        """On how many models, in words; with the model's name where it is the only one."""
+        count, all_of_them = len(self.models), len(self.models) == len(self.group.models)
+        if count == 1:
+            return f"on {self.models[0]}"
+        return f"on {self.wins} of {count} models{'' if all_of_them else ' where attacks compare'}"
+
+    @property
+    def kind(self) -> str:
+        """What `median` is."""
+        return "geometric mean" if len(self.models) > 1 else "median"
+
+    @property
     def sentence(self) -> str:
         """Who wins, in the words of the headline."""
-        count = len(self.models)
-        where = f"on {self.wins} of {count} models" if count > 1 else f"on {self.models[0]}"
-        mean = "geometric mean" if count > 1 else "median"
         have = "have" if len(self.attacks) > 1 else "has"
-        return f"{self.attack} {have} the smallest median {self.group.symbol} {where} ({mean} {self.median})"
+        median = f"{self.kind} {self.median}"
+        return f"{self.attack} {have} the smallest median {self.group.symbol} {self.where} ({median})"
 
 
 def winners(groups: Sequence[Group], lines: Mapping[int, Line]) -> tuple[Winner, ...]:
-    """Return the winner of every group in which any attack has a finite median that is not 0."""
+    """Return the winner of every group in which attacks compare and one has a finite median that is not 0."""
     found = (_winner(group, [lines[entry.number] for entry in group.entries]) for group in groups)
     return tuple(winner for winner in found if winner is not None)
 
 
 def _winner(group: Group, lines: list[Line]) -> Winner | None:
-    wins, models = Counter[str](), list[str]()
+    wins, medians = Counter[str](), dict[str, dict[str, float]]()
     for model in group.models:
-        compared = [line for line in lines if line.entry.cell.model == model and 0 < line.median < math.inf]
-        if compared:
-            models.append(model)
-            least = min(line.median for line in compared)
-            wins.update({line.entry.cell.attack for line in compared if line.median == least})
+        found = {line.entry.cell.attack: line.median for line in compared(of_model(lines, model))}
+        least = min((median for median in found.values() if median > 0), default=math.inf)
+        if least < math.inf:
+            medians[model] = found
+            wins.update(attack for attack, median in found.items() if median == least)
     if not wins:
         return None
-    medians = {attack: [line.median for line in lines if _told(line, attack, models)] for attack in wins}
-    order = {attack: (-count, _last(geometric_mean(medians[attack]))) for attack, count in wins.items()}
+    # an attack that is missing on a model has no mean over all of them
+    means = {
+        attack: geometric_mean([found.get(attack, math.inf) for found in medians.values()]) for attack in wins
+    }
+    order = {attack: (-count, _last(means[attack])) for attack, count in wins.items()}
     first = min(order.values())
     attacks = tuple(sorted(attack for attack, place in order.items() if place == first))
-    mean = number(geometric_mean(medians[attacks[0]]) / 10**group.exponent, digits(group, lines))
+    mean = number(means[attacks[0]] / 10**group.exponent, digits(group, lines))
     unit = group.unit.removeprefix(group.symbol)
-    return Winner(group, attacks, wins[attacks[0]], tuple(models), f"{mean.text}{unit}")
-
-
-def _told(line: Line, attack: str, models: Sequence[str]) -> bool:
-    cell = line.entry.cell
-    return cell.attack == attack and cell.model in models and line.counted > 0
+    return Winner(group, attacks, wins[attacks[0]], tuple(medians), f"{mean.text}{unit}")
 
 
 def _last(value: float) -> float:
@@ -90,6 +99,8 @@ def lead(groups: Sequence[Group], lines: Mapping[int, Line]) -> str:
             f"Every finite median is 0, as at least half of the samples are adversarial from the start, among "
             f"{size(lines)}."
         )
+    if not found and any(line.median < math.inf for line in lines.values()):
+        return f"No two attacks are complete on the same samples of a model: none is the best of {size(lines)}."
     if not found:
         return f"No attack has a finite median yet, among {size(lines)}."
     return f"The smallest medians among {size(lines)}:"

@@ -1,7 +1,7 @@
 """Tables 1 and 2 of the paper: geometric means over the models of a data set, and global optimality."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from minadv import metrics
@@ -38,12 +38,12 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
     theirs = {attack: _mean([row for row in rows if row]) for attack, rows in printed.items() if all(rows)}
     beside = bool(theirs)
     places = digits(group, [line for found in attacks.values() for line in found.values()])
-    everywhere = len(group.models)
     means = {attack: _mean([_ours(line) for line in found.values()]) for attack, found in attacks.items()}
     blocks = ([found[model] for found in attacks.values() if model in found] for model in group.models)
     compare = all(map(comparable, blocks))
-    compared = [mean.median for mean in means.values() if len(mean.models) == everywhere] if compare else []
-    least = min(filter(math.isfinite, compared), default=math.inf)
+    whole = {attack for attack, found in attacks.items() if _everywhere(group, found.values())}
+    medians = [means[attack].median for attack in whole] if compare and len(whole) > 1 else []
+    least = min(filter(math.isfinite, medians), default=math.inf)
     best = number(least / 10**group.exponent, places).text if least < math.inf else ""
     rows = [
         _row(group, list(found.values()), means[attack], theirs.get(attack), places, best, beside)
@@ -56,7 +56,7 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
         notes.append("The paper has not all of these models: where one is missing, its means are left out.")
     if not compare:
         notes.append(NOTE_DIFFERENT)
-    if any(row[1].text != str(everywhere) for row in rows):
+    if any(row[1].text != str(len(group.models)) for row in rows):
         notes.append("Means over different models do not compare.")
     if any(not line.complete for found in attacks.values() for line in found.values()):
         notes.append(f"{INCOMPLETE} Not all samples of all models are done.")
@@ -67,6 +67,11 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
         (Block("", tuple(rows)),),
         tuple(notes),
     )
+
+
+def _everywhere(group: Group, lines: Collection[Line]) -> bool:
+    """Whether an attack is complete on every model."""
+    return len(lines) == len(group.models) and all(line.complete for line in lines)
 
 
 def _columns(group: Group, beside: bool) -> tuple[Column, ...]:
@@ -95,7 +100,7 @@ def _row(
 ) -> tuple[Value, ...]:
     scale = 10**group.exponent
     median = number(mean.median / scale, places)
-    median = Value(median.text, median.order, best=median.text == best and len(lines) == len(group.models))
+    median = Value(median.text, median.order, best=median.text == best and _everywhere(group, lines))
     asr, counts = number(mean.asr, 1), pair(mean.forwards, mean.backwards)
     numbers = [asr, median, counts]
     if beside and theirs is None:

@@ -1,7 +1,7 @@
 """Tables 4 to 15 of the paper: attacks on the models of one data set, under one distance."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from minadv import paper
@@ -46,7 +46,7 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table:
     rows = [row for row in printed.values() if row]
     rates = max((len(f"{row.asr:g}".partition(".")[2]) for row in rows), default=0)
     layout = Layout(10**group.exponent, digits(group, ours), rates, bool(rows))
-    parts = {model: [line for line in ours if line.entry.cell.model == model] for model in group.models}
+    parts = {model: of_model(ours, model) for model in group.models}
     blocks = [Block(model, _rows(part, printed, layout)) for model, part in parts.items()]
     notes = [] if all(line.complete for line in ours) else [NOTE_INCOMPLETE]
     if not all(map(comparable, parts.values())):
@@ -97,8 +97,19 @@ def published(line: Line) -> paper.Row | None:
 
 
 def comparable(lines: Sequence[Line]) -> bool:
-    """Whether lines of one model, those without any sample aside, are over equally many samples."""
-    return len({(line.done, line.counted) for line in lines if line.done}) <= 1
+    """Whether lines of one model, those that are not complete aside, are over equally many samples."""
+    return len({(line.done, line.counted) for line in lines if line.complete and line.done}) <= 1
+
+
+def compared(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines of one model whose medians compare: the complete ones; none where fewer than two do."""
+    complete = [line for line in lines if line.complete and line.counted]
+    return complete if len(complete) > 1 and comparable(lines) else []
+
+
+def of_model(lines: Iterable[Line], model: str) -> list[Line]:
+    """Return the lines of a model."""
+    return [line for line in lines if line.entry.cell.model == model]
 
 
 def digits(group: Group, lines: Sequence[Line]) -> int:
@@ -111,8 +122,7 @@ def digits(group: Group, lines: Sequence[Line]) -> int:
 def _rows(
     lines: Sequence[Line], printed: Mapping[int, paper.Row | None], layout: Layout
 ) -> tuple[tuple[Value, ...], ...]:
-    compared = [line for line in lines if line.complete and line.counted] if comparable(lines) else []
-    least = min((line.median for line in compared), default=math.inf)
+    least = min((line.median for line in compared(lines)), default=math.inf)
     best = number(least / layout.scale, layout.places).text if least < math.inf else ""
     return tuple(_row(line, printed[line.entry.number], layout, best) for line in lines)
 
