@@ -522,6 +522,16 @@ def test_curves_of_a_panel_are_the_robust_accuracy():
         assert level == pytest.approx(100 * np.mean(line.distances / 0.01 > epsilon), abs=1e-3)
 
 
+def test_a_curve_ends_at_the_only_radius_that_was_searched():
+    ball = cell("Net", "APGD ℓ2 100", settings={"steps": 100, "budget": None, "fixed_radius": 0.5})
+    shown = report.of(by_hand.stored((ball, [0.1, 0.2, INF]), (cell(), [0.1, 0.2, 3.0])))
+    panel = accuracy.panel(shown.groups[0], shown.lines, shown.styles, 1000)
+    ends = {panel.legend[trace.key].name: trace.x[-1] for trace in panel.figures[0].traces}
+    assert ends["APGD ℓ2 100"] == 0.5
+    assert ends["ALMA ℓ2 100"] == 3
+    assert accuracy.searched(cell(attack="APGD ℓ2 100", settings=ball.settings, column="linf")) == INF
+
+
 def test_the_axis_shows_the_better_half_of_the_attacks():
     usual, far = np.linspace(0.1, 1, 50), np.linspace(10, 1000, 50)
     assert 0.9 < accuracy.visible([usual, far]) < 1.2

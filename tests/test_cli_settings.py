@@ -52,6 +52,16 @@ def test_paper_settings_are_those_of_the_tables():
     assert hyper_parameters.as_plain(built)["distance"] == "ciede2000[paper]"
 
 
+@pytest.mark.parametrize(("distance", "usual"), [("l1", 12), ("l2", 0.5), ("linf", 8 / 255)])
+def test_the_radius_that_is_searched_is_among_the_settings(distance: str, usual: float):
+    for assignments, radius in (([], usual), (["radius=0.25"], 0.25)):
+        built = hyper_parameters.build_attack("apgd", distance, {}, assignments, paper=False)
+        assert hyper_parameters.fixed_radius(hyper_parameters.as_plain(built)) == radius
+    assert hyper_parameters.fixed_radius(hyper_parameters.as_plain(ALMA())) is None
+    with pytest.raises(ValueError, match="unknown hyper-parameter of apgd 'eps'; did you mean 'radius'"):
+        hyper_parameters.build_attack("apgd", distance, {}, ["eps=0.1"], paper=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Endless(ALMA):
     """A user's own attack, with a hyper-parameter that JSON has no number for."""

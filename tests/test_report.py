@@ -82,6 +82,20 @@ def test_the_median_is_that_of_results(values: list[float]):
     assert metrics.lower_median(np.array(values)) == torch.tensor(values, dtype=torch.float64).median().item()
 
 
+def test_a_fixed_radius_is_said_and_ends_the_curve():
+    found = run(attack="APGD", settings={"radius": None, "fixed_radius": 1.5, "levels": None, "budget": None})
+    facts = summary.of(found)
+    assert facts.headline.endswith("no ball but that of l2\N{NO-BREAK SPACE}1.5 was searched.")
+    said = dict(facts.lines())
+    assert said["robust accuracy at l2 1.5"].startswith("33.3 % (2 of 6), the only radius that was searched")
+    assert "median l2" not in said
+    page = report.render(found)
+    assert "searches a ball of l2 radius 1.5" in page
+    assert "minimises" not in page[: page.index("</header>")]
+    at, robust = curves.drawn(np.array([0.0, 1.0, INF]), 1.5)
+    assert (at[-1], robust[-1]) == (1.5, pytest.approx(1 / 3))
+
+
 def test_other_distances_leave_out_the_minimised_one():
     rows = run().results
     assert summary.other_distances(rows, "l2") == [("l1", "5", "5.833")]

@@ -3,11 +3,17 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+# What others call our parameters.
+ALIASES = {"eps": "radius", "epsilon": "radius"}
+
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """Build the error for a name that is not in a registry, with the nearest known name."""
     names = sorted(known)
-    nearest = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.4)
+    asked = ALIASES.get(name.lower(), "")
+    nearest = (
+        [asked] if asked in names else get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.4)
+    )
     hint = next((f" did you mean {n!r}?" for n in names if nearest and n.lower() == nearest[0]), "")
     return ValueError(f"unknown {kind} {name!r};{hint} known: {', '.join(names) or 'none'}")
 

@@ -14,6 +14,7 @@ from minadv.attacks.base import Attack
 from minadv.distances import Distance
 from minadv.errors import unknown
 
+FIXED_RADIUS = "fixed_radius"
 NOTHING = ("none", "null", "")
 
 
@@ -95,8 +96,15 @@ def distance_for(distance: str, model: str) -> str:
 
 
 def as_plain(attack: Attack) -> dict[str, JsonValue]:
-    """Every hyper-parameter of an attack as a value that JSON has."""
-    return {field.name: _plain(getattr(attack, field.name)) for field in fields(attack)}
+    """Every hyper-parameter of an attack as a value that JSON has, and the radius where that is fixed."""
+    plain = {field.name: _plain(getattr(attack, field.name)) for field in fields(attack)}
+    return plain if attack.fixed_radius is None else plain | {FIXED_RADIUS: attack.fixed_radius}
+
+
+def fixed_radius(settings: Mapping[str, JsonValue]) -> float | None:
+    """Return the radius of the only ball that an attack of these settings searches, None where it minimises."""
+    radius = settings.get(FIXED_RADIUS)
+    return float(radius) if isinstance(radius, int | float) else None
 
 
 def _plain(value: Any) -> JsonValue:

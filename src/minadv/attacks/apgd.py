@@ -108,9 +108,14 @@ class APGD(Ascending, Attack):
         self.check()
         positive(self, "radius", or_none=True)
 
+    @property
+    def fixed_radius(self) -> float:
+        """Radius of the ball: the usual one where none was chosen."""
+        return self.radius or RADII[self.p]
+
     def search(self, oracle: Oracle) -> None:
         """Run section 9 of attacks.md at one radius."""
-        radius = torch.full_like(oracle.best_distance, self.radius or RADII[self.p])
+        radius = torch.full_like(oracle.best_distance, self.fixed_radius)
         ball = Ball(oracle.originals, self.p, radius, self.levels)
         # the first runs of ℓ1 use larger balls: what they find there is no answer
         oracle.rank_by(lambda _x, distance: torch.where(ball.holds(distance), distance, torch.inf))

@@ -166,6 +166,11 @@ class Attack(ABC):
         return self.budget
 
     @property
+    def fixed_radius(self) -> float | None:
+        """Radius of the only ball that is searched; None where the distance is minimised."""
+        return None
+
+    @property
     def p(self) -> float:
         """Order of the ℓp distance that is minimised."""
         return cast("Lp", resolve(self.distance)).p

@@ -16,6 +16,7 @@ from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.cli.own_code import own_code
 from minadv.cli.request import Request, Work, passes, understood
+from minadv.distances import resolve
 from minadv.environment import environment
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
@@ -159,7 +160,8 @@ def introduction(work: Work) -> str:
     request = work.request
     goal = "" if request.target is None else f", targeted at {request.target}"
     skipped = f" ({work.left_out} of the target class left out)" if work.left_out else ""
-    label = hyper_parameters.as_plain(work.attack)["distance"]
+    label, radius = resolve(work.attack.distance).name, work.attack.fixed_radius
+    how = f"minimising {label}" if radius is None else f"in a ball of {label} radius {radius:.4g}"
     borrowed = (
         "\nLPIPS takes its features from the demo network here, which needs no weight file; its numbers "
         "cannot be compared with those of the usual trunks."
@@ -168,7 +170,7 @@ def introduction(work: Work) -> str:
     )
     samples = f"{len(work.samples)} samples of {request.data}{skipped}"
     what = f"{type(work.attack).__name__} on {request.model}, {samples}"
-    return f"{what}, minimising {label}{goal}{borrowed}"
+    return f"{what}, {how}{goal}{borrowed}"
 
 
 def outcome(facts: summary.Summary) -> Table:

@@ -30,7 +30,7 @@ def render(run: run_folder.Run) -> str:
     asked, facts = run.configuration, summary.of(run)
     distances = run.results["distance"].to_numpy()
     drawings = {
-        "curve": curves.robust_accuracy_svg(distances, asked.distance),
+        "curve": curves.robust_accuracy_svg(distances, asked.distance, facts.radius),
         "progress": None if run.trace is None else curves.progress_svg(run.trace, asked.distance),
     }
     return template.render(

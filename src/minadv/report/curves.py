@@ -10,11 +10,17 @@ from minadv.report import svg
 from minadv.result import Trace
 
 
-def robust_accuracy_svg(distances: Numbers, name: str) -> str:
-    """Draw the robust accuracy curve."""
+def drawn(distances: Numbers, radius: float | None = None) -> tuple[Numbers, Numbers]:
+    """Return the corners of the robust accuracy curve, up to the radius of the only ball searched, if one was."""
     at, robust = robust_accuracy(distances)
     # a little beyond the last step, so that its level is seen
-    at, robust = np.append(at, at[-1] * 1.05 or 1.0), np.append(robust, robust[-1])
+    end = at[-1] * 1.05 or 1.0 if radius is None else max(at[-1], radius)
+    return np.append(at, end), np.append(robust, robust[-1])
+
+
+def robust_accuracy_svg(distances: Numbers, name: str, radius: float | None = None) -> str:
+    """Draw the robust accuracy curve: see `drawn`."""
+    at, robust = drawn(distances, radius)
     with svg.quiet_style():
         figure, axes = svg.axes(f"{name} distance ε", "robust accuracy (%)")
         axes.fill_between(at, 100 * robust, step="post", color=svg.ACCENT, alpha=0.12, linewidth=0)

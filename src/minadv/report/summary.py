@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from minadv import metrics
+from minadv import hyper_parameters, metrics
 from minadv.result import Status
 from minadv.run_folder import COLUMNS, Run
 
@@ -19,6 +19,7 @@ class Summary:
         median: of the minimised distance, failures as inf (the lower middle for even counts, as in `Result`).
         mean: over the samples that were attacked and found.
         statuses: how many samples have each status; those that occur.
+        radius: of the only ball that was searched; None where the distance was minimised.
         survivors: how many successes are still adversarial after rounding to 8 bits.
     """
 
@@ -35,6 +36,7 @@ class Summary:
     statuses: dict[str, int]
     survivors: int
     seconds: float
+    radius: float | None = None
 
     @property
     def success_rate(self) -> str:
@@ -49,12 +51,22 @@ class Summary:
     @property
     def headline(self) -> str:
         """The run in one sentence."""
-        if self.median == math.inf:
+        if self.radius is not None:
+            ball = f"{self.distance}\N{NO-BREAK SPACE}{number(self.radius)}"
+            middle = f"no ball but that of {ball} was searched"
+        elif self.median == math.inf:
             middle = "fewer than half of the samples could be made adversarial"
         else:
             within = f"{self.distance}\N{NO-BREAK SPACE}{number(self.median)}"
             middle = f"half of the samples are adversarial within {within}"
         return f"{self.successes} of {self.samples} samples are adversarial; {middle}."
+
+    @property
+    def aim(self) -> str:
+        """What the attack did with the distance."""
+        if self.radius is None:
+            return f"minimises {self.distance}"
+        return f"searches a ball of {self.distance} radius {number(self.radius)}"
 
     def lines(self) -> list[tuple[str, str]]:
         """Name and value of each fact, in reading order."""
@@ -64,7 +76,7 @@ class Summary:
                 f"{self.samples}, {100 * self.clean_accuracy:.1f} % classified correctly before the attack",
             ),
             ("attack success rate", self.success_rate),
-            (f"median {self.distance}", number(self.median)),
+            self._middle,
             (f"mean {self.distance} of found", f"{number(self.mean)} (largest {number(self.largest)})"),
             (
                 "forwards / backwards",
@@ -78,6 +90,17 @@ class Summary:
             ),
             ("time", duration(self.seconds)),
         ]
+
+    @property
+    def _middle(self) -> tuple[str, str]:
+        if self.radius is None:
+            return f"median {self.distance}", number(self.median)
+        robust = self.samples - self.successes
+        accuracy = f"{100 * robust / self.samples:.1f} % ({robust} of {self.samples})"
+        return (
+            f"robust accuracy at {self.distance} {number(self.radius)}",
+            f"{accuracy}, the only radius that was searched: distances are not minimal",
+        )
 
 
 def of(run: Run) -> Summary:
@@ -101,6 +124,7 @@ def of(run: Run) -> Summary:
         statuses={status.value: counts.count(status.value) for status in Status if status.value in counts},
         survivors=int(rows["survives_8bit"].sum()),
         seconds=asked.seconds,
+        radius=hyper_parameters.fixed_radius(asked.settings),
     )
 
 
