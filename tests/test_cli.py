@@ -194,13 +194,15 @@ def test_quiet_says_nothing(data: Path, tmp_path: Path):
 
 
 def test_a_run_is_not_overwritten_by_accident(data: Path, tmp_path: Path):
-    assert attack(data, tmp_path, "--samples", 2).exit_code == 0
+    assert attack(data, tmp_path, "--samples", 2, "--png").exit_code == 0
+    assert (tmp_path / "png").exists()
     again = attack(data, tmp_path, "--samples", 3)
     assert again.exit_code == 2
     assert "--overwrite" in again.stderr
     assert len(pl.read_parquet(tmp_path / "results.parquet")) == 2
     assert attack(data, tmp_path, "--samples", 3, "--overwrite").exit_code == 0
     assert len(pl.read_parquet(tmp_path / "results.parquet")) == 3
+    assert not (tmp_path / "png").exists()
 
 
 def test_targets_leave_out_samples_of_that_class(data: Path, tmp_path: Path):

@@ -23,6 +23,8 @@ from minadv.report import write as write_report
 from minadv.result import Result
 from minadv.unfinished import Unfinished
 
+PNG = "png"
+
 
 def run(request: Request) -> None:
     """Attack, write the run folder, print a table.
@@ -48,11 +50,12 @@ def run(request: Request) -> None:
         with own_code(request.model, request.distance, work.model, work.originals):
             result, seconds = attacked(work, unfinished, say, said)
             stored = recorded(work, result, started, seconds, said)
+    pictures.remove_all(request.out / PNG)  # of a run that is replaced
     run_folder.write(request.out, stored)
     unfinished.forget()
     facts = summary.of(stored)
     if request.png:
-        pictures.write_all(request.out / "png", stored)
+        pictures.write_all(request.out / PNG, stored)
         if facts.survivors < facts.successes:
             console.warn(
                 f"{facts.successes - facts.survivors} of {facts.successes} PNGs are not adversarial any "

@@ -83,14 +83,21 @@ def difference(adversarial: Tensor, original: Tensor) -> tuple[Tensor, float | N
     return (0.5 + delta * (0.5 / largest)).clamp(0, 1), 0.5 / largest
 
 
+def remove_all(folder: Path) -> None:
+    """Remove what `write_all` wrote into a folder, and the folder if nothing else is in it."""
+    for stale in folder.glob("[0-9]*.png"):
+        stale.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def write_all(folder: Path, run: Run) -> int:
     """Write every adversarial image as NUMBER.png into a folder, and return how many.
 
     Failures have no adversarial image and get no file; images of an earlier run are removed.
     """
+    remove_all(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("[0-9]*.png"):
-        stale.unlink()
     rows = [row for row, success in enumerate(run.results["success"].to_list()) if success]
     numbers = run.results["sample"].to_list()
     for row in rows:
