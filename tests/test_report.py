@@ -1,5 +1,6 @@
 import base64
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def test_progress_is_the_median_over_samples():
     assert curves.progress_svg(trace, "l2") is not None
     never = Trace(trace.propagations, torch.full((2, 3), INF))
     assert curves.progress_svg(never, "l2") is None
+
+
+@pytest.mark.parametrize("last", [3.3, 2.9, 1.7, 0.6, 0.02])
+def test_a_progress_axis_has_labels_enough_to_read(last: float):
+    trace = Trace(torch.tensor([[1], [3], [5]]), torch.tensor([[INF], [3.4], [last]]))
+    drawn = curves.progress_svg(trace, "l2")
+    assert drawn is not None
+    ticks = drawn[drawn.index('id="progress-ytick_1"') : drawn.index("median l2 so far")]
+    assert len(re.findall(r">[\d.]+</text>", ticks)) >= 3
 
 
 # the numbers

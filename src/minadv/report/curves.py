@@ -3,11 +3,13 @@
 import math
 
 import numpy as np
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minadv.metrics import Numbers, robust_accuracy
 from minadv.report import svg
 from minadv.result import Trace
+
+NARROW = 10  # of a smaller range, 1, 2 and 5 times powers of ten are too few to read
 
 
 def drawn(distances: Numbers, radius: float | None = None) -> tuple[Numbers, Numbers]:
@@ -45,7 +47,9 @@ def progress_svg(trace: Trace, name: str) -> str | None:
         figure, axes = svg.axes("propagations per sample", f"median {name} so far")
         axes.step(spent, median, where="post", color=svg.ACCENT, linewidth=1.5)
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        seen = median[np.isfinite(median)]
+        narrow = seen.max() < NARROW * seen.min()
+        axes.yaxis.set_major_locator(MaxNLocator(5) if narrow else LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0, spent[-1])
