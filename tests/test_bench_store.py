@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torchvision import transforms
 
-from minadv import ALMA, attacks, distances
+from minadv import ALMA, attacks, distances, hashes
 from minadv.attacks.registry import REGISTRY
 from minadv.bench import files, fingerprints, reading, suite
 from minadv.bench.jobs import Job, Options, Planning, shards
@@ -762,8 +762,8 @@ def test_every_hyper_parameter_of_every_attack_is_in_its_name():
 
 
 def test_hashes_do_not_run_together():
-    assert fingerprints.digest("ab", "c") != fingerprints.digest("a", "bc")
-    assert fingerprints.digest("a") != fingerprints.digest("a", "")
+    assert hashes.digest("ab", "c") != fingerprints.digest("a", "bc")
+    assert hashes.digest("a") != fingerprints.digest("a", "")
     assert fingerprints.of_json({"a": 1, "b": 2}) == fingerprints.of_json({"b": 2, "a": 1})
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import torch
 from polars.testing import assert_frame_equal
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from minadv import files, run_folder
 from minadv.result import Trace
@@ -99,6 +99,18 @@ def test_a_damaged_file_is_named(folder: Path, name: str, keep: int):
     (folder / name).write_bytes((folder / name).read_bytes()[:keep])
     with pytest.raises(ValueError, match=f"{name} cannot be read"):
         run_folder.read(folder)
+
+
+def test_altered_tensors_are_noticed(folder: Path):
+    data = (folder / run_folder.TENSORS).read_bytes()
+    (folder / run_folder.TENSORS).write_bytes(data[:-100] + bytes(100))
+    with pytest.raises(ValueError, match=f"{run_folder.TENSORS} cannot be read, .*its checksum is another"):
+        run_folder.read(folder)
+
+
+def test_tensors_of_earlier_versions_have_no_checksum(folder: Path):
+    save_file(load_file(folder / run_folder.TENSORS), folder / run_folder.TENSORS)
+    assert len(run_folder.read(folder).adversarials) == 6
 
 
 def test_a_configuration_of_another_format_is_refused(folder: Path):

@@ -35,6 +35,10 @@ def same(one: Result, other: Result) -> bool:
     return equal and words
 
 
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
 @pytest.fixture
 def batches() -> list[Result]:
     found: list[Result] = []
@@ -71,9 +75,12 @@ def test_what_is_behind_a_gap_or_damaged_does_not_count(batches: list[Result], t
     assert whole is not None
     assert len(whole) == 10
     path = kept.folder / "00000004.safetensors"
-    for spoiled in (path.read_bytes()[:-100], b"", b"\xff" * 200):
+    data = path.read_bytes()
+    flips = (flipped(data, at) for at in (*range(0, len(data), 97), *range(len(data) - 64, len(data))))
+    for spoiled in (data[:-100], b"", b"\xff" * 200, *flips):
         path.write_bytes(spoiled)
-        found = kept.found()[0]
+        with pytest.warns(UserWarning, match=r"00000004.safetensors is damaged: .* from number 4 on"):
+            found = kept.found()[0]
         assert found is not None
         assert same(found, batches[0])
         assert not kept.of_another()
@@ -198,6 +205,31 @@ def test_an_interrupted_command_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert torch.equal(one.trace.distances, two.trace.distances)
     assert not (tmp_path / "one" / "unfinished").exists()
     assert attack("one", "--seed", "1", "--overwrite").exit_code == 0
+
+
+@pytest.mark.filterwarnings("default:.*is damaged")
+def test_a_damaged_batch_is_attacked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["attack", "--samples", "4", "--attack", "ddn", "--steps", "3", "--batch-size", "2", "--out"]
+    real = Unfinished.keep
+
+    def keep(kept: Unfinished, numbers: Sequence[int], result: Result, *given: Any) -> None:
+        real(kept, numbers, result, *given)
+        if numbers[0]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Unfinished, "keep", keep)
+    assert CliRunner().invoke(cli.app, [*command, str(tmp_path / "one")]).exit_code == 130
+    monkeypatch.setattr(Unfinished, "keep", real)
+    path = tmp_path / "one" / "unfinished" / "00000002.safetensors"
+    path.write_bytes(flipped(path.read_bytes(), -1000))
+    done = CliRunner().invoke(cli.app, [*command, str(tmp_path / "one")])
+    assert done.exit_code == 0, done.output
+    assert "2 of 4 samples were finished before" in done.stdout
+    assert "00000002.safetensors is damaged" in done.stderr
+    assert CliRunner().invoke(cli.app, [*command, str(tmp_path / "two")]).exit_code == 0
+    one, two = (run_folder.read(tmp_path / name) for name in ("one", "two"))
+    assert torch.equal(one.adversarials, two.adversarials)
+    assert_frame_equal(one.results, two.results)
 
 
 def test_overwriting_starts_anew_where_something_else_was_interrupted(tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
-"""Files that are written under another name and then moved into place, and tensors in them."""
+"""Files that are written under another name and then moved into place, and tensors in them, with a checksum."""
 
+import json
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
+
+from minadv.hashes import digest, of_tensors
+
+CHECKSUM = "checksum"  # among a file's words: of all others and of the tensors
 
 
 @contextmanager
@@ -27,7 +32,7 @@ def in_place(path: Path) -> Generator[Path]:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | None = None) -> None:
-    """Write tensors, and some words about them, into place.
+    """Write tensors, and some words about them, into place, with a checksum of both.
 
     Raises:
         OSError: when they cannot be written.
@@ -35,13 +40,16 @@ def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | N
     with in_place(path) as temporary:
         try:
             whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(whole, temporary, metadata=None if words is None else dict(words))
+            said = dict(words or {})
+            save_file(whole, temporary, metadata=said | {CHECKSUM: _checksum(whole, said)})
         except SafetensorError as error:  # the disk is full, say
             raise OSError(f"cannot write {path}: {error}") from error
 
 
 def load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """Read tensors that must have these names among them.
+    """Read tensors that must have these names among them, and be what was written.
+
+    A file without a checksum, as earlier versions wrote it, is believed.
 
     Raises:
         ValueError: for a file that is damaged or lacks one.
@@ -53,7 +61,24 @@ def load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     absent = [name for name in names if name not in tensors]
     if absent:
         raise damaged(path, f"it lacks {', '.join(absent)}")
+    said = words(path)
+    if said.pop(CHECKSUM, None) not in (None, _checksum(tensors, said)):
+        raise damaged(path, "its checksum is another")
     return tensors
+
+
+def words(path: Path) -> dict[str, str]:
+    """Read the words about the tensors in a file; none where it cannot be read."""
+    try:
+        with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
+            return dict(cast("dict[str, str] | None", file.metadata()) or {})
+    except (SafetensorError, OSError):
+        return {}
+
+
+def _checksum(tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
+    names = sorted(tensors)
+    return digest(json.dumps([names, sorted(said.items())]), of_tensors(*(tensors[name] for name in names)))
 
 
 def damaged(path: Path, why: str) -> ValueError:

@@ -5,13 +5,13 @@ unfinished/00000256.safetensors    the batch that begins with this sample, all o
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from minadv import files
@@ -67,30 +67,36 @@ class Unfinished:
         files.save(self.folder / _name(numbers[0]), tensors, words | {"identity": self.identity})
 
     def found(self) -> tuple[Result | None, float, list[str]]:
-        """Return the batches from the first on, None without any, how many seconds they took, and the warnings."""
+        """Return the batches from the first on, None without any, how many seconds they took, and the warnings.
+
+        Warns:
+            UserWarning: when a batch is there that is not what was written: it counts for nothing, nor does what
+                is behind it.
+        """
         batches = list(self._batches())
         if not batches:
             return None, 0.0, []
-        results, seconds, warnings = zip(*batches, strict=True)
-        return concatenate(results), sum(seconds), [text for said in warnings for text in said]
+        results, seconds, said = zip(*batches, strict=True)
+        return concatenate(results), sum(seconds), [text for of_one in said for text in of_one]
 
     def of_another(self) -> bool:
         """Whether there are batches of a run of anything else."""
-        return any(_words(path).get("identity", self.identity) != self.identity for path in self._paths())
+        return any(_of_another(path, self.identity) for path in sorted(self.folder.glob("*.safetensors")))
 
     def forget(self) -> None:
         """Remove all batches."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _paths(self) -> list[Path]:
-        return sorted(self.folder.glob("*.safetensors"))
-
     def _batches(self) -> Iterator[tuple[Result, float, list[str]]]:
         """Read them in order, up to the first that is missing or not what was written."""
         done = 0
         while done < self.samples:
-            read = _read(self.folder / _name(done), self.identity)
+            path = self.folder / _name(done)
+            read = _read(path, self.identity)
             if read is None or done + len(read[0]) > self.samples:
+                if path.exists() and not _of_another(path, self.identity):
+                    text = f"{path} is damaged: the run's samples from number {done} on are attacked again"
+                    warnings.warn(text, UserWarning, stacklevel=4)
                 return
             yield read
             done += len(read[0])
@@ -100,17 +106,18 @@ def _name(first: int) -> str:
     return f"{first:08d}.safetensors"
 
 
-def _words(path: Path) -> dict[str, str]:
+def _of_another(path: Path, identity: str) -> bool:
+    if files.words(path).get("identity", identity) == identity:
+        return False
     try:
-        with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            return dict(cast("dict[str, str] | None", file.metadata()) or {})
-    except (SafetensorError, OSError):
-        return {}
+        return bool(files.load(path, ()))
+    except ValueError:  # damaged words may have been this run's
+        return False
 
 
 def _read(path: Path, identity: str) -> tuple[Result, float, list[str]] | None:
-    words = _words(path)
-    if words.get("identity") != identity:
+    words = files.words(path)
+    if words.get("identity") != identity or files.CHECKSUM not in words:
         return None
     try:
         tensors: dict[str, Tensor] = files.load(path, (*TENSORS, STATUS))

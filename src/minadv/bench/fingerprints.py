@@ -1,7 +1,6 @@
 """Hashes of everything that decides a sample's numbers: weights, images, settings and code."""
 
 import ast
-import hashlib
 import inspect
 import json
 import re
@@ -14,17 +13,16 @@ from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minadv.bench.reach import reach
 from minadv.data import Data
 from minadv.data.images import InFiles, InMemory
+from minadv.hashes import bits, digest
 from minadv.importing import own_module
 
 FIRST = 16  # images of files by which a data set is told
-LENGTH = 32  # hexadecimal digits: 128 bits
 # Code that decides no sample's numbers: lists of what there is, loaders of what is hashed by its content, and
 # the shapes of files, which have a number of their own.
 NO_NUMBERS = (
@@ -40,16 +38,6 @@ NO_NUMBERS = (
 )
 
 
-def digest(*parts: bytes | str) -> str:
-    """Hash parts in order, each with its length, so that no two sequences look alike."""
-    sha = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        sha.update(f"{len(data)}:".encode())
-        sha.update(data)
-    return sha.hexdigest()[:LENGTH]
-
-
 def of_json(value: Any) -> str:
     """Hash a value that JSON has, whatever the order of its keys."""
     return digest(json.dumps(value, sort_keys=True, ensure_ascii=False))
@@ -59,11 +47,6 @@ def of_samples(images: Tensor) -> list[str]:
     """Hash each image (batch, ...): shape, type and every bit."""
     array = images.detach().cpu().contiguous().numpy()
     return [digest(f"{image.dtype}{image.shape}", image.tobytes()) for image in array]
-
-
-def of_tensors(*tensors: Tensor) -> str:
-    """Hash tensors: shapes, types and every bit."""
-    return digest(*(part for tensor in tensors for part in _bits(tensor)))
 
 
 @lru_cache(maxsize=1)
@@ -93,7 +76,7 @@ def _reached(root: Any) -> str:
     return digest(*(part for path, value in reach(root) for part in (path, *_told(value))))
 
 
-def _told(value: Any) -> Iterator[bytes | str]:
+def _told(value: Any) -> Iterator[bytes | memoryview | str]:
     """Write out one thing that was reached, without what it refers to."""
     if isinstance(value, nn.Module):
         # function objects show their address
@@ -102,9 +85,9 @@ def _told(value: Any) -> Iterator[bytes | str]:
         yield code if isinstance(code, str) else ""
         tensors = (*value.named_parameters(recurse=False), *value.named_buffers(recurse=False))
         for name, tensor in tensors:
-            yield from (name, *_bits(tensor))
+            yield from (name, *bits(tensor))
     elif isinstance(value, Tensor):
-        yield from _bits(value)
+        yield from bits(value)
     elif isinstance(value, np.ndarray):
         array = cast("NDArray[Any]", value)
         # addresses in place of objects would be others every time
@@ -113,14 +96,6 @@ def _told(value: Any) -> Iterator[bytes | str]:
         named = isinstance(value, type | ModuleType) or inspect.isroutine(value)
         # the same code in another folder is the same
         yield _source(value) if named else repr(value).replace(str(Path.cwd()), ".")
-
-
-def _bits(tensor: Tensor) -> tuple[str, bytes]:
-    if tensor.is_meta or tensor.is_nested:
-        return f"{tensor.dtype}{tensor.layout}", b""
-    dense = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
-    kept = dense.resolve_conj().resolve_neg().cpu().contiguous()
-    return f"{kept.dtype}{tuple(kept.shape)}", kept.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def of_attack(attack: object) -> str:

@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import nn
 
 import minadv
-from minadv import hyper_parameters
+from minadv import hashes, hyper_parameters
 from minadv.attacks.base import Attack
 from minadv.bench import choosing, fingerprints, places, rows
 from minadv.bench.entries import Wanted, wanted
@@ -192,7 +192,7 @@ def _cell(
 ) -> Cell:
     goal = "untargeted" if suite.target is None else f"target {suite.target}"
     return Cell(
-        id=fingerprints.digest(model_hash, fingerprints.of_attack(attack), fingerprints.of_data(data), goal),
+        id=hashes.digest(model_hash, fingerprints.of_attack(attack), fingerprints.of_data(data), goal),
         model=entry.label,
         attack=row.label,
         model_spec=entry.spec,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 import minadv
-from minadv import hyper_parameters, measurement, run_folder
+from minadv import hashes, hyper_parameters, measurement, run_folder
 from minadv.bench import fingerprints
 from minadv.bench.store import Store
 from minadv.cli import console
@@ -74,9 +74,9 @@ def begun(work: Work) -> Unfinished:
     """
     request = work.request
     model, attack = fingerprints.of_module(work.model), fingerprints.of_attack(work.attack)
-    samples = fingerprints.of_tensors(work.originals, work.labels)
+    samples = hashes.of_tensors(work.originals, work.labels)
     asked = f"{work.target} {request.trace} {passes(request)} {work.device.type}"
-    unfinished = Unfinished(request.out, fingerprints.digest(model, attack, samples, asked), len(work.samples))
+    unfinished = Unfinished(request.out, hashes.digest(model, attack, samples, asked), len(work.samples))
     if unfinished.of_another():
         if not request.overwrite:
             raise ValueError(
