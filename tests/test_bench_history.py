@@ -192,6 +192,7 @@ def shown(out: Path) -> dict[str, bool]:
     }
     for planned in read.planned:
         assert planned.cell is not None or "other weights or code of net" in str(planned.unavailable)
+    assert len({planned.name for planned in read.planned}) == len(read.planned)
     return {planned.attack: planned.cell is not None for planned in read.planned}
 
 

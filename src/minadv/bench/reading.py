@@ -112,4 +112,7 @@ def _of_one_network(
     every = (*planned, *more)
     kept = namesakes.without(every, namesakes.hashes((*sorted(more, key=last), *sorted(planned, key=last))))
     gone = [was.cell for was, now in zip(every, kept, strict=True) if was.cell is not None and now.cell is None]
-    return tuple(kept), gone
+    there = {
+        one.name for one in kept if one.cell is not None
+    }  # the same attack by the other network needs no reason
+    return tuple(one for one in kept if one.cell is not None or one.name not in there), gone
