@@ -1,5 +1,6 @@
 """What a run computes is what it says: rows against the stored tensors, samples, shard sizes, traces, words."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +378,24 @@ def test_a_report_says_how_much_is_done_and_what_is_damaged(tmp_path: Path):
     done = benches.minadv("report", out)
     assert " of 12 samples of 1 cell are done" in done.output
     assert "rows.parquet has 100 bytes" in " ".join(done.output.split())
+
+
+def test_a_report_says_which_images_and_traces_are_damaged(tmp_path: Path):
+    out = tmp_path / "out"
+    assert benches.bench(small(tmp_path, trace=True), out).exit_code == 0
+    assert benches.minadv("report", out).exit_code == 0
+    assert "Gallery</h2>" in (out / "report" / "index.html").read_text()
+    for path in out.glob("shards/*/*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    done = benches.minadv("report", out)
+    assert done.exit_code == 0
+    said = " ".join(done.output.split())
+    assert "The cell is complete (12 results)" in said
+    page = (out / "report" / "index.html").read_text()
+    assert "Gallery</h2>" not in page
+    for kind in ("adversarials", "trace"):
+        (named, *_) = re.findall(rf"shards/\w+/{kind}.safetensors was altered: what would be drawn from", said)
+        assert named in page
 
 
 def test_a_dry_run_knows_samples_of_other_shards(tmp_path: Path):

@@ -60,6 +60,7 @@ def read(folder: Path) -> Stored:
         pictures=tensors.pictures,
         traces=tensors.traces,
         earlier=earlier,
+        damaged=tensors.damaged,
     )
 
 

@@ -28,6 +28,7 @@ class Stored:
         title: of the last suite.
         planned: what was asked for, in the order of the tables.
         rows: `ROWS`, one row per (cell, sample) of finished shards. `cell` is the cell's id.
+        damaged: says which of the tensors that were asked for so far are damaged.
         earlier: cells that were replaced since, by other settings, weights or code, with their rows: they count
             for what is best known of a sample, and for nothing else.
         failures: shards that raised and were not computed since.
@@ -48,6 +49,7 @@ class Stored:
     pictures: Callable[[str, Sequence[int]], Pictures]
     traces: Callable[[str], Trace | None]
     earlier: tuple[tuple[Cell, pl.DataFrame], ...] = ()
+    damaged: Callable[[], tuple[str, ...]] = lambda: ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -1,7 +1,7 @@
 """The images and traces of finished shards, read when they are asked for."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 import torch
@@ -23,12 +23,14 @@ class Tensors:
         shards: by their ids.
         rows: sorted by cell.
         places: where a cell's rows begin, and how many they are.
+        damage: what turned out to be damaged when it was asked for, each file once.
     """
 
     store: Store
     shards: Mapping[str, ShardRecord]
     rows: pl.DataFrame
     places: Mapping[str, tuple[int, int]]
+    damage: dict[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def behind(cls, store: Store, shards: Iterable[ShardRecord], rows: pl.DataFrame) -> "Tensors":
@@ -78,5 +80,12 @@ class Tensors:
     def _read(self, shard: ShardRecord, name: str) -> dict[str, Tensor]:
         try:
             return load(self.store.bytes_of(shard, name))
-        except SafetensorError as error:
-            raise DamagedError(f"{name} of shard {shard.id} cannot be read: {error}") from error
+        except (DamagedError, SafetensorError) as error:
+            path = self.store.path(shard, name)
+            why = str(error) if isinstance(error, DamagedError) else f"{path} cannot be read: {error}"
+            self.damage[f"{path}"] = f"{why}: what would be drawn from it is left out"
+            raise DamagedError(why) from error
+
+    def damaged(self) -> tuple[str, ...]:
+        """Say which files that were asked for so far are damaged."""
+        return tuple(self.damage.values())

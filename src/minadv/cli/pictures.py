@@ -60,7 +60,7 @@ def report(
             page = bench.write(
                 folder, stored, population=wanted, say=lambda text: out().print(Text(text), soft_wrap=True)
             )
-            for note in stored.notes:
+            for note in (*stored.notes, *stored.damaged()):
                 warn(note)
         else:
             from minadv.report import write

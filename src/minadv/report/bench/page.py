@@ -30,6 +30,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
     stored, lines = report.stored, report.lines
     progress = convergence.of(stored, report.groups, report.styles, report.population)
     points = {group.slug: spending.panel(group, lines, report.styles) for group in report.groups}
+    galleries = showcase.of(stored, report.rows, report.cells, report.groups)
     panels = [*curves, *progress, *(panel for panel in points.values() if panel is not None)]
     return pages.template("page.html", PACKAGE).render(
         style=pages.asset("page.css") + pages.asset("page.css", PACKAGE),
@@ -43,12 +44,12 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         population=headline.population(report.groups, report.population),
         completeness=headline.completeness(stored, lines),
         findings=findings.of(stored, report.rows, report.groups),
-        notes=stored.notes,
+        notes=(*stored.notes, *stored.damaged()),  # pictures and traces have been read by now
         failures=stored.failures,
         checked=_checked(stored),
         absent=_absent(stored),
         sections=[(*tables, curve) for tables, curve in zip(report.sections, curves, strict=True)],
-        galleries=showcase.of(stored, report.rows, report.cells, report.groups),
+        galleries=galleries,
         convergence=progress,
         spending=[(group, spending.table(group, lines), points[group.slug]) for group in report.groups],
         steps=report.steps,

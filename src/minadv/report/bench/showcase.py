@@ -115,7 +115,7 @@ def _strip(
         entry = entries[_whole(row["entry"])]
         try:
             found = stored.pictures(entry.cell.id, [_whole(row["sample"])])
-        except DamagedError:  # the next run says so
+        except DamagedError:  # the folder's notes say so
             continue
         if not pictures.can_show(found.originals):
             return None
