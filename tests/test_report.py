@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given
@@ -68,6 +69,17 @@ def test_a_progress_axis_has_labels_enough_to_read(last: float):
     assert drawn is not None
     ticks = drawn[drawn.index('id="progress-ytick_1"') : drawn.index("median l2 so far")]
     assert len(re.findall(r">[\d.]+</text>", ticks)) >= 3
+
+
+def test_a_misclassified_sample_is_not_robust_however_far_answers_have_to_be_beyond():
+    found = run(confidence=50.0)
+    rows = found.results.with_columns(
+        pl.when(pl.col("status") == "already adversarial").then(INF).otherwise("distance").alias("distance")
+    )
+    assert summary.to_a_change(replace(found, results=rows)).tolist() == [0.5, 0.25, 0.0, INF, INF, 1.0]
+    assert "misclassified\nbefore the attack" in report.render(found)
+    targeted = replace(run(target=0), results=rows)
+    assert summary.to_a_change(targeted).tolist() == [0.0, 0.25, INF, INF, 0.0, 1.0]
 
 
 # the numbers

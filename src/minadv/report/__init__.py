@@ -28,9 +28,8 @@ def render(run: run_folder.Run) -> str:
     """Return the page. Every name in it is escaped; the only markup let through is our own drawings."""
     template = pages.template("template.html")
     asked, facts = run.configuration, summary.of(run)
-    distances = run.results["distance"].to_numpy()
     drawings = {
-        "curve": curves.robust_accuracy_svg(distances, asked.distance, facts.radius),
+        "curve": curves.robust_accuracy_svg(summary.to_a_change(run), asked.distance, facts.radius),
         "progress": None if run.trace is None else curves.progress_svg(run.trace, asked.distance),
     }
     return template.render(

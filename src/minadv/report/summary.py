@@ -19,6 +19,7 @@ class Summary:
         median: of the minimised distance, failures as inf (the lower middle for even counts, as in `Result`).
         mean: over the samples that were attacked and found.
         statuses: how many samples have each status; those that occur.
+        robust: samples that meet the goal neither before nor after the attack.
         radius: of the only ball that was searched; None where the distance was minimised.
         survivors: how many successes are still adversarial after rounding to 8 bits.
     """
@@ -36,6 +37,7 @@ class Summary:
     statuses: dict[str, int]
     survivors: int
     seconds: float
+    robust: int
     radius: float | None = None
 
     @property
@@ -95,8 +97,7 @@ class Summary:
     def _middle(self) -> tuple[str, str]:
         if self.radius is None:
             return f"median {self.distance}", number(self.median)
-        robust = self.samples - self.successes
-        accuracy = f"{100 * robust / self.samples:.1f} % ({robust} of {self.samples})"
+        accuracy = f"{100 * self.robust / self.samples:.1f} % ({self.robust} of {self.samples})"
         return (
             f"robust accuracy at {self.distance} {number(self.radius)}",
             f"{accuracy}, the only radius that was searched: distances are not minimal",
@@ -124,8 +125,20 @@ def of(run: Run) -> Summary:
         statuses={status.value: counts.count(status.value) for status in Status if status.value in counts},
         survivors=int(rows["survives_8bit"].sum()),
         seconds=asked.seconds,
+        robust=int((to_a_change(run) == math.inf).sum()),
         radius=hyper_parameters.fixed_radius(asked.settings),
     )
+
+
+def to_a_change(run: Run) -> metrics.Numbers:
+    """Return the (samples,) distances of the robust accuracy: 0 where the goal was met before the attack.
+
+    An answer has to meet it by `confidence` logits, but a sample that is misclassified by fewer is not robust.
+    """
+    rows, target = run.results, run.configuration.target
+    before, label = pl.col("clean_prediction"), pl.col("label")
+    met = before != label if target is None else before == target
+    return rows.select(pl.when(met).then(0.0).otherwise("distance")).to_series().to_numpy()
 
 
 def other_distances(rows: pl.DataFrame, minimised: str) -> list[tuple[str, str, str]]:
