@@ -14,7 +14,9 @@ from minadv.bench.jobs import Options
 from minadv.bench.store import Store
 from minadv.bench.suite import load as load_suite
 from minadv.report import bench as page
+from minadv.unfinished import Unfinished
 from tests import benches
+from tests.networks import images, predictions
 
 DDN = {"attack": "ddn", "label": "DDN"}
 
@@ -169,6 +171,16 @@ def test_folders_of_attacks_and_of_benchmarks_are_told_apart(tmp_path: Path):
     refused = benches.bench(path, tmp_path / "run")
     assert refused.exit_code == 2
     assert "holds a run of minadv attack" in refused.output
+    begun = tmp_path / "begun"
+    model, x = benches.network().eval(), images(3)
+    batch = minadv.DDN(steps=2)(model, x, predictions(model, x))
+    Unfinished(begun, "this", 4).keep(range(3), batch, 1.0)
+    refused = benches.bench(path, begun)
+    assert refused.exit_code == 2
+    assert "holds an interrupted run of minadv attack" in refused.output
+    refused = benches.minadv("report", begun)
+    assert refused.exit_code == 2
+    assert "it was interrupted, 3 samples are kept" in refused.output
     file = tmp_path / "file"
     file.write_text("mine")
     refused = benches.bench(path, file)

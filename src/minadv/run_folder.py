@@ -23,6 +23,7 @@ from torch import Tensor
 
 from minadv.files import damaged, in_place, load, save
 from minadv.result import Trace
+from minadv.unfinished import kept
 
 CONFIGURATION, RESULTS, TENSORS, TRACE = (
     "run.json",
@@ -173,6 +174,11 @@ def _existing(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}: give the --out of a finished minadv attack")
     if not (folder / name).is_file():
+        if samples := kept(folder):
+            raise FileNotFoundError(
+                f"{folder} is not a finished run: it was interrupted, {samples} samples are kept; the same command "
+                "goes on after them"
+            )
         raise FileNotFoundError(
             f"{folder} is not a finished run, it has no {name}: run minadv attack --out {folder}"
         )

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -100,6 +100,19 @@ class Unfinished:
                 return
             yield read
             done += len(read[0])
+
+
+def kept(out: Path) -> int:
+    """Return how many samples of an interrupted run a folder holds, whatever the run was."""
+    return sum(_length(path) for path in (out / FOLDER).glob("*.safetensors"))
+
+
+def _length(path: Path) -> int:
+    try:
+        with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
+            return int(cast("Any", file).get_slice(STATUS).get_shape()[0])
+    except (SafetensorError, OSError):
+        return 0
 
 
 def _name(first: int) -> str:

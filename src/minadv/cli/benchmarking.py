@@ -21,6 +21,7 @@ from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.cli.bench_view import Live
 from minadv.environment import usable_device
+from minadv.unfinished import kept
 
 FINISHED, INCOMPLETE, UNWRITABLE = 0, 1, 3
 
@@ -57,6 +58,8 @@ def run(request: Request) -> int:
     store = Store(request.out)
     if run_folder.exists(request.out):
         raise ValueError(f"{request.out} holds a run of minadv attack: choose another --out")
+    if kept(request.out):
+        raise ValueError(f"{request.out} holds an interrupted run of minadv attack: choose another --out")
     if request.out.exists() and not request.out.is_dir():
         raise ValueError(f"--out {request.out} is a file: give a folder")
     if request.dry_run:
