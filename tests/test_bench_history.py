@@ -174,6 +174,7 @@ def test_folders_of_attacks_and_of_benchmarks_are_told_apart(tmp_path: Path):
     begun = tmp_path / "begun"
     model, x = benches.network().eval(), images(3)
     batch = minadv.DDN(steps=2)(model, x, predictions(model, x))
+    begun.mkdir()
     Unfinished(begun, "this", 4).keep(range(3), batch, 1.0)
     refused = benches.bench(path, begun)
     assert refused.exit_code == 2

@@ -176,8 +176,8 @@ def _existing(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         if samples := kept(folder):
             raise FileNotFoundError(
-                f"{folder} is not a finished run: it was interrupted, {samples} samples are kept; the same command "
-                "goes on after them"
+                f"{folder} is not a finished run: it was interrupted, {samples} samples are kept; the same "
+                "command goes on after them"
             )
         raise FileNotFoundError(
             f"{folder} is not a finished run, it has no {name}: run minadv attack --out {folder}"
