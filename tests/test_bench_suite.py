@@ -72,6 +72,8 @@ def test_a_wrong_key_or_value_is_named(top: dict[str, Any], words: tuple[str, ..
     ("attack", "words"),
     [
         ({**ALMA, "step": [5]}, ("attacks[0].step", "did you mean 'steps'", "optional")),
+        ({**ALMA, "levels": 256}, ("attacks[0].levels", "is written options = {levels = 256}")),
+        ({**ALMA, "budget": 256}, ("attacks[0].budget", "did you mean 'budgets'")),
         ({**ALMA, "steps": [0]}, ("attacks[0].steps[0]", "greater than or equal to 1", "got 0")),
         ({**ALMA, "steps": 0}, ("attacks[0].steps", "greater than or equal to 1", "got 0")),
         ({**ALMA, "steps": ["5"]}, ("attacks[0].steps[0]", "integer", '"5"')),

@@ -327,6 +327,13 @@ def test_what_own_code_raises_is_one_line_with_its_place(
     assert isinstance(done.exception.__cause__, KeyError)
 
 
+def test_no_steps_are_refused_by_their_own_name(data: Path, tmp_path: Path):
+    for word in ("--steps", "--budget"):
+        refused = minadv("attack", "--model", MODEL, "--data", f"npz:{data}", word, 0, "--out", tmp_path)
+        assert refused.exit_code == 2
+        assert f"'{word}'" in refused.stderr
+
+
 def test_debug_lets_the_error_through(data: Path, tmp_path: Path):
     done = attack(data, tmp_path, "--attack", "alam", "--debug")
     assert isinstance(done.exception, ValueError)

@@ -45,6 +45,20 @@ def test_bad_assignments_are_explained(assignment: str, message: str):
         hyper_parameters.build_attack("alma", "l2", options, [assignment], paper=False)
 
 
+def test_the_steps_of_auto_are_its_budget_and_errors_say_what_was_written():
+    def built(steps: int | None, budget: int | None, *assignments: str) -> object:
+        options = {"steps": steps, "budget": budget}
+        return hyper_parameters.build_attack("auto", "l2", options, assignments, paper=False)
+
+    assert built(30, None) == built(None, 30) == built(None, None, "budget=30")
+    with pytest.raises(ValueError, match=r"the steps of auto are its budget, got --steps 30 and --budget 50"):
+        built(30, 50)
+    with pytest.raises(ValueError, match=r"budget is given twice: as -p budget=50 and as --steps"):
+        built(30, None, "budget=50")
+    with pytest.raises(ValueError, match=r"seed is given twice: as -p seed=2 and as -p seed"):
+        built(30, None, "seed=1", "seed=2")
+
+
 def test_paper_settings_are_those_of_the_tables():
     built = hyper_parameters.build_attack("alma", "ciede2000", {"steps": 100, "budget": None}, [], paper=True)
     expected = ALMA.paper("ciede2000", 100)

@@ -26,7 +26,8 @@ def build_attack(
     Args:
         name: of the attack.
         distance: name and options, e.g. "ciede2000:scale=paper".
-        options: hyper-parameters with an option of their own; None where it was not given.
+        options: hyper-parameters with an option of their own; None where it was not given. The steps of auto are
+            its budget.
         assignments: further hyper-parameters, each "key=value".
         paper: start from the settings of the paper's tables.
 
@@ -38,6 +39,12 @@ def build_attack(
     # some presets depend on more, e.g. on the data set
     extra = [key for key in signature(cls.paper).parameters if key not in (*known, "others")] if paper else []
     given = {key: value for key, value in options.items() if value is not None}
+    words = {key: f"--{key}" for key in (*options, "distance")}
+    if name == "auto" and "steps" in given:
+        if "budget" in given:
+            both = f"--steps {given['steps']} and --budget {given['budget']}"
+            raise ValueError(f"the steps of auto are its budget, got {both}: leave one out")
+        given["budget"], words["budget"] = given.pop("steps"), "--steps"
     for key in given:
         if key not in known:
             raise ValueError(
@@ -47,7 +54,7 @@ def build_attack(
         if key not in (names := known + extra):
             raise unknown(f"hyper-parameter of {name}", key, names)
         if key in given or key == "distance":
-            raise ValueError(f"{key} is given twice: as -p {key}={value} and as --{key}")
+            raise ValueError(f"{key} is given twice: as -p {key}={value} and as {words.get(key, f'-p {key}')}")
         given[key] = parse(cls.paper if key in extra else cls, key, value)
     if not paper:
         return cls(distance=distances.resolve(distance), **given)

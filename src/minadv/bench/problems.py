@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from minadv import errors
+from minadv import attacks, errors
 
 # keys that take values of several types: pydantic would name each of them
 _SEVERAL = {
@@ -36,6 +37,10 @@ def _line(problem: ErrorDetails, whole: type[BaseModel], parts: Mapping[str, typ
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in keys).lstrip(".")
     part = parts.get(str(keys[0]), whole) if len(keys) > 1 else whole
     if problem["type"] == "extra_forbidden":
+        plural = f"{keys[-1]}s" in part.model_fields  # budget and distance have keys of their own
+        if "options" in part.model_fields and not plural and _hyper_parameter(str(keys[-1])):
+            written = f"options = {{{keys[-1]} = {_written(problem['input'])}}}"
+            return f"{key}: a hyper-parameter of the attack is written {written}"
         return f"{key}: {errors.unknown('key', str(keys[-1]), part.model_fields)}"
     if problem["type"] == "missing":
         required = [name for name, field in part.model_fields.items() if field.is_required()]
@@ -47,6 +52,11 @@ def _line(problem: ErrorDetails, whole: type[BaseModel], parts: Mapping[str, typ
     what = several if several and own else problem["msg"].removeprefix("Value error, ")
     written = what.replace("tuple", "array").replace("Tuple", "Array")
     return f"{key}: {written}, got {_written(problem['input'])}"
+
+
+def _hyper_parameter(key: str) -> bool:
+    """Whether any attack has a hyper-parameter of that name."""
+    return any(key in (field.name for field in fields(attacks.find(name))) for name in attacks.names())
 
 
 def _of_item(problem: ErrorDetails) -> bool:

@@ -60,6 +60,7 @@ def attack(
     steps: Annotated[
         int | None,
         typer.Option(
+            min=1,
             help="Length of the search; of auto, its budget. [dim]default: the attack's own[/]",
             show_default=False,
             rich_help_panel=ATTACK,
@@ -85,6 +86,7 @@ def attack(
     budget: Annotated[
         int | None,
         typer.Option(
+            min=1,
             help="Most propagations (forwards plus backwards) per sample; of auto, most of each. "
             "[dim]default: no limit; of auto, 1000[/]",
             show_default=False,
@@ -154,8 +156,6 @@ def attack(
     """Find the smallest perturbations that change a model's answers; write them to a folder with a report."""
     if attack is None:
         attack = "alma" if paper else "auto"
-    if attack == "auto" and budget is None:
-        steps, budget = None, steps
     with one_line_errors(debug), plain_warnings():
         from minadv import hyper_parameters
         from minadv.cli.request import Request
