@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,8 +18,10 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from minadv import Auto, __version__, attacks, cli, distances
+from minadv.bench import reading
 from minadv.cli.console import OwnCodeError, one_line_errors
 from minadv.cli.listing import DISTANCES
+from tests import bench_by_hand as by_hand
 from tests.networks import convolutional, images, predictions
 
 COUNT, SIDE = 8, 16
@@ -148,6 +151,38 @@ def test_the_trace_ends_at_the_result(run_folder: Path):
     trace = load_file(run_folder / "trace.safetensors")
     rows = pl.read_parquet(run_folder / "results.parquet")
     np.testing.assert_allclose(trace["distances"][-1].numpy(), rows["distance"].to_numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["run", "benchmark"])
+def test_report_says_what_to_do_where_it_cannot_write(
+    kind: str, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = run_folder
+    if kind == "benchmark":
+        folder = tmp_path / "out"
+        (folder / "shards").mkdir(parents=True)
+        stored = by_hand.paper_like(10)
+        monkeypatch.setattr(reading, "read", lambda _: stored)
+
+    def refused(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "touch", refused)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    done = minadv("report", folder)
+    assert done.exit_code == 2
+    said = " ".join(done.stderr.split())
+    assert f"cannot write the report into {folder}" in said
+    assert "(Read-only file system)" in said
+    assert "copy the folder" in said
+    assert "Errno" not in said
+
+
+def test_report_names_both_kinds_of_folders(tmp_path: Path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        done = minadv("report", folder)
+        assert done.exit_code == 2
+        assert "give the --out of a minadv attack or minadv bench" in " ".join(done.stderr.split())
 
 
 def test_report_is_rendered_again_from_the_files(run_folder: Path):

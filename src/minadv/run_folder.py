@@ -172,7 +172,7 @@ def read(folder: Path) -> Run:
 
 def _existing(folder: Path, name: str) -> Path:
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}: give the --out of a finished minadv attack")
+        raise FileNotFoundError(f"there is no folder {folder}: give the --out of a minadv attack or minadv bench")
     if not (folder / name).is_file():
         if samples := kept(folder):
             raise FileNotFoundError(
@@ -180,7 +180,8 @@ def _existing(folder: Path, name: str) -> Path:
                 "command goes on after them"
             )
         raise FileNotFoundError(
-            f"{folder} is not a finished run, it has no {name}: run minadv attack --out {folder}"
+            f"{folder} is not a finished run, it has no {name}: run minadv attack --out {folder}, or give the "
+            "--out of a minadv attack or minadv bench"
         )
     return folder / name
 

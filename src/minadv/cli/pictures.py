@@ -1,5 +1,7 @@
 """`minadv report` and `minadv plot`: pictures from what is stored or known, without an attack."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -57,9 +59,10 @@ def report(
 
             wanted = None if population is None else population.value
             stored = reading.read(folder)
-            page = bench.write(
-                folder, stored, population=wanted, say=lambda text: out().print(Text(text), soft_wrap=True)
-            )
+            with _writing_to(folder):
+                page = bench.write(
+                    folder, stored, population=wanted, say=lambda text: out().print(Text(text), soft_wrap=True)
+                )
             for note in (*stored.notes, *stored.damaged()):
                 warn(note)
         else:
@@ -67,5 +70,20 @@ def report(
 
             if population is not None:
                 raise ValueError(f"--population is for benchmark folders, and {folder} is none: leave it out")
-            page = write(folder)
+            with _writing_to(folder):
+                page = write(folder)
         out().print(Text(f"report: {page}"), soft_wrap=True)
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Generator[None]:
+    """Say what to do where the system lets nobody write."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:  # our own words
+            raise
+        raise OSError(
+            f"cannot write the report into {folder} ({error.strerror}): make room or allow it there, or copy the "
+            "folder elsewhere and give the copy"
+        ) from error
