@@ -323,6 +323,16 @@ def test_medians_over_different_samples_are_not_compared():
     assert results.NOTE_DIFFERENT not in table.notes
 
 
+def test_medians_over_as_many_but_other_samples_are_not_compared():
+    """As where some attacks are over the first samples, others over the first that are classified correctly."""
+    one, other = cell(), cell(attack="DDN 100", population="correct")
+    drawn = {"sample": [1, 2, 3], "content": [f"{k:064x}" for k in (1, 2, 3)]}
+    for changes, best in (({}, [True, False]), (drawn, [False, False])):
+        (table,) = report.of(stored((one, [1.0] * 3), (other, rows(other, [2.0] * 3, **changes)))).tables
+        assert [row[2].best for row in table.blocks[0].rows] == best
+        assert (results.NOTE_DIFFERENT in table.notes) == (not any(best))
+
+
 def test_means_over_fewer_models_are_said_to_be():
     parts = [(cell(model=model), [1.0, 2.0]) for model in "AB"] + [(cell(model="A", attack="DDN 100"), [0.1, 0.2])]
     overall = report.of(stored(*parts)).tables[1]

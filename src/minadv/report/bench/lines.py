@@ -1,5 +1,6 @@
 """The numbers of one line of a table: an attack on a model."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Line:
     Attributes:
         done, errors: samples that are stored, and that raised, of `entry.samples` that were asked for.
         counted: samples in the population.
+        over: hash of those samples, numbers and content: lines of a model with the same one compare.
         distances: (counted,) ascending, inf for failures, 0 where already adversarial.
         asr: in [0, 1].
         median: lower median, inf when fewer than half were found.
@@ -39,6 +41,7 @@ class Line:
     done: int
     errors: int
     counted: int
+    over: str
     distances: Numbers
     asr: float
     median: float
@@ -60,7 +63,18 @@ class Line:
         return self.forwards + self.backwards
 
 
-_NEEDED = ("sample", "counted", "attacked", "status", "value", "best", "forwards", "backwards", "survives_8bit")
+_NEEDED = (
+    "sample",
+    "content",
+    "counted",
+    "attacked",
+    "status",
+    "value",
+    "best",
+    "forwards",
+    "backwards",
+    "survives_8bit",
+)
 
 
 def of(stored: Stored, rows: pl.DataFrame, entries: Sequence[Entry]) -> dict[int, Line]:
@@ -92,6 +106,7 @@ def _line(entry: Entry, rows: pl.DataFrame, failed: set[int]) -> Line:
         done=len(rows),
         errors=len(failed.difference(rows["sample"].to_list())) if failed else 0,
         counted=len(counted),
+        over=_hash(counted),
         distances=np.sort(distances),
         asr=metrics.asr(distances),
         median=metrics.lower_median(distances),
@@ -102,6 +117,11 @@ def _line(entry: Entry, rows: pl.DataFrame, failed: set[int]) -> Line:
         survives=_mean(found["survives_8bit"].drop_nulls().to_numpy()),
         optimality=metrics.local_optimality(distances, counted["best"].to_numpy()),
     )
+
+
+def _hash(rows: pl.DataFrame) -> str:
+    numbers, contents = rows["sample"].to_numpy().tobytes(), "".join(rows["content"].to_list()).encode()
+    return hashlib.sha256(numbers + contents).hexdigest()
 
 
 def _mean(values: NDArray[np.generic]) -> float:

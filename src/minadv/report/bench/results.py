@@ -97,8 +97,8 @@ def published(line: Line) -> paper.Row | None:
 
 
 def comparable(lines: Sequence[Line]) -> bool:
-    """Whether lines of one model, those that are not complete aside, are over equally many samples."""
-    return len({(line.done, line.counted) for line in lines if line.complete and line.done}) <= 1
+    """Whether lines of one model, those that are not complete aside, are over the same samples."""
+    return len({line.over for line in lines if line.complete and line.done}) <= 1
 
 
 def compared(lines: Sequence[Line]) -> list[Line]:
