@@ -343,6 +343,23 @@ def test_means_over_fewer_models_are_said_to_be():
     assert "Means over different models do not compare." in overall.notes
 
 
+def test_robust_accuracy_has_columns_at_the_radii_of_the_suite():
+    values = [0.0, 0.4, 0.5, 0.75, INF]
+    one, other = cell(radii=("1/2",)), cell(attack="DDN 100", radii=("0.25", "1/2"))
+    (table,) = report.of(stored((one, values), (other, [0.0, *values[:-1]]))).tables
+    heads = [(column.over, column.head) for column in table.columns]
+    assert heads[4:6] == [("Robust (%) at ℓ2", "ε = 0.25"), ("Robust (%) at ℓ2", "ε = 1/2")]
+    assert [[value.text for value in row[4:6]] for row in table.blocks[0].rows] == [
+        ["80.0", "40.0"],
+        ["60.0", "20.0"],
+    ]
+    searched = one.model_copy(update={"settings": {**one.settings, "fixed_radius": 0.3}, "radii": ("0.3", "1/2")})
+    (row,) = report.of(stored((searched, values))).tables[0].blocks[0].rows
+    assert [value.text for value in row[4:6]] == ["80.0", "–"]
+    assert "| Robust (%) at ℓ2 ε = 1/2 |" in markdown.written(table)
+    assert r"\multicolumn{2}{c}{Robust (\%) at $\ell_{2}$}" in latex.written(table)
+
+
 @pytest.mark.parametrize(
     ("values", "places"),
     [([5.3, 147], 2), ([0.0912, 1], 4), ([INF, 0.0], 2), ([1e-9], 6), ([0.5, 0.9], 3), ([], 2)],

@@ -56,6 +56,10 @@ def asked(*attacks: dict[str, Any], **top: Any) -> suite.Suite:
         ({"population": "right"}, ("population", "'all' or 'correct'", '"right"')),
         ({"target": -1}, ("target", "greater than or equal to 0", "got -1")),
         ({"budgets": [100, 0]}, ("budgets[1]", "greater than or equal to 1", "got 0")),
+        ({"radii": {"l2": 0}}, ("radii.l2[0]", "needs numbers > 0", "got 0")),
+        ({"radii": {"l2": [1, "8/0"]}}, ("radii.l2[1]", "fractions such as", '"8/0"')),
+        ({"radii": {"l2": "eight"}}, ("radii.l2[0]", "fractions such as", '"eight"')),
+        ({"radii": {"l2": True}}, ("radii.l2[0]", "needs numbers", "true")),
         ({"paper": "svhn"}, ("paper", "'mnist', 'cifar10' or 'imagenet'", '"svhn"')),
         ({"trace": 1}, ("trace", "boolean", "got 1")),
         ({"title": ""}, ("title", "at least 1 character", '""')),
@@ -305,6 +309,16 @@ def test_the_papers_suites_use_the_papers_settings(name: str):
             compat = {"compat": "sample"} if expected.attack in ("cw", "ead") else {}
             built = expected.build(seed=42, **compat)
             assert rows[expected.label].build("demo") == replace(built, distance=resolve(built.distance))
+
+
+def test_radii_are_kept_as_they_are_written_and_are_of_a_distance_of_the_suite():
+    radii = {"l2": 0.5, "linf": ["8/255", 1]}
+    found = wanted(
+        suite.parse(benches.toml("demo", {"attack": "fmn", "distances": ["l2", "linf"]}, radii=radii), "")
+    )
+    assert [row.radii for row in found] == [("0.5",), ("8/255", "1")]
+    with pytest.raises(ValueError, match="radii: unknown distance of this suite 'l3'; did you mean 'l2'"):
+        wanted(suite.parse(benches.toml("demo", radii={"l3": 0.5}), ""))
 
 
 def test_only_takes_whole_numbers_and_any_spelling():

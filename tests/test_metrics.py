@@ -100,6 +100,25 @@ def test_robust_accuracy_by_hand() -> None:
         metrics.robust_accuracy(np.array([]))
 
 
+def test_robust_accuracy_at_radii_by_hand() -> None:
+    distances = np.array([2.0, 0.0, INF, 0.5, 0.5])
+    assert metrics.robust_accuracy_at(distances, [2.5, 0, 0.5, 1]) == pytest.approx([0.2, 0.8, 0.4, 0.4])
+    assert metrics.robust_accuracy_at(distances, []).shape == (0,)
+    assert np.isnan(metrics.robust_accuracy_at([], [1.0])).all()
+    for radii in ([-1.0], [NAN], [INF], np.ones((1, 1))):
+        with pytest.raises(ValueError, match="radii must be one dimension of finite numbers ≥ 0"):
+            metrics.robust_accuracy_at(distances, radii)
+
+
+@pytest.mark.parametrize("radius", [1 / 255, 8 / 255, 0.3])
+def test_an_adversarial_on_the_ball_is_within_it(radius: float) -> None:
+    """As an image's entries are float32, ℓ∞ of what was projected onto a ball is often a little more."""
+    x0 = torch.linspace(0, 1 - radius, 1001)
+    distances = ((x0 + radius) - x0).abs().double()
+    assert (distances > radius).any()
+    assert metrics.robust_accuracy_at(distances, [radius, radius * (1 - 1e-4)]).tolist() == [0, 1]
+
+
 def test_area_by_hand() -> None:
     distances = np.array([2.0, 0.0, INF, 0.5])
     assert metrics.area(distances, 1.0) == (1 + 0 + 1 + 0.5) / 4

@@ -15,6 +15,9 @@ Numbers = NDArray[np.float64]
 
 # A distance may be below the best known one by this much, relatively: one of them was rounded to float32.
 _SLACK = 1e-6
+# Half the spacing of float32 below 1, by which an image's entries are rounded: what lies on a ball of 8/255 is
+# measured at up to that much beyond it.
+_ROUNDING = 2**-24
 
 
 def lower_median(distances: ArrayLike) -> float:
@@ -67,6 +70,34 @@ def robust_accuracy(distances: ArrayLike) -> tuple[Numbers, Numbers]:
     at = np.unique(np.append(distances[np.isfinite(distances)], 0.0))
     at_most = np.searchsorted(np.sort(distances), at, side="right")
     return at, 1 - at_most / len(distances)
+
+
+def robust_accuracy_at(distances: ArrayLike, radii: Sequence[float] | Numbers) -> Numbers:
+    """Return the robust accuracy at given radii: the fraction of samples without an adversarial within each.
+
+    A distance counts as within a radius where rounding to float32 alone may have put it beyond: by at most 1e-6 of
+    the radius plus 2⁻²⁴. Otherwise it is `robust_accuracy` at those places.
+
+    Args:
+        distances: (samples,) ≥ 0, inf where the attack failed. It is the model's accuracy at radius 0 when samples
+            that it misclassifies are among them, with distance 0.
+        radii: (radii,) finite and ≥ 0, in any order, e.g. [8 / 255].
+
+    Returns:
+        (radii,) in [0, 1]; nan for no samples.
+
+    Raises:
+        ValueError: for a radius below 0 or not finite.
+    """
+    found = _checked("distances", distances)
+    at: Numbers = np.asarray(radii, dtype=np.float64)
+    if at.ndim != 1 or not (np.isfinite(at) & (at >= 0)).all():
+        raise ValueError(f"radii must be one dimension of finite numbers ≥ 0, got {at.tolist()}")
+    if not found.size:
+        return np.full_like(at, math.nan)
+    within: Numbers = at * (1 + _SLACK) + _ROUNDING
+    reached = np.searchsorted(np.sort(found), within, side="right")
+    return 1 - reached / found.size
 
 
 def area(distances: ArrayLike, upper: float) -> float:

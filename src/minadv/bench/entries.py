@@ -26,6 +26,7 @@ class Wanted:
         place: of its entry in the suite file.
         distance: as the suite writes it.
         given: hyper-parameters on top of the preset; None is left to the attack.
+        radii: at which its robust accuracy is asked for.
         preset: the row of the paper's table that it is, whether or not its settings are changed.
     """
 
@@ -36,6 +37,7 @@ class Wanted:
     given: Mapping[str, Any]
     paper: bool
     optional: bool
+    radii: tuple[str, ...] = ()
     preset: tables.Row | None = None
 
     def build(self, model_spec: str) -> Attack:
@@ -72,7 +74,8 @@ def wanted(suite: Suite) -> tuple[Wanted, ...]:
     """Return the rows of a suite's tables, in order.
 
     Raises:
-        ValueError: for an unknown attack or hyper-parameter, or two rows with one name.
+        ValueError: for an unknown attack or hyper-parameter, two rows with one name, or radii of a distance that
+            no row has.
     """
     rows = [row for number, entry in enumerate(suite.tables) for row in _of_table(number, entry, suite)]
     rows += [row for number, entry in enumerate(suite.attacks) for row in _of_attack(number, entry, suite)]
@@ -80,6 +83,10 @@ def wanted(suite: Suite) -> tuple[Wanted, ...]:
     twice = next((row for row in rows if labels.count(row.label) > 1), None)
     if twice is not None:
         raise ValueError(f"{twice.place}: two attacks are called {twice.label!r}: give one a label of its own")
+    distances = dict.fromkeys(row.distance for row in rows)
+    for distance in suite.radii:
+        if distance not in distances:
+            raise ValueError(f"radii: {errors.unknown('distance of this suite', distance, distances)}")
     return tuple(rows)
 
 
@@ -92,7 +99,8 @@ def _of_table(number: int, entry: TableEntry, suite: Suite) -> list[Wanted]:
             given["compat"] = entry.compat
         label = row.label if budget is None else f"{row.label} ≤{budget}"
         place = f"tables[{number}]"
-        rows.append(Wanted(place, label, row.attack, entry.distance, given, True, entry.optional, preset=row))
+        radii = suite.radii.get(entry.distance, ())
+        rows.append(Wanted(place, label, row.attack, entry.distance, given, True, entry.optional, radii, row))
     return rows
 
 
@@ -110,7 +118,8 @@ def _of_attack(number: int, entry: AttackEntry, suite: Suite) -> list[Wanted]:
         given = {"seed": suite.seed} | options
         given |= {key: value for key, value in (("steps", steps), ("budget", budget)) if value is not None}
         label = _label(entry, distance, steps, budget)
-        rows.append(Wanted(place, label, entry.attack, distance, given, entry.paper, entry.optional))
+        radii = suite.radii.get(distance, ())
+        rows.append(Wanted(place, label, entry.attack, distance, given, entry.paper, entry.optional, radii))
     return rows
 
 

@@ -207,4 +207,5 @@ def _cell(
         classes=suite.classes or data.classes,
         paper=suite.paper,
         population=population,
+        radii=row.radii,
     )

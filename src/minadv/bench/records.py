@@ -58,6 +58,7 @@ class Cell(Record):
         goal: "untargeted" or "target N".
         data: data spec.
         data_name: what tables and figures call it; empty for the spec.
+        radii: at which tables say how robust the model is, as the suite writes them.
         classes: a name per label.
         paper: the data set of the paper whose tables this cell belongs to, or None.
         population: whether statistics are over all samples or over those classified correctly.
@@ -78,6 +79,7 @@ class Cell(Record):
     paper: PaperData | None
     population: Population
     data_name: str = ""
+    radii: tuple[str, ...] = ()
 
     @property
     def data_title(self) -> str:

@@ -1,6 +1,8 @@
 """Suites: what to run, as a TOML file. Importing this does not import torch."""
 
+import math
 import tomllib
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,6 +37,26 @@ def _one_or_more(value: object) -> object:
 OneOrMore = BeforeValidator(_one_or_more)
 Texts = Annotated[tuple[Text, ...], OneOrMore]
 Counts = Annotated[tuple[Count, ...], OneOrMore]
+
+
+def radius(written: str) -> float:
+    """Return a radius of a suite as a number: it is written as one, or as a fraction of two."""
+    return float(Fraction(written))
+
+
+def _radius(value: object) -> str:
+    """Keep a radius as it is written: "8/255" says more than 0.0313725."""
+    text = f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+    try:
+        positive = isinstance(text, str) and 0 < radius(text) < math.inf
+    except (ValueError, ZeroDivisionError, OverflowError):
+        positive = False
+    if not isinstance(text, str) or not positive:
+        raise ValueError('needs numbers > 0, or fractions such as "8/255"')
+    return text
+
+
+Radii = Annotated[tuple[Annotated[str, BeforeValidator(_radius)], ...], OneOrMore]
 TableDistance = Literal["l1", "l2", "ssim", "ciede2000", "lpips"]
 
 
@@ -113,6 +135,8 @@ class Suite(Part):
         target: a class to reach instead of leaving the label; samples of that class are left out.
         seed: of every attack.
         budgets: most propagations (forwards plus backwards) per sample; each makes a row of its own.
+        radii: by distance, as attacks and tables write it: where the tables say how robust a model is, e.g.
+            {linf = "8/255", l2 = [0.5, 1]}.
         shard_size: samples per shard, the unit that is stored and that an interruption can cost.
         trace: keep the best distance against propagations.
         paper: data set of the paper whose numbers are laid beside.
@@ -129,6 +153,7 @@ class Suite(Part):
     target: Index | None = None
     seed: int = 42
     budgets: Counts = ()
+    radii: dict[str, Radii] = {}
     shard_size: Count = 50
     trace: bool = False
     paper: PaperData | None = None

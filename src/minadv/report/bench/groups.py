@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from minadv.bench.records import Cell
 from minadv.bench.stored import Stored
+from minadv.bench.suite import radius
 from minadv.report.bench import names
 
 
@@ -31,6 +32,7 @@ class Group:
         column: the column of the rows that holds it.
         entries: ordered by model, then as in the suite.
         exponent: medians are printed in this power of ten.
+        radii: at which robust accuracy is printed, ascending, as the suite writes them.
         slug: for file names and anchors.
     """
 
@@ -41,6 +43,7 @@ class Group:
     goal: str
     entries: tuple[Entry, ...]
     exponent: int
+    radii: tuple[str, ...]
     slug: str
 
     @property
@@ -95,5 +98,6 @@ def _group(title: str, distance: str, entries: list[Entry], slug: str) -> Group:
         goal=first.goal,
         entries=tuple(ordered),
         exponent=names.exponent(distance, first.paper),
+        radii=tuple(sorted({text for entry in entries for text in entry.cell.radii}, key=radius)),
         slug=slug,
     )

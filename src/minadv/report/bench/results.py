@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from minadv import paper
+from minadv import hyper_parameters, metrics, paper
+from minadv.bench.suite import radius
 from minadv.report.bench import names
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line
@@ -13,6 +14,7 @@ from minadv.report.bench.tables import INCOMPLETE, Block, Column, Table, Value, 
 ABOUT = {
     "asr": "attack success rate: samples with an adversarial, those adversarial from the start included",
     "median": "lower median of the smallest distance found; failures are infinite, – is a median of ∞",
+    "robust": "robust accuracy: samples without an adversarial within ε; – beyond the only ε that was searched",
     "counts": "propagations through the model, the mean over attacked samples",
     "optimality": "1: the best known distance on every sample, 0: nothing better than the worst of these",
     "mean": "mean distance over samples that were attacked and found",
@@ -31,12 +33,14 @@ class Layout:
         scale: medians are divided by it.
         places, rates: decimals of medians, and of the paper's success rates.
         beside: whether the paper's numbers have columns.
+        radii: at which robust accuracy has columns.
     """
 
     scale: float
     places: int
     rates: int
     beside: bool
+    radii: tuple[float, ...]
 
 
 def table(group: Group, lines: Mapping[int, Line]) -> Table:
@@ -45,7 +49,8 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table:
     printed = {line.entry.number: published(line) for line in ours}
     rows = [row for row in printed.values() if row]
     rates = max((len(f"{row.asr:g}".partition(".")[2]) for row in rows), default=0)
-    layout = Layout(10**group.exponent, digits(group, ours), rates, bool(rows))
+    radii = tuple(map(radius, group.radii))
+    layout = Layout(10**group.exponent, digits(group, ours), rates, bool(rows), radii)
     parts = {model: of_model(ours, model) for model in group.models}
     blocks = [Block(model, _rows(part, printed, layout)) for model, part in parts.items()]
     notes = [] if all(line.complete for line in ours) else [NOTE_INCOMPLETE]
@@ -80,6 +85,7 @@ def columns(group: Group, beside: bool) -> tuple[Column, ...]:
     return (
         Column("", "Attack", number=False),
         *first,
+        *(Column(f"Robust (%) at {group.symbol}", f"ε = {text}", about=ABOUT["robust"]) for text in group.radii),
         Column("", "Optimality", about=ABOUT["optimality"]),
         Column("", "Mean found", about=ABOUT["mean"]),
         Column("", "8-bit (%)", about=ABOUT["bits"]),
@@ -128,7 +134,8 @@ def _rows(
 
 
 def _row(line: Line, row: paper.Row | None, layout: Layout, best: str) -> tuple[Value, ...]:
-    asr = number(100 * line.asr, 1 if line.counted <= 1000 else 2)
+    rates = 1 if line.counted <= 1000 else 2
+    asr = number(100 * line.asr, rates)
     median = number(line.median / layout.scale, layout.places)
     if median.text == best and line.complete:
         median = Value(median.text, median.order, best=True)
@@ -142,6 +149,7 @@ def _row(line: Line, row: paper.Row | None, layout: Layout, best: str) -> tuple[
     return (
         Value(attack if line.complete else f"{attack} {INCOMPLETE}", attack),
         *numbers,
+        *(number(100 * share, rates) for share in robust(line, layout.radii)),
         number(line.optimality, 3),
         number(line.mean / layout.scale, layout.places),
         number(100 * line.survives, 1),
@@ -160,6 +168,13 @@ def _theirs(line: Line, row: paper.Row, layout: Layout) -> tuple[Value, Value, V
         number(ratio(line.median, row.median), 2),
         pair(row.forwards, row.backwards, quiet=True),
     )
+
+
+def robust(line: Line, radii: Sequence[float]) -> list[float]:
+    """Return the robust accuracy at radii; nan beyond the only one that an attack searched."""
+    searched = hyper_parameters.fixed_radius(line.entry.cell.settings) or math.inf
+    shares = metrics.robust_accuracy_at(line.distances, radii).tolist()
+    return [share if at <= searched else math.nan for share, at in zip(shares, radii, strict=True)]
 
 
 def ratio(ours: float, theirs: float) -> float:
