@@ -173,6 +173,19 @@ def test_npz_says_what_is_wrong(tmp_path: Path, arrays: dict[str, object], messa
         data.load(archive(tmp_path / "a.npz", **arrays))
 
 
+def test_bytes_of_another_range_are_warned_of(tmp_path: Path) -> None:
+    path, labels = tmp_path / "digits.npz", np.arange(3)
+    images = np.zeros((3, 8, 8), np.uint8)
+    for largest in (0, 17, 255):
+        images[1, 2, 3] = largest
+        np.savez(path, images=images, labels=labels)
+        data.load(f"npz:{path}")
+    images[1, 2, 3] = 16
+    np.savez(path, images=images, labels=labels)
+    with pytest.warns(UserWarning, match="uint8 and none of their values is above 16"):
+        data.load(f"npz:{path}")
+
+
 def test_npz_damaged_or_missing(tmp_path: Path) -> None:
     whole = tmp_path / "whole.npz"
     archive(whole, images=np.arange(2 * 40 * 40, dtype=np.uint8).reshape(2, 40, 40), labels=LABELS)

@@ -93,7 +93,7 @@ def test_summary_of_a_run_by_hand():
     assert facts.largest == 1
     assert facts.forwards == 11.8  # of the five that were attacked
     assert facts.backwards == 12
-    assert facts.clean_accuracy == pytest.approx(5 / 6)
+    assert facts.correct == 5
     assert facts.statuses == {"already adversarial": 1, "found": 3, "not found": 1, "non-finite": 1}
     assert facts.success_rate == "66.7 % (4 of 6)"
     assert dict(facts.lines())["time"] == "1 min 1 s"
@@ -116,6 +116,20 @@ def test_a_fixed_radius_is_said_and_ends_the_curve():
     assert "minimises" not in page[: page.index("</header>")]
     at, robust = curves.drawn(np.array([0.0, 1.0, INF]), 1.5)
     assert (at[-1], robust[-1]) == (1.5, pytest.approx(1 / 3))
+
+
+def test_a_model_that_is_mostly_wrong_makes_numbers_doubtful():
+    found = run()
+    assert summary.of(found).doubt is None
+    half = found.results.with_columns(clean_prediction=pl.Series([0, 1, 0, 3, 3, 3]))
+    assert summary.of(replace(found, results=half)).doubt is None
+    fewer = found.results.with_columns(clean_prediction=pl.Series([0, 1, 3, 3, 3, 3]))
+    doubtful = replace(found, results=fewer)
+    said = summary.of(doubtful).doubt
+    assert said is not None
+    assert "only 2 of 6 samples are classified correctly" in said
+    page = report.render(doubtful)
+    assert f"<li>{said}</li>" in page[: page.index("</header>")]
 
 
 def test_other_distances_leave_out_the_minimised_one():

@@ -63,6 +63,8 @@ def run(request: Request) -> None:
             )
     page = write_report(request.out)
     say.print(outcome(facts))
+    if facts.doubt is not None and not request.quiet:
+        console.warn(facts.doubt)
     say.print(Text(f"report: {page}"), soft_wrap=True)
 
 

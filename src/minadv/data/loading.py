@@ -1,5 +1,6 @@
 """From a data spec to a data set."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -13,6 +14,7 @@ from minadv.data.images import InMemory
 
 GRAMMAR = "demo, demo:train, npz:PATH, pt:PATH, folder:PATH[?size=224&mode=L] or torchvision:NAME"
 LARGEST = 10_000  # pixels of a side: more is a mistake, and would fill the memory
+DARKEST = 16  # a data set without a brighter value has another range
 KINDS = ("demo", "folder", "npz", "pt", "torchvision")
 
 
@@ -26,6 +28,9 @@ def load(spec: str) -> Data:
             centre and `?mode=L` reads grey images (default: colour);
             `torchvision:mnist|fashionmnist|cifar10|cifar100|svhn`, test sets kept in `$MINADV_DATA` (default
             `~/.cache/minadv/data`).
+
+    Warns:
+        UserWarning: when the images of an archive are bytes, and all nearly black.
 
     Raises:
         ValueError: the spec is malformed or unknown, or the data is not what it should be.
@@ -44,7 +49,23 @@ def load(spec: str) -> Data:
         return downloads.load(rest)
     files = {"npz": npz.load, "pt": pt.load}
     loaded = files[kind](Path(rest).expanduser()) if kind in files else _folder(spec, rest)
+    _warn_of_small_values(spec, loaded)
     return replace(loaded, name=spec)
+
+
+def _warn_of_small_values(spec: str, data: Data) -> None:
+    """Warn of bytes that are another range than 0 to 255, as scikit-learn's digits are 0 to 16."""
+    pixels = data.images.pixels if isinstance(data.images, InMemory) else None
+    if pixels is None or pixels.dtype != torch.uint8 or not pixels.numel():
+        return
+    largest = int(pixels.max())
+    if 0 < largest <= DARKEST:
+        warnings.warn(
+            f"the images of {spec} are uint8 and none of their values is above {largest}: they are divided by "
+            "255, and nearly black; save them as floats in [0, 1] if that is not what the model was trained on",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _demo(spec: str, split: str) -> Data:

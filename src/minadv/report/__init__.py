@@ -38,6 +38,7 @@ def render(run: run_folder.Run) -> str:
         goal="any other class" if asked.target is None else summary.class_name(asked.classes, asked.target),
         command=shlex.join(asked.command),
         facts=facts,
+        notes=(*asked.warnings, *filter(None, (facts.doubt,))),
         others=summary.other_distances(run.results, asked.distance),
         groups=gallery.groups(run),
         pixelated=not pictures.large(run.originals),

@@ -16,6 +16,7 @@ class Summary:
     """What the report and the terminal say first.
 
     Attributes:
+        correct: how many samples are classified correctly before the attack.
         median: of the minimised distance, failures as inf (the lower middle for even counts, as in `Result`).
         mean: over the samples that were attacked and found.
         statuses: how many samples have each status; those that occur.
@@ -26,7 +27,7 @@ class Summary:
 
     samples: int
     successes: int
-    clean_accuracy: float
+    correct: int
     distance: str
     median: float
     mean: float
@@ -64,6 +65,17 @@ class Summary:
         return f"{self.successes} of {self.samples} samples are adversarial; {middle}."
 
     @property
+    def doubt(self) -> str | None:
+        """What makes the numbers doubtful: a model that is mostly wrong before any attack."""
+        if self.correct >= self.samples / 2:
+            return None
+        return (
+            f"only {self.correct} of {self.samples} samples are classified correctly before the attack, so that "
+            "these numbers may say little: labels, range of values, channels and normalisation have to be those "
+            "that the model was trained with"
+        )
+
+    @property
     def aim(self) -> str:
         """What the attack did with the distance."""
         if self.radius is None:
@@ -72,10 +84,11 @@ class Summary:
 
     def lines(self) -> list[tuple[str, str]]:
         """Name and value of each fact, in reading order."""
+        accuracy = 100 * self.correct / self.samples
         return [
             (
                 "samples",
-                f"{self.samples}, {100 * self.clean_accuracy:.1f} % classified correctly before the attack",
+                f"{self.samples}, {accuracy:.1f} % classified correctly before the attack",
             ),
             ("attack success rate", self.success_rate),
             self._middle,
@@ -114,7 +127,7 @@ def of(run: Run) -> Summary:
     return Summary(
         samples=len(rows),
         successes=int(rows["success"].sum()),
-        clean_accuracy=(rows["clean_prediction"] == rows["label"]).to_numpy().mean().item(),
+        correct=int((rows["clean_prediction"] == rows["label"]).sum()),
         distance=asked.distance,
         median=metrics.lower_median(rows["distance"].to_numpy()),
         mean=metrics.mean_found(found),
