@@ -204,7 +204,7 @@ def test_the_terminal_shows_the_outcome(data: Path, tmp_path: Path):
     for words in (
         "3 samples of npz:",
         "attack success rate",
-        "median l1",
+        "median ℓ1",
         "0.0001 logits",
         "forwards",
         "report:",

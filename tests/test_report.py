@@ -107,12 +107,12 @@ def test_the_median_is_that_of_results(values: list[float]):
 def test_a_fixed_radius_is_said_and_ends_the_curve():
     found = run(attack="APGD", settings={"radius": None, "fixed_radius": 1.5, "levels": None, "budget": None})
     facts = summary.of(found)
-    assert facts.headline.endswith("no ball but that of l2\N{NO-BREAK SPACE}1.5 was searched.")
+    assert facts.headline.endswith("no ball but that of ℓ2\N{NO-BREAK SPACE}1.5 was searched.")
     said = dict(facts.lines())
-    assert said["robust accuracy at l2 1.5"].startswith("33.3 % (2 of 6), the only radius that was searched")
-    assert "median l2" not in said
+    assert said["robust accuracy at ℓ2 1.5"].startswith("33.3 % (2 of 6), the only radius that was searched")
+    assert "median ℓ2" not in said
     page = report.render(found)
-    assert "searches a ball of l2 radius 1.5" in page
+    assert "searches a ball of ℓ2 radius 1.5" in page
     assert "minimises" not in page[: page.index("</header>")]
     at, robust = curves.drawn(np.array([0.0, 1.0, INF]), 1.5)
     assert (at[-1], robust[-1]) == (1.5, pytest.approx(1 / 3))
@@ -134,7 +134,7 @@ def test_a_model_that_is_mostly_wrong_makes_numbers_doubtful():
 
 def test_other_distances_leave_out_the_minimised_one():
     rows = run().results
-    assert summary.other_distances(rows, "l2") == [("l1", "5", "5.833")]
+    assert summary.other_distances(rows, "l2") == [("ℓ1", "5", "5.833")]
     assert summary.other_distances(rows, "l1") == []
 
 
@@ -143,14 +143,24 @@ def test_classes_without_a_name_have_their_number():
     assert names == ["cat", "dog", "class 2", "class 999"]
 
 
+def test_distances_are_written_as_in_benchmarks():
+    facts = summary.of(run(distance="ssim"))
+    assert dict(facts.lines())["median 1 − SSIM"] == "0.5"
+    page = report.render(run(distance="ssim"))
+    assert "minimises 1 − SSIM" in page
+    assert "1 − SSIM distance ε" in page
+    assert "· 1 − SSIM 0.25 ·" in page
+    assert ">ssim<" not in page
+
+
 def test_a_run_without_any_success_has_a_summary():
     failed = run()
     rows = failed.results.filter(failed.results["status"] == "not found")
     facts = summary.of(replace(failed, results=rows))
     assert facts.median == INF
     assert "fewer than half" in facts.headline
-    assert dict(facts.lines())["mean l2 of found"] == "– (largest –)"
-    assert summary.other_distances(rows, "l2") == [("l1", "∞", "–")]
+    assert dict(facts.lines())["mean ℓ2 of found"] == "– (largest –)"
+    assert summary.other_distances(rows, "l2") == [("ℓ1", "∞", "–")]
 
 
 # the gallery

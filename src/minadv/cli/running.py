@@ -20,6 +20,7 @@ from minadv.distances import resolve
 from minadv.environment import environment
 from minadv.report import pictures, summary
 from minadv.report import write as write_report
+from minadv.report.symbols import symbol
 from minadv.result import Result
 from minadv.unfinished import Unfinished
 
@@ -165,12 +166,12 @@ def introduction(work: Work) -> str:
     request = work.request
     goal = "" if request.target is None else f", targeted at {request.target}"
     skipped = f" ({work.left_out} of the target class left out)" if work.left_out else ""
-    label, radius = resolve(work.attack.distance).name, work.attack.fixed_radius
+    label, radius = symbol(resolve(work.attack.distance).name), work.attack.fixed_radius
     how = f"minimising {label}" if radius is None else f"in a ball of {label} radius {radius:.4g}"
     borrowed = (
         "\nLPIPS takes its features from the demo network here, which needs no weight file; its numbers "
         "cannot be compared with those of the usual trunks."
-        if request.distance == "lpips" and label != "lpips"
+        if request.distance == "lpips" and label != symbol("lpips")
         else ""
     )
     samples = f"{len(work.samples)} samples of {request.data}{skipped}"

@@ -29,8 +29,8 @@ def render(run: run_folder.Run) -> str:
     template = pages.template("template.html")
     asked, facts = run.configuration, summary.of(run)
     drawings = {
-        "curve": curves.robust_accuracy_svg(summary.to_a_change(run), asked.distance, facts.radius),
-        "progress": None if run.trace is None else curves.progress_svg(run.trace, asked.distance),
+        "curve": curves.robust_accuracy_svg(summary.to_a_change(run), facts.distance, facts.radius),
+        "progress": None if run.trace is None else curves.progress_svg(run.trace, facts.distance),
     }
     return template.render(
         style=pages.asset("page.css"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from minadv import hyper_parameters, metrics
+from minadv.report.symbols import symbol
 from minadv.result import Status
 from minadv.run_folder import COLUMNS, Run
 
@@ -16,6 +17,7 @@ class Summary:
     """What the report and the terminal say first.
 
     Attributes:
+        distance: how the minimised one is written.
         correct: how many samples are classified correctly before the attack.
         median: of the minimised distance, failures as inf (the lower middle for even counts, as in `Result`).
         mean: over the samples that were attacked and found.
@@ -128,7 +130,7 @@ def of(run: Run) -> Summary:
         samples=len(rows),
         successes=int(rows["success"].sum()),
         correct=int((rows["clean_prediction"] == rows["label"]).sum()),
-        distance=asked.distance,
+        distance=symbol(asked.distance),
         median=metrics.lower_median(rows["distance"].to_numpy()),
         mean=metrics.mean_found(found),
         largest=found.max().item() if len(found) else math.nan,
@@ -159,7 +161,10 @@ def other_distances(rows: pl.DataFrame, minimised: str) -> list[tuple[str, str, 
     found = rows.filter(pl.col("status") == Status.FOUND.value)
     names = [name for name in rows.columns if name not in COLUMNS and name != minimised]
     median, mean = metrics.lower_median, metrics.mean_found
-    return [(name, number(median(rows[name].to_numpy())), number(mean(found[name].to_numpy()))) for name in names]
+    return [
+        (symbol(name), number(median(rows[name].to_numpy())), number(mean(found[name].to_numpy())))
+        for name in names
+    ]
 
 
 def class_name(classes: Sequence[str], label: int) -> str:

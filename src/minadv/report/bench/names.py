@@ -4,29 +4,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
-from minadv.attacks.tables import SYMBOLS
 from minadv.bench.records import Cell
+from minadv.report.symbols import symbol as symbol
 
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "imagenet": "ImageNet"}
-# what tables print of a distance, which for SSIM is how far it is below 1
-PRINTED = SYMBOLS | {
-    "ssim": "1 − SSIM",
-    "ciede2000_paper": "CIEDE2000 (paper's scale)",
-    "ciede2000[paper]": "CIEDE2000 (paper's scale)",
-    "lpips_paper": "LPIPS (paper's)",
-}
 DIGITS, POWERS = "-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 def compared_by(cell: Cell) -> str:
     """Return the label of the distance by which a cell is compared with others."""
     return cell.minimises if cell.column == "distance" else cell.column
-
-
-def symbol(distance: str) -> str:
-    """Return how a distance is written, e.g. ℓ2; labels that have no symbol are their own."""
-    name, bracket, options = distance.partition("[")
-    return PRINTED.get(distance) or PRINTED.get(name, name) + bracket + options
 
 
 def family(distance: str) -> str:
