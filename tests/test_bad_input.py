@@ -222,6 +222,18 @@ def test_distances_in_large_units_that_are_nearly_0_are_fine() -> None:
     assert ALMA(distance=own, steps=5)(MODEL, X, Y).distances.isfinite().any()
 
 
+@pytest.mark.parametrize(
+    ("over", "samples"), [("mean", 4), ("sum", 4), ("amax", 4), ("amin", 4), ("mean", 1), ("sum", 1), ("amin", 1)]
+)
+def test_distances_that_depend_on_the_batch_are_an_error(over: str, samples: int) -> None:
+    def own(x: Tensor, x0: Tensor) -> Tensor:
+        d = (x - x0).flatten(1).square().sum(dim=1)
+        return d / (0.01 + getattr(d, over)())
+
+    with pytest.raises(ValueError, match=r"distance own must be a sample's own, got .* it depends on the batch"):
+        ALMA(distance=own, steps=5)(MODEL, X[:samples], Y[:samples])
+
+
 @pytest.mark.parametrize("beyond", [torch.nan, torch.inf, -1.0])
 def test_distances_that_end_somewhere_are_warned_about(beyond: float) -> None:
     def ends(x: Tensor, x0: Tensor) -> Tensor:

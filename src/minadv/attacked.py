@@ -12,7 +12,7 @@ from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.masks import or_else
 from minadv.probe import Probe
-from minadv.validation import check_distance, check_logits, check_range, check_scale
+from minadv.validation import check_distance, check_independence, check_logits, check_range, check_scale
 from minadv.verification import Settings
 
 
@@ -113,4 +113,11 @@ def first_look(
 def _try_out(distance: Distance, inputs: Tensor) -> None:
     """Look at what the caller's own distance says of images and themselves, and of others far off."""
     anchored = anchor(distance, inputs.clone())  # what changes its images in place changes no caller's
-    check_distance(distance.name, anchored(inputs.clone()), anchored((inputs < 0.5).to(inputs.dtype)))
+    far = anchored((inputs < 0.5).to(inputs.dtype))
+    check_distance(distance.name, anchored(inputs.clone()), far)
+    # the nearest again, beside another on its way: a mean, sum, maximum or minimum over the batch differs there
+    row = far.argmin()[None]
+    one = inputs[row]
+    opposite = (one < 0.5).to(one.dtype)
+    again = anchor(distance, torch.cat((one, one)))(torch.cat((opposite, (one + opposite) / 2)))
+    check_independence(distance.name, float(far[row]), float(again[0]))

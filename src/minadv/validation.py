@@ -135,6 +135,16 @@ def check_distance(name: str, own: Tensor, far: Tensor) -> None:
         )
 
 
+def check_independence(name: str, distance: float, again: float) -> None:
+    """Raise ValueError unless an image's distance is nearly the same in another batch."""
+    if abs(again - distance) > NEARLY * abs(distance):
+        raise ValueError(
+            f"distance {name} must be a sample's own, got {distance:.6g} for an image in its batch and "
+            f"{again:.6g} in another, so that it depends on the batch, or is random: reduce over every "
+            "axis but the first, e.g. .flatten(1).mean(dim=1)"
+        )
+
+
 def check_scale(logits: Tensor, margin: Tensor, confidence: float, asked: bool) -> None:
     """Warn where logits are so small that `confidence` logits beyond a boundary are far, or more than there are.
 
