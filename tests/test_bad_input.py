@@ -61,7 +61,7 @@ def test_inputs(inputs: Any, error: type[Exception], message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda y: y + 5, ValueError, r"must be in \[0, 5\) for a model with 5 logits, got \d+ at row 0"),
+        (lambda y: y + 5, ValueError, r"must be in \[0, 5\) for a model with 5 .* at row 0: .*counted from 0"),
         (lambda y: y * 0 - 1, ValueError, r"must be in \[0, 5\).*got -1 at row 0"),
         (lambda y: y[:3], ValueError, r"must have shape \(4,\), one class index per input, got \(3,\)"),
         (lambda y: y[:, None], ValueError, r"must have shape \(4,\).*got \(4, 1\)"),
@@ -99,7 +99,7 @@ def test_targets_equal_to_labels() -> None:
         (lambda x: x[:, 0], ValueError, r"\(4, 16, 16\): wrap the model"),
         (lambda x: MODEL(x)[:, 0], ValueError, r"\(4,\): a single logit z"),
         (lambda x: MODEL(x)[:, :1], ValueError, r"classes ≥ 2.*\(4, 1\).*torch.stack\(\(-z, z\)"),
-        (lambda x: MODEL(x)[:2], ValueError, r"model returned 2 rows of logits for a batch of 4"),
+        (lambda x: MODEL(x)[:2], ValueError, r"returned 2 rows of logits for a batch of 4 inputs: return one row"),
         (
             lambda x: MODEL(x) * float("nan"),
             ValueError,
@@ -133,6 +133,31 @@ def test_targets_equal_to_labels() -> None:
 def test_models(model: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"(?s){message}"):
         ATTACK(model, X, Y)
+
+
+def own_images(x: Tensor) -> Tensor:
+    torch._assert(x.shape[-1] == 16, "Wrong image size")
+    return MODEL(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "error", "rows"),
+    [
+        (MODEL, X[0], RuntimeError, ", a batch of 3, filled up with copies to 4: "),
+        (MODEL, X[:, :1], RuntimeError, ", a batch of 4: "),
+        (nn.Sequential(nn.Flatten(), nn.Linear(768, 5)).eval(), X[..., :8, :8], RuntimeError, ", a batch of 4: "),
+        (own_images, X[..., :8], AssertionError, ", a batch of 4: "),
+    ],
+    ids=["no batch", "channels", "size", "own"],
+)
+def test_what_a_model_raises_at_first_tells_which_inputs_it_was_given(
+    model: Any, inputs: Tensor, error: type[Exception], rows: str
+) -> None:
+    with pytest.raises(error) as raised:
+        ATTACK(model, inputs, Y[: len(inputs)])
+    (note,) = raised.value.__notes__
+    assert note.startswith(f"the model was given torch.float32 inputs of shape {tuple(inputs.shape)}{rows}")
+    assert "a single image becomes a batch with inputs.unsqueeze(0)" in note
 
 
 def test_precisions_do_not_mix() -> None:
@@ -359,6 +384,7 @@ def test_unknown_names_suggest_the_nearest() -> None:
 
 PAIR = "(torch.rand(2, 3), torch.tensor([0, 1]))"
 NO_ATTACK = "attack must be one with its hyper-parameters, e.g. minadv.Auto() or minadv.attacks.get('auto')"
+NO_IMAGES = "this model takes inputs of shape (batch, 3, height, width), got"
 NO_DATA = "data must be a data set with len(data) and data[i] = (image, label), or a pair (inputs, labels), got"
 HYPER_PARAMETERS = {
     "ALMA(steps=0)": "steps must be a whole number ≥ 1, got 0",
@@ -371,6 +397,9 @@ HYPER_PARAMETERS = {
     "ALMA(seed=0.5)": "seed must be a whole number, got 0.5",
     "ALMA(penalty=3)": "penalty must be one of PHR, P1, P2, P3 or have a derivative, got 3",
     "ALMA.paper('l2', source='book')": "source must be one of table, scripts, scripts-imagenet, got 'book'",
+    "minadv.evaluate(None, 'demo', ALMA())": "data must be loaded, got 'demo': give minadv.data.load('demo')",
+    f"minadv.evaluate(None, {PAIR}, ALMA(), device='cudda')": "device='cudda' cannot be used here (",
+    f"minadv.evaluate(None, {PAIR}, ALMA(), device='cuda:99')": "device='cuda:99' cannot be used here (",
     "minadv.evaluate(None, 3, ALMA())": "data must be a data set with len(data)",
     "ALMA(confidence=-1)": "confidence must be ≥ 0 logits, got -1",
     "ALMA(confidence='a')": "confidence must be ≥ 0 logits, got 'a'",
@@ -402,7 +431,10 @@ HYPER_PARAMETERS = {
     f"minadv.evaluate(None, {PAIR} + (1,), ALMA())": f"{NO_DATA} a tuple of 3",
     "minadv.evaluate(None, ['a'], ALMA())": "data[0] must be (image, label) with a tensor as image, got str",
     "minadv.evaluate(None, [('a', 1)], ALMA())": "data[0] must be (image, label) with a tensor as image",
-    "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": "this model takes images of 3 channels, got 1",
+    "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": f"{NO_IMAGES} (batch, 1, 32, 32): repeat a grey",
+    "minadv.models.load('demo')(torch.rand(3, 32, 32))": f"{NO_IMAGES} (batch, 32, 32): a single image becomes a",
+    "minadv.models.load('demo')(torch.rand(2, 32, 32, 3))": f"{NO_IMAGES} (batch, 32, 32, 3): put channels first",
+    "minadv.models.load('demo')(torch.rand(2, 3072))": f"{NO_IMAGES} (batch, 3072): choose another model",
     "minadv.distances.get('l2')(torch.rand(4, 3), torch.rand(1, 3))": "l2 compares images of one shape",
 }
 

@@ -12,7 +12,14 @@ from minadv.distances.base import Selectable
 from minadv.goals import Goal
 from minadv.masks import or_else
 from minadv.probe import Probe
-from minadv.validation import check_distance, check_independence, check_logits, check_range, check_scale
+from minadv.validation import (
+    check_distance,
+    check_independence,
+    check_logits,
+    check_range,
+    check_scale,
+    tell_inputs,
+)
 from minadv.verification import Settings
 
 
@@ -78,7 +85,13 @@ def first_look(
     leaf = (inputs[filled] if len(filled) > len(inputs) else inputs.view_as(inputs)).requires_grad_()
     copy = leaf.clone()
     before = copy._version
-    logits = model(copy)
+    try:
+        logits = model(copy)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:  # as layers, and torch._assert, refuse shapes
+        tell_inputs(error, inputs, len(leaf))
+        raise
     in_place = copy._version != before or not torch.equal(copy, leaf)
     check_logits(logits[: len(inputs)] if len(logits) == len(leaf) else logits, inputs)
     for name, values in classes.items():

@@ -39,18 +39,3 @@ def commit() -> str | None:
 def _run(*command: str, folder: Path) -> str | None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 (fixed words)
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def usable_device(name: str) -> torch.device:
-    """Return the device of that name.
-
-    Raises:
-        ValueError: when torch does not know it or cannot use it here.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    # torch asserts, when it was built without that device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device {name} cannot be used here ({error}): try --device cpu") from error
-    return device

@@ -21,6 +21,7 @@ from minadv.networks import home, networks
 from minadv.probe import Step
 from minadv.result import Result, concatenate
 from minadv.samples import Samples, check_samples, classes_to_reach, paired, take
+from minadv.validation import usable_device
 from minadv.verification import Precision
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def evaluate(
         on_progress: called before every step with the number of samples done, in fractions of a batch.
 
     Raises:
-        ValueError: for no samples, or inputs, labels, targets or a finished part that do not fit.
+        ValueError: for no samples, for inputs, labels, targets or a finished part that do not fit, and for a
+            device that cannot be used here.
         TypeError: for data that are neither a data set nor a pair of tensors, or what is no attack.
         MemoryError: when memory does not even suffice for one sample.
     """
@@ -170,7 +172,7 @@ def _or_none_without_memory(run: Callable[[], Result]) -> Result | None:
 @contextmanager
 def _on_device(model: Model, device: torch.device | str | None) -> Generator[torch.device]:
     """Yield the device to compute on, with the model there; move it back afterwards."""
-    away = home(model) if device is None else torch.device(device)
+    away = home(model) if device is None else usable_device(device, "device={!r}")
     moved = [(network, home(network)) for network in networks(model) if home(network) != away]
     for network, _ in moved:
         network.to(away)

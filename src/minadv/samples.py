@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Protocol, cast, final, runtime_checkable
 
 import torch
@@ -43,6 +44,9 @@ def paired(data: object) -> Dataset | Pair:
         TypeError: for neither.
         ValueError: for inputs and labels that are not as many.
     """
+    if isinstance(data, str | PathLike):
+        given = str(cast("object", data))
+        raise TypeError(f"data must be loaded, got {given!r}: give minadv.data.load({given!r})")
     needed = "data must be a data set with len(data) and data[i] = (image, label), or a pair (inputs, labels), got"
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise TypeError(f"{needed} {type(data).__name__}")

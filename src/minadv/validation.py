@@ -84,6 +84,33 @@ def check_device(what: str, device: torch.device, inputs: Tensor) -> None:
         )
 
 
+def usable_device(device: torch.device | str, argument: str) -> torch.device:
+    """Return the device that was asked for, by an argument that is written like "device={!r}".
+
+    Raises:
+        ValueError: when torch does not know it or cannot use it here.
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    # torch asserts, when it was built without that device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"{argument.format(device)} cannot be used here ({error}): try {argument.format('cpu')}"
+        ) from error
+    return found
+
+
+def tell_inputs(error: Exception, inputs: Tensor, rows: int) -> None:
+    """Add to what a model raised which inputs it was given, as `rows` rows with the copies that fill them up."""
+    filled = f", filled up with copies to {rows}" if rows > len(inputs) else ""
+    error.add_note(
+        f"the model was given {inputs.dtype} inputs of shape {tuple(inputs.shape)}, a batch of "
+        f"{len(inputs)}{filled}: images must have the channels and the size that it takes, and a single "
+        "image becomes a batch with inputs.unsqueeze(0)"
+    )
+
+
 def unlike(dtypes: set[torch.dtype], inputs: Tensor, error: RuntimeError) -> TypeError | None:
     """Explain what a model of parameters of these dtypes raised; None where it is not that inputs have another."""
     model = next((dtype for dtype in FLOATS if dtype in dtypes and dtype != inputs.dtype), None)
@@ -107,6 +134,8 @@ def check_range(name: str, classes: Tensor, count: int) -> None:
         raise RowError(
             f"{name} must be in [0, {count}) for a model with {count} logits, got {int(classes[row])} at row ",
             [row],
+            f": {name} are indices of the model's classes, counted from 0; leave samples of other classes out, or "
+            "take the model of these classes",
         )
 
 
@@ -200,7 +229,10 @@ def check_logits(logits: Tensor, inputs: Tensor) -> None:
             f"{tuple(logits.shape)}: {_remedy(logits)}"
         )
     if len(logits) != batch:
-        raise ValueError(f"model returned {len(logits)} rows of logits for a batch of {batch} inputs")
+        raise ValueError(
+            f"model returned {len(logits)} rows of logits for a batch of {batch} inputs: return one row for each "
+            "input, e.g. by x.flatten(1) in place of a reshape that mixes images"
+        )
     broken = ~logits.isfinite().all(dim=1)
     if broken.any():
         rows = [row for row in range(batch) if broken[row]]

@@ -20,8 +20,8 @@ from minadv.bench.running import Report, Run
 from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.cli.bench_view import Live
-from minadv.environment import usable_device
 from minadv.unfinished import kept
+from minadv.validation import usable_device
 
 FINISHED, INCOMPLETE, UNWRITABLE = 0, 1, 3
 
@@ -50,7 +50,7 @@ def run(request: Request) -> int:
     """
     if request.threads is not None:
         torch.set_num_threads(request.threads)
-    device = usable_device(request.device)
+    device = usable_device(request.device, "--device {}")
     asked = suite.load(request.suite)
     say = Console(quiet=True) if request.quiet else console.out()
     with console.err(request.quiet).status("reading the suite") as status:

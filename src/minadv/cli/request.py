@@ -13,8 +13,8 @@ from minadv import hyper_parameters
 from minadv.attacks.base import Attack
 from minadv.bench import places
 from minadv.cli.own_code import own_code
-from minadv.environment import usable_device
 from minadv.report import pictures
+from minadv.validation import usable_device
 from minadv.verification import Precision
 
 
@@ -70,7 +70,7 @@ class Work:
 
 def understood(request: Request) -> Work:
     """Build the attack, load data and model, and choose the samples."""
-    device = usable_device(request.device)
+    device = usable_device(request.device, "--device {}")
     distance = hyper_parameters.distance_for(request.distance, request.model)
     with own_code(request.model, distance):
         attack = hyper_parameters.build_attack(

@@ -27,12 +27,23 @@ class Normalise(nn.Module):
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
         """Normalise."""
-        if inputs.shape[1] != len(self.mean):
+        if inputs.ndim != 4 or inputs.shape[1] != len(self.mean):
+            given = ", ".join(("batch", *map(str, inputs.shape[1:])))
             raise ValueError(
-                f"this model takes images of {len(self.mean)} channels, got {inputs.shape[1]}: repeat a grey "
-                "channel with inputs.expand(-1, 3, -1, -1), or choose another model or data set"
+                f"this model takes inputs of shape (batch, {len(self.mean)}, height, width), got ({given}): "
+                f"{self._remedy(inputs)}"
             )
         return (inputs - self.mean) / self.std
+
+    def _remedy(self, inputs: Tensor) -> str:
+        channels, shape = len(self.mean), inputs.shape[1:]
+        if len(shape) == 2:
+            return "a single image becomes a batch with inputs.unsqueeze(0)"
+        if len(shape) == 3 and shape[2] == channels:
+            return "put channels first with inputs.permute(0, 3, 1, 2)"
+        if len(shape) == 3 and shape[0] == 1:
+            return f"repeat a grey channel with inputs.expand(-1, {channels}, -1, -1)"
+        return "choose another model or data set"
 
 
 class Logits(nn.Module):
