@@ -8,9 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
+from torch import Tensor, nn
 
 from minadv.bench import reading
 from minadv.bench.store import Store
+from minadv.report import bench as report
 from tests import benches
 
 MOUNT, UMOUNT = shutil.which("mount"), shutil.which("umount")
@@ -244,6 +247,50 @@ def test_a_model_that_raises_for_one_batch(
     assert not list((out / "failures").iterdir())
     assert reading.read(out).failures == ()
     assert benches.bits(benches.rows(out)) == benches.bits(benches.rows(whole))
+
+
+class NaNForOne(nn.Module):
+    """Numbers for every image but the marked one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = benches.network()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x).where((x[:, :1, 0, 0] != benches.MARK), torch.nan)
+
+
+def test_an_image_that_gives_nan_fails_alone(tmp_path: Path):
+    data, out = benches.write_images(tmp_path / "images.npz", count=8, mark=5), tmp_path / "out"
+    models = [{"spec": "python:tests.test_bench_faults:NaNForOne", "name": "net"}]
+    path = benches.write_suite(tmp_path, data, *TWO, models=models)
+    done = benches.bench(path, out)
+    assert done.exit_code == 1, done.output
+    assert benches.rows(out)["sample"].to_list() == [0, 1, 2, 3, 4, 6, 7] * 2
+    failures = reading.read(out).failures
+    assert [failure.samples for failure in failures] == [(5,), (5,)]
+    for failure in failures:
+        said = "ValueError: model returned NaN or infinite logits for 1 of 4 inputs (rows 5): check the model's"
+        assert failure.error.startswith(said)
+    again = benches.bench(path, out)
+    assert "0 shards computed" in again.output
+    assert len(list((out / "failures").iterdir())) == 2
+
+
+def test_failures_that_are_alike_are_told_once(tmp_path: Path):
+    """On the terminal and on the page, however many shards and attacks they are of."""
+    data, out = benches.write_images(tmp_path / "images.npz", count=12), tmp_path / "out"
+    models = [{"spec": "python:tests.test_bench_history:raising", "name": "bad"}]
+    done = benches.bench(benches.write_suite(tmp_path, data, *TWO, models=models), out)
+    assert done.output.count("weights of layer 3") == 1
+    assert "6 shards failed" in done.output
+    page = report.write(out, reading.read(out)).read_text(encoding="utf-8")
+    assert page.count('<span class="badge">failed</span> ALMA ℓ2 6 on bad, DDN 6 on bad') == 1
+    assert page.count('<span class="badge">failed</span>') == 1
+    assert (
+        "Samples 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11: <code>KeyError: &#39;weights of layer 3&#39;</code>, and alike in 5 more shards"
+        in page
+    )
 
 
 def test_a_failure_with_another_shard_size_is_forgotten(

@@ -1,5 +1,6 @@
 """Errors that say what was given and what is needed."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -24,17 +25,28 @@ def missing_extra(what: str, package: str, extra: str) -> ImportError:
 
 
 class RowError(ValueError):
-    """A ValueError that names rows of a batch.
+    """A ValueError that names rows of a batch."""
 
-    Attributes:
-        first: the number of the batch's first row, where rows are better known by other numbers.
-    """
+    def __init__(self, before: str, rows: Sequence[int], after: str = "", most: int = 5) -> None:
+        """Say `before`, the numbers of the rows, as many as `most`, and `after`."""
+        super().__init__(before, tuple(rows), after, most)
 
-    def __init__(self, before: str, rows: Sequence[int], after: str = "") -> None:
-        """Say `before`, the numbers of the rows in the batch, and `after`."""
-        super().__init__(before, rows, after)
-        self.first = 0
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """All of them."""
+        return self.args[1]
+
+    def number(self, numbers: Sequence[int]) -> None:
+        """Call the rows by other numbers from now on: those of the samples in the data."""
+        before, _, *rest = self.args
+        self.args = (before, tuple(numbers[row] for row in self.rows), *rest)
 
     def __str__(self) -> str:
-        before, rows, after = self.args
-        return f"{before}{', '.join(str(self.first + row) for row in rows)}{after}"
+        before, rows, after, most = self.args
+        more = ", …" if len(rows) > most > 1 else ""
+        return f"{before}{', '.join(map(str, rows[:most]))}{more}{after}"
+
+
+def kind(message: str) -> str:
+    """Return a message without its numbers: what errors have in common that differ by samples alone."""
+    return re.sub(r"\d+(, (\d+|…))*", "#", message)

@@ -137,7 +137,7 @@ def _explained(numbers: Sequence[int], lost: int) -> Generator[None]:
         yield
     except Exception as error:
         if isinstance(error, RowError):
-            error.first = numbers[0]
+            error.number(numbers)
         if lost:
             error.add_note(
                 f"{lost} samples were finished before, and are lost: evaluate(..., on_batch=...) can keep each "

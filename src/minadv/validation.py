@@ -130,12 +130,14 @@ def check_range(name: str, classes: Tensor, count: int) -> None:
     """Raise ValueError unless every class index is in [0, count)."""
     bad = (classes < 0) | (classes >= count)
     if bad.any():
-        row = int(bad.nonzero()[0])
+        rows = [int(row) for row in bad.nonzero()]
+        given = int(classes[rows[0]])
         raise RowError(
-            f"{name} must be in [0, {count}) for a model with {count} logits, got {int(classes[row])} at row ",
-            [row],
+            f"{name} must be in [0, {count}) for a model with {count} logits, got {given} at row ",
+            rows,
             f": {name} are indices of the model's classes, counted from 0; leave samples of other classes out, or "
             "take the model of these classes",
+            most=1,
         )
 
 
@@ -143,12 +145,13 @@ def check_targets(targets: Tensor, labels: Tensor) -> None:
     """Raise ValueError where a target is the label."""
     same = targets == labels
     if same.any():
-        row = int(same.nonzero()[0])
+        rows = [int(row) for row in same.nonzero()]
         raise RowError(
-            f"targets must differ from labels, got class {int(targets[row])} for both at row ",
-            [row],
-            f" ({int(same.sum())} such rows): choose another class, e.g. (labels + 1) % classes, or leave these "
+            f"targets must differ from labels, got class {int(targets[rows[0]])} for both at row ",
+            rows,
+            f" ({len(rows)} such rows): choose another class, e.g. (labels + 1) % classes, or leave these "
             "samples out: those with labels != targets are fine",
+            most=1,
         )
 
 
@@ -235,12 +238,11 @@ def check_logits(logits: Tensor, inputs: Tensor) -> None:
         )
     broken = ~logits.isfinite().all(dim=1)
     if broken.any():
-        rows = [row for row in range(batch) if broken[row]]
+        rows = [int(row) for row in broken.nonzero()]
         raise RowError(
             f"model returned NaN or infinite logits for {len(rows)} of {batch} inputs (rows ",
-            rows[:5],
-            f"{', …' if len(rows) > 5 else ''}): check the model's weights and its normalisation, or leave these "
-            "samples out",
+            rows,
+            "): check the model's weights and its normalisation, or leave these samples out",
         )
     if (logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < 1e-3:
         warnings.warn(

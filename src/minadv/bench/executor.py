@@ -16,6 +16,7 @@ import minadv
 from minadv.bench import rows
 from minadv.bench.jobs import Shard
 from minadv.data import Data
+from minadv.errors import RowError
 from minadv.evaluation import evaluate
 from minadv.result import Trace
 
@@ -36,17 +37,24 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A shard that raised: the error in one line, and its traceback."""
+    """A shard that raised: the error in one line, and its traceback.
+
+    Attributes:
+        samples: numbers of those that alone are to blame; none where that is not known.
+    """
 
     shard: Shard
     error: str
     traceback: str
+    samples: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, shard: Shard, error: BaseException) -> "Failed":
         """Say what a shard raised."""
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return cls(shard, line, "".join(traceback.format_exception(error)))
+        to_blame = error.rows if isinstance(error, RowError) else ()
+        name = ValueError.__name__ if to_blame else type(error).__name__  # a name that is known outside, too
+        line = " ".join(f"{name}: {error}".split())
+        return cls(shard, line, "".join(traceback.format_exception(error)), to_blame)
 
 
 @runtime_checkable
@@ -92,16 +100,20 @@ class Local:
         started, clock = datetime.now(UTC), time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            result = evaluate(
-                model,
-                (originals, labels),
-                job.attack,
-                targets=job.target,
-                device=self._device,
-                progress=False,
-                trace=job.trace,
-                on_progress=lambda done: self._on_progress(shard, done),
-            )
+            try:
+                result = evaluate(
+                    model,
+                    (originals, labels),
+                    job.attack,
+                    targets=job.target,
+                    device=self._device,
+                    progress=False,
+                    trace=job.trace,
+                    on_progress=lambda done: self._on_progress(shard, done),
+                )
+            except RowError as error:
+                error.number(numbers)
+                raise
         seconds = time.perf_counter() - clock
         table = rows.of(
             result,

@@ -56,6 +56,11 @@ class Shard:
     job: Job
     samples: tuple[Sample, ...]
 
+    @classmethod
+    def of(cls, job: Job, samples: tuple[Sample, ...]) -> "Shard":
+        """Return the shard of these samples of a job."""
+        return cls(fingerprints.of_json([job.cell.id, job.trace, samples]), job, samples)
+
 
 @dataclass(frozen=True)
 class Planning:
@@ -74,4 +79,4 @@ def shards(job: Job, size: int, done: frozenset[Sample] = frozenset()) -> Iterat
     for start in range(0, len(job.samples), size):
         block = tuple(sample for sample in job.samples[start : start + size] if sample not in done)
         if block:
-            yield Shard(fingerprints.of_json([job.cell.id, job.trace, block]), job, block)
+            yield Shard.of(job, block)

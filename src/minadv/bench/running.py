@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
@@ -69,6 +69,7 @@ class Run:
     _environment: Environment = field(init=False)
     _claims: dict[str, Claim] = field(default_factory=dict[str, Claim])
     _busy: list[Shard] = field(default_factory=list[Shard])
+    _rest: list[Shard] = field(default_factory=list[Shard])
     _counts: Counter[str] = field(default_factory=Counter[str])
 
     def __post_init__(self) -> None:
@@ -86,8 +87,8 @@ class Run:
         self.store.write_plan(self.planning.plan)
         try:
             self._work(self._missing(done))
-            while self._busy and not self.stop():
-                waiting, self._busy = self._busy, []
+            while (self._rest or self._busy) and not self.stop():
+                waiting, self._rest, self._busy = [*self._rest, *self._busy], [], []
                 self._work(iter(waiting))
                 if self._busy:
                     self._wait()
@@ -96,7 +97,7 @@ class Run:
                 claim.release()
             self.store.tidy()
         counts = self._counts
-        left = bool(self._busy or counts["left"])
+        left = bool(self._busy or self._rest or counts["left"])
         return Report(counts["computed"], counts["failed"], counts["before"], left)
 
     def _finished(self) -> dict[str, frozenset[Sample]]:
@@ -191,7 +192,13 @@ class Run:
         self.view.finished(shard.job, rows)
 
     def _record(self, failed: Failed) -> None:
+        """Record what failed; where some samples alone are to blame, the others are computed without them."""
         job = failed.shard.job
+        bad = tuple(sample for sample in failed.shard.samples if sample[0] in failed.samples)
+        rest = tuple(sample for sample in failed.shard.samples if sample not in bad)
+        if bad and rest:
+            failed = replace(failed, shard=Shard.of(job, bad))
+            self._rest.append(Shard.of(job, rest))
         failure = Failure(
             shard=failed.shard.id,
             cell=job.cell,

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from minadv import metrics
+from minadv import errors, metrics
 from minadv.bench.executor import Failed
 from minadv.bench.jobs import Job, Planning, Shard
 from minadv.cli.console import err, warn
@@ -76,6 +76,7 @@ class Live:
     def __init__(self, planned: Planning, console: Console) -> None:
         """Say what was computed on a console, and show it under way on stderr; a quiet console shows nothing."""
         self._cells = {job.cell.id: CellState(job) for job in planned.jobs}
+        self._told = set[tuple[str, str]]()
         screen = err(console.quiet)
         self._screen = Screen(
             get_renderable=self._render,
@@ -128,12 +129,16 @@ class Live:
         self._line(state)
 
     def failed(self, failed: Failed) -> None:
-        """Show a shard that raised."""
+        """Show a shard that raised, and say why once for each model."""
         state = self._cells[failed.shard.job.cell.id]
         state.failed += len(failed.shard.samples)
         state.since, state.under_way = None, 0.0
-        cell = state.job.cell
-        self.note(f"{cell.attack} on {cell.model}, {len(failed.shard.samples)} samples failed: {failed.error}")
+        cell, told = state.job.cell, (state.job.cell.model, errors.kind(failed.error))
+        if told not in self._told:
+            self._told.add(told)
+            count = len(failed.shard.samples)
+            samples = f"{count} sample{'' if count == 1 else 's'}"
+            self.note(f"{cell.attack} on {cell.model}, {samples} failed: {failed.error}")
 
     def note(self, text: str) -> None:
         """Say something that a user should know."""

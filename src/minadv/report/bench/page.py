@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from minadv.bench.records import FORMAT, Diagnosis
+from minadv import errors
+from minadv.bench.records import FORMAT, Diagnosis, Failure
 from minadv.bench.stored import Stored
 from minadv.report import pages
 from minadv.report.bench import (
@@ -45,7 +46,7 @@ def render(report: Report, curves: Sequence[Panel]) -> str:
         completeness=headline.completeness(stored, lines),
         findings=findings.of(stored, report.rows, report.groups),
         notes=(*stored.notes, *stored.damaged()),  # pictures and traces have been read by now
-        failures=stored.failures,
+        failures=_failures(stored),
         checked=_checked(stored),
         absent=_absent(stored),
         sections=[(*tables, curve) for tables, curve in zip(report.sections, curves, strict=True)],
@@ -68,6 +69,23 @@ def _checked(stored: Stored) -> list[tuple[str, Diagnosis | None]]:
         most[diagnosis.model_hash] = diagnosis
     models = dict.fromkeys((cell.model, cell.model_hash) for cell in stored.cells)
     return [(model, most.get(digest)) for model, digest in models]
+
+
+def _failures(stored: Stored) -> list[tuple[Failure, list[str], list[int], int]]:
+    """Return failures that differ by samples or attacks alone once: the first, whose they are, samples, shards."""
+    alike: dict[tuple[str, str], list[Failure]] = {}
+    order = {cell.id: place for place, cell in enumerate(stored.cells)}
+    for failure in sorted(stored.failures, key=lambda each: (order[each.cell.id], each.samples)):
+        alike.setdefault((failure.cell.model, errors.kind(failure.error)), []).append(failure)
+    return [
+        (
+            found[0],
+            list(dict.fromkeys(f"{failure.cell.attack} on {failure.cell.model}" for failure in found)),
+            sorted({number for failure in found for number in failure.samples}),
+            len(found),
+        )
+        for found in alike.values()
+    ]
 
 
 def _absent(stored: Stored) -> dict[tuple[str, bool], list[str]]:
