@@ -287,10 +287,8 @@ def test_failures_that_are_alike_are_told_once(tmp_path: Path):
     page = report.write(out, reading.read(out)).read_text(encoding="utf-8")
     assert page.count('<span class="badge">failed</span> ALMA ℓ2 6 on bad, DDN 6 on bad') == 1
     assert page.count('<span class="badge">failed</span>') == 1
-    assert (
-        "Samples 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11: <code>KeyError: &#39;weights of layer 3&#39;</code>, and alike in 5 more shards"
-        in page
-    )
+    assert f"Samples {', '.join(map(str, range(12)))}: <code>KeyError: &#39;weights of layer 3&#39;</code>" in page
+    assert "and alike in 5 more shards" in page
 
 
 def test_a_failure_with_another_shard_size_is_forgotten(
