@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from minadv import Auto, __version__, attacks, cli, distances
 from minadv.bench import reading
+from minadv.cli import parameters
 from minadv.cli.console import OwnCodeError, one_line_errors
 from minadv.cli.listing import DISTANCES
 from tests import bench_by_hand as by_hand
@@ -514,3 +516,22 @@ def test_progress_bars_are_on_stderr(data: Path, tmp_path: Path, monkeypatch: py
         assert done.exit_code == 0, done.output
         assert "━" in done.stderr
         assert "━" not in done.stdout
+
+
+def test_an_attack_is_listed_with_every_hyper_parameter() -> None:
+    for name in attacks.names():
+        listed = parameters.of(attacks.find(name))
+        assert {each.name for each in listed} == {field.name for field in fields(attacks.find(name))}
+        assert all(each.values and each.default and each.about for each in listed), listed
+    done = minadv("list", "attacks", "minimal_apgd")
+    assert done.exit_code == 0, done.output
+    assert "--steps " in done.stdout
+    assert re.search(r"--set target_loss= +label +label \| target +of APGD\^T", done.stdout)
+    assert re.search(r"--set n_targets= +9 +int \| none", done.stdout)
+    for words, expected in (
+        (("attacks", "fmm"), "did you mean 'fmn'"),
+        (("models", "demo"), "names are of attacks, got 'demo' of models"),
+    ):
+        refused = minadv("list", *words)
+        assert refused.exit_code == 2
+        assert expected in refused.stderr

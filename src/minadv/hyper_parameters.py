@@ -104,8 +104,8 @@ def distance_for(distance: str, model: str) -> str:
 
 def as_plain(attack: Attack) -> dict[str, JsonValue]:
     """Every hyper-parameter of an attack as a value that JSON has, and the radius where that is fixed."""
-    plain = {field.name: _plain(getattr(attack, field.name)) for field in fields(attack)}
-    return plain if attack.fixed_radius is None else plain | {FIXED_RADIUS: attack.fixed_radius}
+    settings = {field.name: plain(getattr(attack, field.name)) for field in fields(attack)}
+    return settings if attack.fixed_radius is None else settings | {FIXED_RADIUS: attack.fixed_radius}
 
 
 def fixed_radius(settings: Mapping[str, JsonValue]) -> float | None:
@@ -114,7 +114,8 @@ def fixed_radius(settings: Mapping[str, JsonValue]) -> float | None:
     return float(radius) if isinstance(radius, int | float) else None
 
 
-def _plain(value: Any) -> JsonValue:
+def plain(value: Any) -> JsonValue:
+    """Return a hyper-parameter's value as one that JSON has."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no infinity
     if value is None or isinstance(value, str | int | float | bool):

@@ -105,7 +105,7 @@ def attack(
         typer.Option(
             "--set",
             "-p",
-            help="Any other hyper-parameter; can be repeated.",
+            help="Any other hyper-parameter, see [b]minadv list attacks NAME[/]; can be repeated.",
             rich_help_panel=ATTACK,
             metavar="KEY=VALUE",
         ),

@@ -1,5 +1,6 @@
 """`minadv list`: what there is, by name. Imports neither torch nor any model library."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -25,6 +26,8 @@ DISTANCES = {
     ),
 }
 
+OPTIONS = ("distance", "steps", "levels", "confidence", "budget", "seed")  # of attacks; the others go by --set
+
 
 class Kind(StrEnum):
     """What can be listed."""
@@ -43,10 +46,19 @@ def list_names(
             help="What to list; everything by default.", metavar="attacks|distances|models|data|suites"
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Of an attack: list its hyper-parameters.", metavar="[NAME]", show_default=False),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """List what there is: attacks, distances, models, data sets or suites."""
+    """List what there is: attacks, distances, models, data sets or suites; or one attack's hyper-parameters."""
     with one_line_errors(debug):
+        if name is not None:
+            if kind is not Kind.ATTACKS:
+                raise ValueError(f"names are of attacks, got {name!r} of {kind}: minadv list attacks NAME")
+            _show_attack(name)
+            return
         if kind is not None:
             _show(kind)
             return
@@ -56,14 +68,22 @@ def list_names(
             out().print()
 
 
+def _show_attack(name: str) -> None:
+    from minadv import attacks
+    from minadv.cli import parameters
+
+    cls = attacks.find(name)
+    out().print(Text(f"{name}: {attacks.REGISTRY[name].about}"))
+    rows = [(_option(each.name), each.default, each.values, each.about) for each in parameters.of(cls)]
+    out().print(_table(("option", "default", "values", "what it is"), rows))
+
+
+def _option(name: str) -> str:
+    return f"--{name}" if name in OPTIONS else f"--set {name}="
+
+
 def _show(kind: Kind) -> None:
-    heads, rows = _CONTENTS[kind]()
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column, head in enumerate(heads):
-        table.add_column(head, no_wrap=column == 0, overflow="fold")  # names are there to be copied
-    for name, *facts in rows:
-        table.add_row(Text(name, "cyan"), *map(Text, facts))
-    out().print(table)
+    out().print(_table(*_CONTENTS[kind]()))
     if kind is Kind.MODELS:
         from minadv.models.specs import GRAMMAR
 
@@ -71,6 +91,15 @@ def _show(kind: Kind) -> None:
     if kind is Kind.DISTANCES:
         own = f"{PREFIX}package.module:name, a differentiable function (x, x0) → (batch,)"
         out().print(Text(f"\nYour own: {own}."))
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column, head in enumerate(heads):
+        table.add_column(head, no_wrap=column == 0, overflow="fold")  # names are there to be copied
+    for name, *facts in rows:
+        table.add_row(Text(name, "cyan"), *map(Text, facts))
+    return table
 
 
 def _attacks() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
