@@ -419,6 +419,7 @@ HYPER_PARAMETERS = {
     "minadv.distances.get('ciede2000', scale='big')": "scale must be 'correct' or 'paper', got 'big'",
     "minadv.distances.get('lpips', trunk='demo', linear='some')": "linear must be 'learned', 'none' or 'paper'",
     "ALMA()(None, [0.5], None)": "inputs must be a torch.Tensor, got list: use torch.as_tensor",
+    f"ALMA()(None, *{PAIR}, targets=3)": "targets must be a torch.Tensor, got int: use torch.full((",
     "ALMA()(None, torch.rand(1, 3), [0])": "labels must be a torch.Tensor, got list: use torch.as_tensor",
     "ALMA()('net', torch.rand(1, 3), torch.tensor([0]))": "model must be callable, from inputs to logits, got str",
     "minadv.evaluate(None, (torch.rand(0, 3), torch.zeros(0)), ALMA())": "evaluate needs at least one sample",
@@ -429,6 +430,9 @@ HYPER_PARAMETERS = {
     f"minadv.evaluate(None, {PAIR}, ALMA(), targets=[1, 1])": "targets must be one class for all samples, an int",
     f"minadv.evaluate(None, {PAIR}, ALMA(), targets=numpy.int64(9))": "model must be callable",  # targets are fine
     f"minadv.evaluate(None, {PAIR} + (1,), ALMA())": f"{NO_DATA} a tuple of 3",
+    f"minadv.evaluate(None, torch.utils.data.DataLoader(list(zip(*{PAIR}))), ALMA())": (
+        f"{NO_DATA} DataLoader: give its .dataset, evaluate makes its own batches"
+    ),
     "minadv.evaluate(None, ['a'], ALMA())": "data[0] must be (image, label) with a tensor as image, got str",
     "minadv.evaluate(None, [('a', 1)], ALMA())": "data[0] must be (image, label) with a tensor as image",
     "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": f"{NO_IMAGES} (batch, 1, 32, 32): repeat a grey",

@@ -49,7 +49,8 @@ def paired(data: object) -> Dataset | Pair:
         raise TypeError(f"data must be loaded, got {given!r}: give minadv.data.load({given!r})")
     needed = "data must be a data set with len(data) and data[i] = (image, label), or a pair (inputs, labels), got"
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-        raise TypeError(f"{needed} {type(data).__name__}")
+        loader = ": give its .dataset, evaluate makes its own batches" if hasattr(data, "dataset") else ""
+        raise TypeError(f"{needed} {type(data).__name__}{loader}")
     given = cast("Sequence[object]", data)
     # a list of samples, (image, label) each, is a data set, if only of two
     listed = isinstance(data, list) and len(given) == 2 and not isinstance(given[0], tuple | list)

@@ -1,6 +1,7 @@
 """Checks at the door: every error names the argument, what it got and what to do."""
 
 import warnings
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -65,7 +66,8 @@ def check_classes(name: str, classes: object, inputs: Tensor) -> Tensor:
         ValueError: for another shape, device or negative values.
     """
     if not isinstance(classes, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(classes).__name__}: use torch.as_tensor")
+        remedy = f"torch.full(({len(inputs)},), {classes})" if isinstance(classes, Integral) else "torch.as_tensor"
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(classes).__name__}: use {remedy}")
     if classes.dtype != torch.int64:
         raise TypeError(f"{name} must be int64 class indices, got dtype {classes.dtype}: use {name}.long()")
     if classes.shape != inputs.shape[:1]:
