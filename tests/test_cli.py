@@ -355,6 +355,7 @@ def test_what_own_code_raises_is_one_line_with_its_place(
         assert done.exit_code == code, done.output
         assert expected in done.stderr
         assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "run").exists()
         if at:
             (place,) = (number for number, line in lines.items() if line.startswith(at))
             assert f"at {file}:{place}" in done.stderr

@@ -73,6 +73,29 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_that_an_error_leaves_empty_is_removed_with_those_made_for_it(tmp_path: Path):
+    folder = tmp_path / "one" / "two"
+
+    def failing(keep: bool) -> None:
+        with run_folder.prepared(folder):
+            assert folder.is_dir()
+            if keep:
+                (folder / "file").touch()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing(keep=False)
+    assert list(tmp_path.iterdir()) == []
+    folder.mkdir(parents=True)
+    with pytest.raises(KeyError):
+        failing(keep=False)
+    assert folder.exists(), "it was there before"
+    folder.rmdir()
+    with pytest.raises(KeyError):
+        failing(keep=True)
+    assert (folder / "file").exists()
+
+
 def test_exists(folder: Path, tmp_path: Path):
     assert run_folder.exists(folder)
     assert not run_folder.exists(tmp_path)

@@ -11,6 +11,8 @@ Every file is written under another name and then moved into place, `run.json` l
 complete.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -124,6 +126,20 @@ def prepare(folder: Path) -> None:
         raise ValueError(
             f"cannot write to the folder {folder} ({error.strerror}): choose another --out"
         ) from error
+
+
+@contextmanager
+def prepared(folder: Path) -> Generator[None]:
+    """Make a folder for a run: see `prepare`. Where an error leaves it empty, it is removed again."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    prepare(folder)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # something is in it
+            for path in made:
+                path.rmdir()
+        raise
 
 
 def write(folder: Path, run: Run) -> None:

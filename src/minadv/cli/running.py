@@ -44,13 +44,13 @@ def run(request: Request) -> None:
     say = console.Console(quiet=True) if request.quiet else console.out()
     with console.kept_warnings() as said:
         work = understood(request)
-        run_folder.prepare(request.out)
-        unfinished = begun(work)
-        say.print(Text(introduction(work)), soft_wrap=True)
-        started = datetime.now(UTC)
-        with own_code(request.model, request.distance, work.model, work.originals):
-            result, seconds = attacked(work, unfinished, say, said)
-            stored = recorded(work, result, started, seconds, said)
+        with run_folder.prepared(request.out):
+            unfinished = begun(work)
+            say.print(Text(introduction(work)), soft_wrap=True)
+            started = datetime.now(UTC)
+            with own_code(request.model, request.distance, work.model, work.originals):
+                result, seconds = attacked(work, unfinished, say, said)
+                stored = recorded(work, result, started, seconds, said)
     pictures.remove_all(request.out / PNG)  # of a run that is replaced
     run_folder.write(request.out, stored)
     unfinished.forget()
