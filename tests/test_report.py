@@ -171,6 +171,19 @@ def test_every_kind_of_outcome_is_shown():
     assert chosen == {"Found": [1, 0, 5], "No adversarial found": [3, 4], "Wrong before the attack": [2]}
 
 
+def test_failures_are_counted_and_their_original_is_not_called_adversarial():
+    found = run()
+    chosen = gallery.choose(pl.concat([found.results] * 3), 24)
+    assert (len(chosen["No adversarial found (4 of 6)"]), len(chosen["Wrong before the attack (2 of 3)"])) == (
+        4,
+        2,
+    )
+    page = report.render(found)
+    for sample, status in zip(found.results["sample"], found.results["status"], strict=True):
+        assert f'alt="original {sample}"' in page
+        assert (f'alt="adversarial {sample}"' in page) == (status in ("found", "already adversarial"))
+
+
 def test_many_samples_are_shown_from_both_ends_and_the_middle():
     assert gallery.ends_and_middle(range(100), 3) == ([0, 1, 2], [48, 49, 50], [97, 98, 99])
     assert gallery.ends_and_middle(range(9), 3) == (list(range(9)), [], [])

@@ -143,4 +143,4 @@ def test_a_browser_shows_the_page(tmp_path: Path, width: int):
     assert found, done.stdout[-2000:]
     seen = found[1].replace("&quot;", '"')
     heading = f"ALMA on {long}"
-    assert seen == f'[{width},{width},0,18,18,"{heading}",true,"{heading} · minadv"]'
+    assert seen == f'[{width},{width},0,14,14,"{heading}",true,"{heading} · minadv"]'

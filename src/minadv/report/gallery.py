@@ -16,7 +16,7 @@ MOST, FEWEST, PIXELS = 24, 6, 600_000  # samples on a page; large images are few
 
 @dataclass(frozen=True)
 class Card:
-    """One sample: three pictures and what is said about them."""
+    """One sample: three pictures and what is said about them; of a failure only the original is shown."""
 
     sample: int
     original: str
@@ -28,6 +28,7 @@ class Card:
     after: str
     distance: str
     status: str
+    success: bool
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,18 @@ def choose(results: pl.DataFrame, count: int) -> dict[str, list[int]]:
     """
     rows = results.with_row_index("row").sort("distance", "row")
     by_status = {status: rows.filter(pl.col("status") == status.value)["row"].to_list() for status in Status}
-    failed = (by_status[Status.NOT_FOUND] + by_status[Status.NON_FINITE])[: count // 6]
-    already = by_status[Status.ALREADY][: count // 12]
+    failed = by_status[Status.NOT_FOUND] + by_status[Status.NON_FINITE]
     found = ends_and_middle(by_status[Status.FOUND], count // 4)
     titles = ("Smallest distances", "Around the median", "Largest distances")
     chosen = dict(zip(titles, found, strict=True)) if found[2] else {"Found": found[0]}
-    chosen |= {"No adversarial found": failed, "Wrong before the attack": already}
+    chosen |= _some("No adversarial found", failed, count // 6)
+    chosen |= _some("Wrong before the attack", by_status[Status.ALREADY], count // 12)
     return {title: members for title, members in chosen.items() if members}
+
+
+def _some(title: str, rows: list[int], most: int) -> dict[str, list[int]]:
+    """Return the first rows under a title that says how many there are where these are not all."""
+    return {title if len(rows) <= most else f"{title} ({most} of {len(rows)})": rows[:most]}
 
 
 def ends_and_middle(ordered: Sequence[int], each: int) -> tuple[list[int], list[int], list[int]]:
@@ -99,4 +105,5 @@ def _card(run: Run, row: int) -> Card:
         after=name(facts["adversarial_prediction"]),
         distance=number(facts["distance"]),
         status=facts["status"],
+        success=facts["success"],
     )
