@@ -4,6 +4,7 @@ import cvxpy
 import numpy as np
 import pytest
 import torch
+from benchmarks.exact import exact
 from torch import Tensor
 
 from minadv import ALMA, Auto
@@ -99,3 +100,18 @@ def test_float64() -> None:
     result = ALMA(distance="l2", steps=1000)(model, x, labels)
     assert result.adversarials.dtype == result.distances.dtype == torch.float64
     assert (result.distances <= without_box(model, x, labels, "l2").amin(dim=1) * 1.02 + 1e-3).all()
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_the_benchmark_of_linear_models_knows_what_is_exact(norm: str) -> None:
+    model = linear(48)
+    x = torch.rand(4, 48, generator=generator(2))
+    labels, weight, logits = predictions(model, x), model.layer.weight.detach().double(), model(x).double()
+    found = torch.full((4, 4), torch.inf)
+    for i, k in torch.cartesian_prod(torch.arange(4), torch.arange(4)).tolist():
+        label = labels[i]
+        if k != label:
+            gap = logits[i, label] - logits[i, k]
+            found[i, k] = exact(norm, x[i][None].double(), (weight[label] - weight[k])[None], gap[None])
+    solved = [with_box(model, x[i], int(labels[i]), norm) for i in range(4)]
+    assert found.amin(dim=1).tolist() == pytest.approx(solved, rel=1e-4)
