@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from minadv import paper
@@ -226,6 +227,16 @@ def test_models_and_data_that_cannot_be(top: dict[str, Any], words: tuple[str, .
     assert done.exit_code == 2
     assert all(word in done.output for word in words), done.output
     assert "Traceback" not in done.output
+
+
+def test_a_distance_that_does_not_take_the_images(tmp_path: Path):
+    np.savez(tmp_path / "small.npz", images=np.full((2, 8, 8, 3), 0.5, dtype=np.float32), labels=np.arange(2))
+    attacks = {"attack": "alma", "distances": ["l2", "ssim"], "steps": [3]}
+    path = benches.write_suite(tmp_path, tmp_path / "small.npz", attacks)
+    done = benches.bench(path, tmp_path / "out", "--dry-run")
+    assert done.exit_code == 2
+    said = "attacks[0] (ALMA SSIM 3): ssim needs images of at least 11×11 pixels (its Gaussian window), got 8×8"
+    assert said in done.output
 
 
 def test_an_attack_that_cannot_be_targeted(data: Path, tmp_path: Path):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 import minadv
 from minadv import hashes, hyper_parameters
@@ -122,8 +122,7 @@ def _of_model(
         if isinstance(attack, str):
             planned.append(_missing(suite, entry, row, attack))
             continue
-        if suite.target is not None:
-            _targeted(row, attack)
+        _check(row, attack, images[:1], targeted=suite.target is not None)
         cell = _cell(suite, entry, row, attack, model_hash, source.data, population)
         planned.append(
             Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers), data=suite.data)
@@ -140,11 +139,16 @@ def _outputs(model: nn.Module, source: _Source) -> int:
         return len(source.data.classes)
 
 
-def _targeted(row: Wanted, attack: Attack) -> None:
+def _check(row: Wanted, attack: Attack, images: Tensor, *, targeted: bool) -> None:
+    """Raise ValueError where an attack cannot have a target, or its distance does not take such images."""
     try:
-        attack.check_targeted()
+        if targeted:
+            attack.check_targeted()
+        resolve(attack.distance).anchored(images)
     except ValueError as error:
         raise ValueError(f"{row.place} ({row.label}): {error}") from error
+    except Exception:  # somebody's own distance: its shards record what it raises
+        return
 
 
 def _or_reason(load: Callable[[], T], *more: type[Exception]) -> T | str:
