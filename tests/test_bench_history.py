@@ -97,6 +97,19 @@ def refusing():
     raise KeyError("no such configuration")
 
 
+def farmed():
+    raise RuntimeError("no such GPU farm")
+
+
+def test_a_factory_that_raises_is_said_with_its_place(tmp_path: Path):
+    models = [{"spec": "python:tests.test_bench_history:farmed", "name": "bad"}]
+    data = benches.write_images(tmp_path / "images.npz", count=2)
+    done = benches.bench(benches.write_suite(tmp_path, data, models=models), tmp_path / "out")
+    line = farmed.__code__.co_firstlineno + 1
+    said = "python:tests.test_bench_history:farmed raised RuntimeError: no such GPU farm"
+    assert f"not available: ALMA ℓ2 8 on bad: {said} (at {__file__}:{line})" in done.output
+
+
 @pytest.mark.parametrize("name", ["raising", "refusing"])
 @pytest.mark.parametrize("population", ["all", "correct"])
 def test_a_model_that_raises_takes_nothing_from_the_others(tmp_path: Path, name: str, population: str):
@@ -128,10 +141,9 @@ def test_a_model_that_refuses_the_images_is_missing_and_named(tmp_path: Path):
     done = benches.bench(benches.write_suite(tmp_path, data, models=models, population="correct"), out)
     assert done.exit_code == 1, done.output
     (missing,) = (planned for planned in reading.read(out).planned if planned.cell is None)
-    assert (missing.model, missing.unavailable) == (
-        "picky",
-        "ValueError: this network takes images of 64 pixels",
-    )
+    assert missing.model == "picky"
+    said = "python:tests.test_bench_history:picky raised ValueError: this network takes images of 64 pixels (at "
+    assert str(missing.unavailable).startswith(f"{said}{__file__}:")
     assert reading.read(out).rows["model"].unique().to_list() == [benches.MODEL]
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import sysconfig
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -49,6 +50,14 @@ def own_module(name: str) -> bool:
     """Whether a module that was imported is the user's own."""
     file = getattr(sys.modules.get(name), "__file__", None)
     return file is not None and own(file)
+
+
+def place_of(error: Exception) -> str | None:
+    """Return file and line of the innermost own code that an error came through; None when there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if own(frame.filename)]
+    return f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else None
 
 
 def kind(value: object) -> str:

@@ -16,6 +16,7 @@ from minadv.bench.records import Cell, Plan, Planned
 from minadv.bench.suite import ModelEntry, Population, Suite
 from minadv.data import Data
 from minadv.distances import resolve
+from minadv.importing import place_of
 
 T = TypeVar("T")
 
@@ -90,22 +91,22 @@ def _of_model(
     spec = places.model_spec(entry.spec, options.files)
     place = f"models[{suite.models.index(entry)}]"
     try:
-        model = _or_reason(lambda: minadv.models.load(spec), Exception)
+        model = _or_reason(entry.spec, lambda: minadv.models.load(spec), Exception)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{place}.spec: {error}") from error
+        raise ValueError(f"{place}.spec: {_said(entry.spec, error)}") from error
     if isinstance(model, str):
         return missing(model)
     try:
         model_hash = fingerprints.of_module(model)  # before it is used: a forward pass may change it
     except Exception as error:  # what own objects do when they are looked at is anybody's guess
-        return missing(f"it cannot be told apart: {_reason(error)}")
+        return missing(f"it cannot be told apart: {_reason(entry.spec, error)}")
     population, most = options.population or suite.population, choosing.at_most(suite, options.limit)
     numbers = source.numbers[:most]
     if population == "correct":
         try:
             numbers = choosing.correct(source.data, source.numbers, most, model)
         except Exception as error:  # the model is somebody's own code, and costs its own rows only
-            return missing(_reason(error))
+            return missing(_reason(entry.spec, error))
         if not numbers:
             return missing(f"it classifies none of the {len(source.numbers)} samples correctly")
     choosing.warn_of_fewer(suite, options.limit, entry.label, len(numbers))
@@ -118,7 +119,7 @@ def _of_model(
     jobs: list[Job] = []
     trace = suite.trace or options.trace
     for row in kept:
-        attack = _or_reason(lambda row=row: row.build(entry.spec))
+        attack = _or_reason(row.distance, lambda row=row: row.build(entry.spec))
         if isinstance(attack, str):
             planned.append(_missing(suite, entry, row, attack))
             continue
@@ -151,26 +152,34 @@ def _check(row: Wanted, attack: Attack, images: Tensor, *, targeted: bool) -> No
         return
 
 
-def _or_reason(load: Callable[[], T], *more: type[Exception]) -> T | str:
+def _or_reason(spec: str, load: Callable[[], T], *more: type[Exception]) -> T | str:
     """Return what `load` does, or why it is not available here. Bad settings are errors all the same.
 
     Args:
+        spec: of what is loaded.
         load: loads or builds something.
         more: errors besides those of files, libraries and torch: somebody's own code can raise anything.
     """
     try:
         return load()
     except (OSError, ImportError, RuntimeError) as error:
-        return " ".join(str(error).split())
+        return _said(spec, error)
     except (ValueError, TypeError):
         raise
     except more as error:
-        return _reason(error)
+        return _reason(spec, error)
 
 
-def _reason(error: Exception) -> str:
-    """Say in one line what somebody's own code raised."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def _said(spec: str, error: Exception) -> str:
+    """Say an error of loading in one line: ours speak for themselves, those of somebody's own code do not."""
+    return " ".join(str(error).split()) if place_of(error) is None else _reason(spec, error)
+
+
+def _reason(spec: str, error: Exception) -> str:
+    """Say in one line what somebody's own code raised, and where."""
+    place = place_of(error)
+    where = "" if place is None else f" (at {place})"
+    return " ".join(f"{spec} raised {type(error).__name__}: {error}{where}".split())
 
 
 def _missing(suite: Suite, entry: ModelEntry, row: Wanted, why: str) -> Planned:

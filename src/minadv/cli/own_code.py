@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from minadv.cli.console import EXPECTED, OwnCodeError
-from minadv.importing import PACKAGE, PREFIX, own
+from minadv.importing import PACKAGE, PREFIX, place_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +34,7 @@ def own_code(
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         in_model = _in_model(frames)
-        place = _place(error, frames)
+        place = place_of(error)
         ours = in_model is None or in_model.filename.startswith(str(PACKAGE))
         if place is None and ours and (network is not None or isinstance(error, EXPECTED)):
             raise
@@ -53,14 +53,6 @@ def _in_model(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
     guard = str(PACKAGE / "guard.py")
     through = any(one.filename == guard != other.filename for one, other in pairwise(frames))
     return frames[-1] if through else None
-
-
-def _place(error: Exception, frames: traceback.StackSummary) -> str | None:
-    """Return file and line of the innermost own code; None when there is none in it."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    theirs = [frame for frame in frames if own(frame.filename)]
-    return f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else None
 
 
 def _given(network: "nn.Module | None", images: "Tensor | None") -> str:
