@@ -732,6 +732,10 @@ HALF_WRONG = [0.0, 0.0, 0.0, 1.0]
             {("Net", FMN): [1.0], ("Net", DDN): [1.0]},
             "DDN 9 and FMN ℓ2 9 have the smallest median ℓ2 on Net",
         ),
+        (  # as bold numbers, which are rounded
+            {("Net", FMN): [1.001], ("Net", DDN): [1.002]},
+            "DDN 9 and FMN ℓ2 9 have the smallest median ℓ2 on Net (median 1.00)",
+        ),
         (
             {("Net", FMN): HALF_WRONG, ("Net", DDN): HALF_WRONG},
             "Every finite median is 0, as at least half of the samples are adversarial from the start, among",

@@ -64,13 +64,18 @@ def winners(groups: Sequence[Group], lines: Mapping[int, Line]) -> tuple[Winner,
 
 
 def _winner(group: Group, lines: list[Line]) -> Winner | None:
-    wins, medians = Counter[str](), dict[str, dict[str, float]]()
+    wins, medians, places = Counter[str](), dict[str, dict[str, float]](), digits(group, lines)
+
+    def printed(median: float) -> str:
+        """As in the tables: what looks the same there is a tie here."""
+        return number(median / 10**group.exponent, places).text
+
     for model in group.models:
         found = {line.entry.cell.attack: line.median for line in compared(of_model(lines, model))}
         least = min((median for median in found.values() if median > 0), default=math.inf)
         if least < math.inf:
             medians[model] = found
-            wins.update(attack for attack, median in found.items() if median == least)
+            wins.update(attack for attack, median in found.items() if printed(median) == printed(least))
     if not wins:
         return None
     # an attack that is missing on a model has no mean over all of them
@@ -78,11 +83,10 @@ def _winner(group: Group, lines: list[Line]) -> Winner | None:
         attack: geometric_mean([found.get(attack, math.inf) for found in medians.values()]) for attack in wins
     }
     order = {attack: (-count, _last(means[attack])) for attack, count in wins.items()}
-    first = min(order.values())
-    attacks = tuple(sorted(attack for attack, place in order.items() if place == first))
-    mean = number(means[attacks[0]] / 10**group.exponent, digits(group, lines))
+    most, mean = min(order.values())
+    attacks = (name for name, place in order.items() if place[0] == most and printed(place[1]) == printed(mean))
     unit = group.unit.removeprefix(group.symbol)
-    return Winner(group, attacks, wins[attacks[0]], tuple(medians), f"{mean.text}{unit}")
+    return Winner(group, tuple(sorted(attacks)), -most, tuple(medians), f"{printed(mean)}{unit}")
 
 
 def _last(value: float) -> float:
