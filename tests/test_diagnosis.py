@@ -75,6 +75,7 @@ def test_nothing_is_said_about_a_linear_model(dtype: torch.dtype):
     assert accusations(done) == []
     assert [ran.check for ran in done.checks] == [
         "training mode",
+        "accuracy",
         "probabilities",
         "randomness",
         "batch dependence",
@@ -482,11 +483,35 @@ def test_bad_input_is_an_error_of_the_caller():
         diagnose(convolutional(), X, Y + 5)
 
 
-def test_nothing_classified_correctly_is_a_warning():
+def test_guessing_is_a_problem_and_other_classes_are_told():
     done = diagnose(convolutional(), X, (Y + 1) % 5)
-    assert [(finding.severity, finding.check) for finding in done.findings] == [("warning", "random search")]
-    assert f"none of {COUNT} samples" in done.findings[0].seen
+    (finding,) = done.findings
+    assert (finding.severity, finding.check) == ("problem", "accuracy")
+    assert (
+        f"0 of {COUNT} samples are classified correctly, no more than by guessing among 5 classes" in finding.seen
+    )
+    assert "the classes may be in another order" in finding.seen
     assert done.distances is None
+
+
+@pytest.mark.parametrize(
+    ("right", "severity"), [(2, "problem"), (3, "problem"), (4, "warning"), (5, "warning"), (6, None), (12, None)]
+)
+def test_an_accuracy_below_half_is_said(right: int, severity: str | None):
+    y = torch.where(torch.arange(COUNT) < right, Y, (Y + 1) % 5)
+    assert severities(convolutional(), y=y).get("accuracy") == severity
+
+
+def test_a_few_samples_accuse_nobody():
+    assert severities(convolutional(), X[:3], (Y[:3] + 1) % 5) == {"accuracy": "warning"}
+    assert severities(convolutional(), X[:1], Y[:1]) == {}
+
+
+def test_reasons_of_a_low_accuracy_are_seen():
+    dark = X / X.max() * 16 / 255
+    assert "no value of the images is above 0.0627" in seen(convolutional(), "accuracy", dark, (Y + 1) % 5)
+    one = wrapped(after=lambda z: z * 0 + torch.arange(5))
+    assert "all are taken for class 4" in seen(one, "accuracy", X, torch.zeros_like(Y))
 
 
 def test_progress_goes_from_0_to_nearly_1_in_every_part():

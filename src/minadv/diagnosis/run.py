@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from minadv.diagnosis import masking
+from minadv.diagnosis.accuracy import accuracy
 from minadv.diagnosis.attempts import Ran, attempt
 from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradients
@@ -23,6 +24,7 @@ Progress = Callable[[str, float], None]
 
 # in the order in which they are run and shown; training mode comes before them, on the model as it is
 STATIC: Mapping[str, Callable[[Subject], tuple[Finding, ...]]] = {
+    "accuracy": accuracy,
     "probabilities": probabilities,
     "randomness": randomness,
     "batch dependence": batch_dependence,
@@ -152,7 +154,7 @@ def _experiments(
     name = subject.name
     rows = torch.nonzero(subject.correct).flatten()
     if not len(rows):
-        return (Ran("random search", (_nothing_to_attack(subject),), finished=False),), None
+        return (), None  # the accuracy says so
     samples = subject.select(rows)
     failed: list[Ran] = []
 
@@ -214,15 +216,3 @@ def _numbered(models: Sequence[Model]) -> dict[str, Model]:
 
 def _silent(_what: str, _share: float) -> None:
     pass
-
-
-def _nothing_to_attack(subject: Subject) -> Finding:
-    return Finding(
-        check="random search",
-        severity="warning",
-        model=subject.name,
-        seen=f"none of {len(subject)} samples is classified correctly",
-        matters="Attacks start from correctly classified samples: there is nothing to search, and such a model is "
-        "usually one whose classes or inputs are not those of the data.",
-        remedy="Compare the order of the classes, the channels and the normalisation with those of the training.",
-    )
