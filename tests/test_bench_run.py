@@ -283,8 +283,9 @@ def test_each_model_has_its_own_correct_samples(tmp_path: Path):
     assert found["b"] != found["a"]
 
 
-def test_targets_leave_their_own_class_out(tmp_path: Path):
-    path = small(tmp_path, {"attack": "ddn", "steps": [20]}, target=2)
+@pytest.mark.parametrize("target", [2, "class 2", "2"])
+def test_targets_leave_their_own_class_out(tmp_path: Path, target: int | str):
+    path = small(tmp_path, {"attack": "ddn", "steps": [20]}, target=target)
     assert benches.bench(path, tmp_path / "out").exit_code == 0
     rows = benches.rows(tmp_path / "out")
     labels = np.load(tmp_path / "images.npz")["labels"]

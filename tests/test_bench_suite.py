@@ -55,7 +55,7 @@ def asked(*attacks: dict[str, Any], **top: Any) -> suite.Suite:
         ({"shard_size": 0}, ("shard_size", "greater than or equal to 1", "got 0")),
         ({"seed": "42"}, ("seed", "integer", '"42"')),
         ({"population": "right"}, ("population", "'all' or 'correct'", '"right"')),
-        ({"target": -1}, ("target", "greater than or equal to 0", "got -1")),
+        ({"target": -1}, ("target", "needs a class: its number, from 0 on, or its name", "got -1")),
         ({"budgets": [100, 0]}, ("budgets[1]", "greater than or equal to 1", "got 0")),
         ({"radii": {"l2": 0}}, ("radii.l2[0]", "needs numbers > 0", "got 0")),
         ({"radii": {"l2": [1, "8/0"]}}, ("radii.l2[1]", "fractions such as", '"8/0"')),
@@ -214,6 +214,8 @@ def test_a_file_of_something_else(tmp_path: Path):
 @pytest.mark.parametrize(
     ("top", "words"),
     [
+        ({"target": "clas 3"}, ("unknown class 'clas 3'", "did you mean 'class 3'")),
+        ({"target": "-1"}, ("target is -1, but net tells 5 classes apart",)),
         ({"samples": [90, 95]}, ("[90, 95]", "12 samples")),
         ({"data": "npx:foo"}, ("'npx'", "npz")),
         ({"data": "npz:not_anywhere.npz"}, ("not_anywhere.npz", "--files", "MINADV_DATA")),

@@ -37,8 +37,8 @@ def _plain(text: str) -> str:
     return text.lower().replace("ℓ", "l").replace("∞", "inf").replace("×", "x").replace("σ", "sigma")
 
 
-def candidates(suite: Suite, data: Data) -> list[int]:
-    """Return the numbers of the samples that a suite can attack, in order.
+def candidates(suite: Suite, data: Data, target: int | None) -> list[int]:
+    """Return the numbers of the samples that a suite can attack, in order: those that are not of the target class.
 
     Raises:
         ValueError: when its range begins after the last sample, or all samples are of the target class.
@@ -53,7 +53,7 @@ def candidates(suite: Suite, data: Data) -> list[int]:
             f"samples = [{first}, {end}] ends after the last of {len(data)} samples of {suite.data}", stacklevel=2
         )
     numbers = range(first, min(end, len(data)))
-    kept = [number for number in numbers if suite.target is None or int(data.labels[number]) != suite.target]
+    kept = [number for number in numbers if target is None or int(data.labels[number]) != target]
     if not kept:
         raise ValueError(f"all samples {first} to {numbers[-1]} of {suite.data} are of the target class")
     return kept

@@ -15,6 +15,7 @@ from minadv.bench.jobs import Job, Options, Planning
 from minadv.bench.records import Cell, Plan, Planned
 from minadv.bench.suite import ModelEntry, Population, Suite
 from minadv.data import Data
+from minadv.data.dataset import class_number
 from minadv.distances import resolve
 from minadv.importing import place_of
 
@@ -63,10 +64,11 @@ def plan(suite: Suite, options: Options, say: Callable[[str], None] = lambda _: 
 
 @dataclass(frozen=True)
 class _Source:
-    """The data of a suite, looked at: where it is, and the samples that can be attacked."""
+    """The data of a suite, looked at: where it is, the class to reach, and the samples that can be attacked."""
 
     spec: str
     data: Data
+    target: int | None
     numbers: list[int]
 
     @classmethod
@@ -77,7 +79,10 @@ class _Source:
             raise ValueError(
                 f"classes has {len(suite.classes)} names, {suite.data} has {len(data.classes)} classes"
             )
-        return cls(spec, data, choosing.candidates(suite, data))
+        target = suite.target
+        if isinstance(target, str):
+            target = class_number(target, suite.classes or data.classes)
+        return cls(spec, data, target, choosing.candidates(suite, data, target))
 
 
 def _of_model(
@@ -112,7 +117,7 @@ def _of_model(
     choosing.warn_of_fewer(suite, options.limit, entry.label, len(numbers))
     images, labels = source.data.batch(numbers)
     outputs = _outputs(model, source)
-    if suite.target is not None and suite.target >= outputs:
+    if source.target is not None and not 0 <= source.target < outputs:
         raise ValueError(f"target is {suite.target}, but {entry.label} tells {outputs} classes apart, from 0 on")
     samples = tuple(zip(numbers, fingerprints.of_samples(images), map(int, labels), strict=True))
     planned: list[Planned] = []
@@ -123,12 +128,12 @@ def _of_model(
         if isinstance(attack, str):
             planned.append(_missing(suite, entry, row, attack))
             continue
-        _check(row, attack, images[:1], targeted=suite.target is not None)
-        cell = _cell(suite, entry, row, attack, model_hash, source.data, population)
+        _check(row, attack, images[:1], targeted=source.target is not None)
+        cell = _cell(suite, entry, row, attack, model_hash, source, population)
         planned.append(
             Planned(model=entry.label, attack=row.label, cell=cell, samples=tuple(numbers), data=suite.data)
         )
-        jobs.append(Job(cell, attack, spec, source.spec, outputs, suite.target, trace, samples))
+        jobs.append(Job(cell, attack, spec, source.spec, outputs, source.target, trace, samples))
     return planned, jobs
 
 
@@ -200,10 +205,10 @@ def _cell(
     row: Wanted,
     attack: Attack,
     model_hash: str,
-    data: Data,
+    source: _Source,
     population: Population,
 ) -> Cell:
-    goal = "untargeted" if suite.target is None else f"target {suite.target}"
+    data, goal = source.data, "untargeted" if source.target is None else f"target {source.target}"
     return Cell(
         id=hashes.digest(model_hash, fingerprints.of_attack(attack), fingerprints.of_data(data), goal),
         model=entry.label,

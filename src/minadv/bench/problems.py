@@ -13,6 +13,7 @@ from minadv import attacks, errors
 # keys that take values of several types: pydantic would name each of them
 _SEVERAL = {
     "samples": "needs a count ≥ 1, or a range [first, end)",
+    "target": "needs a class: its number, from 0 on, or its name",
     "options": "needs a number, a text, true or false",
 }
 

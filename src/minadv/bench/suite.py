@@ -132,7 +132,7 @@ class Suite(Part):
         samples: the first N samples, or [first, end); default: all.
         population: "all": the samples as they come, those adversarial from the start count with distance 0;
             "correct": so many samples that the model classifies correctly.
-        target: a class to reach instead of leaving the label; samples of that class are left out.
+        target: a class to reach, by number or name, instead of leaving the label; its own samples are left out.
         seed: of every attack.
         budgets: most propagations (forwards plus backwards) per sample; each makes a row of its own.
         radii: by distance, as attacks and tables write it: where the tables say how robust a model is, e.g.
@@ -150,7 +150,7 @@ class Suite(Part):
     classes: tuple[Text, ...] = ()
     samples: Count | tuple[Index, Count] | None = None
     population: Population = "all"
-    target: Index | None = None
+    target: Index | Text | None = None
     seed: int = 42
     budgets: Counts = ()
     radii: dict[str, Radii] = {}

@@ -13,6 +13,7 @@ from minadv import hyper_parameters
 from minadv.attacks.base import Attack
 from minadv.bench import places
 from minadv.cli.own_code import own_code
+from minadv.data.dataset import class_number
 from minadv.report import pictures
 from minadv.validation import usable_device
 from minadv.verification import Precision
@@ -98,20 +99,6 @@ def choose(labels: Tensor, limit: int | None, target: int | None) -> tuple[list[
     if not numbers:
         raise ValueError(f"there is nothing to attack: all {len(labels)} samples are of the target class {target}")
     return numbers, numbers[-1] + 1 - len(numbers)
-
-
-def class_number(written: str, classes: tuple[str, ...]) -> int:
-    """Return the class that `--target` names, by name or by number.
-
-    Raises:
-        ValueError: for a name that no class has, with the nearest one.
-    """
-    if written in classes:
-        return classes.index(written)
-    try:
-        return int(written)
-    except ValueError:
-        raise minadv.errors.unknown("class", written, classes) from None
 
 
 def passes(request: Request) -> dict[str, JsonValue]:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from minadv import errors
 from minadv.data.images import Images
 
 MOST = 10**6  # classes: a label beyond is a mistake, and names up to it would fill the memory
@@ -25,6 +26,20 @@ def numbered(path: Path, labels: Int64[Tensor, " n"]) -> tuple[str, ...]:
     if high >= MOST:
         raise ValueError(f"{path}: labels go up to {high}, needed are class numbers below {MOST}")
     return tuple(map(str, range(high + 1)))
+
+
+def class_number(written: str, classes: tuple[str, ...]) -> int:
+    """Return the class that is written as its name, or as its number.
+
+    Raises:
+        ValueError: for a name that no class has, with the nearest one.
+    """
+    if written in classes:
+        return classes.index(written)
+    try:
+        return int(written)
+    except ValueError:
+        raise errors.unknown("class", written, classes) from None
 
 
 @dataclass(frozen=True, eq=False)
