@@ -635,6 +635,13 @@ def test_the_gallery_shows_easy_typical_and_hard_samples_of_each_model():
     assert cards[0].attack == best.sort("value")["attack"][0]
 
 
+@pytest.mark.parametrize(("channels", "beside"), [(1, "three two"), (3, "three")])
+def test_an_original_is_as_large_as_its_adversarials(tmp_path: Path, channels: int, beside: str):
+    page = page_of(tmp_path, replace(stored((cell(), [1.0])), pictures=Shelf(channels=channels).pictures))
+    found = re.findall(r'<figure(?: class="original")?><div class="([a-z ]+)">', page)
+    assert found == [beside, beside]
+
+
 def test_the_colour_map_is_that_of_ciede2000_on_the_correct_scale():
     folder = by_hand.paper_like(10)
     shown = report.of(folder)
