@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, replace
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -580,6 +581,36 @@ def hooked(network: nn.Module) -> nn.Module:
 )
 def test_networks_behind_own_code_are_in_a_models_hash(around: Callable[[nn.Module], nn.Module]):
     found = [fingerprints.of_module(around(Tempered(temperature))) for temperature in (1.0, 1.0, 2.0)]
+    assert found[0] == found[1] != found[2]
+
+
+OWN = """
+from torch import nn
+
+class Own(nn.Module):
+    def forward(self, x):
+        return x.flatten(1) * 2
+"""
+EXPLAINED = """
+from torch import nn
+
+class Own(nn.Module):
+    \"\"\"Twice the image.\"\"\"
+
+    def forward(self, x):
+        \"\"\"Double.\"\"\"
+        # as a matrix
+
+        return x.flatten(1) * 2  # twice
+"""
+
+
+def test_comments_and_docstrings_are_not_in_a_models_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for number, text in enumerate((OWN, EXPLAINED, OWN.replace("2", "3"))):
+        (tmp_path / f"own_network_{number}.py").write_text(text)
+        found.append(fingerprints.of_module(import_module(f"own_network_{number}").Own()))
     assert found[0] == found[1] != found[2]
 
 

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
@@ -120,9 +121,23 @@ def _value(value: Any) -> str:
 def _source(thing: Any) -> str:
     try:
         # a decorated function's own text, not that of what it was made of
-        return inspect.getsource(thing.__code__ if inspect.isfunction(thing) else thing)
+        return _meaning(inspect.getsource(thing.__code__ if inspect.isfunction(thing) else thing))
     except (OSError, TypeError):  # made in an interpreter, or compiled: its name has to do
         return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+
+
+@lru_cache(maxsize=1024)
+def _meaning(text: str) -> str:
+    """Write code without comments, docstrings and layout; as it is where it is no whole statement, as a lambda."""
+    try:
+        tree = ast.parse(textwrap.dedent(text))
+    except SyntaxError:
+        return text
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.unparse(tree)
 
 
 @lru_cache
