@@ -17,6 +17,7 @@ from minadv.attacks.auto.exploration import Constrain, Stride
 from minadv.attacks.auto.explorer import Explorer
 from minadv.attacks.auto.families import By, Family, of
 from minadv.attacks.auto.fewer import leave_out
+from minadv.attacks.auto.moves import move_about
 from minadv.attacks.auto.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.auto.outlook import Outlook, outlook
 from minadv.attacks.auto.refinement import Across, Refined, Refinement, closer, hurried
@@ -57,6 +58,8 @@ class Auto(Attack):
             family's, 0 not at all.
         across: where a refinement's steps to the boundary go, see `Refinement`; None is the family's.
         bolder: factor on a refinement's first steps home where gradients can be trusted; None is the family's.
+        moves: random moves of the best answer take the last rounds' place where gradients are masked, if the
+            distance's family has them.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
     """
 
@@ -70,6 +73,7 @@ class Auto(Attack):
     softness: float | None = None
     across: Across | None = None
     bolder: float | None = None
+    moves: bool = True
     stop_early: bool = True
 
     name: ClassVar[str] = "auto"
@@ -120,6 +124,8 @@ class Auto(Attack):
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
         aims, agreeing = Aims.of(oracle, self.aimed), torch.zeros_like(oracle.copies, dtype=torch.int64)
         live, stride, forwards = None, None, 0
+        # how many rounds become moves; who has not stopped early, and whose answer is moved: None is all, and none
+        moved, running, moving = int(family.moved * len(rounds)), None, None
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
             aims = replace(aims, view=look(x0, blind))
@@ -155,12 +161,19 @@ class Auto(Attack):
             # a look is one forward, and a backward for each class
             forwards, blind = min(looks, 1), max(looks - 1, 0)
             if self.stop_early:
-                same = reached <= (1 + AGREEMENT) * oracle.best_distance
+                same = reached.isfinite() & (reached <= (1 + AGREEMENT) * oracle.best_distance)
                 agreeing = agreeing + (same & (residual <= STATIONARY))
-                running = agreeing < AGREEING
-                if not running.any():
+                still = agreeing < AGREEING
+                if not still.any():
                     return
-                live = None if running.all() else running
+                running = None if still.all() else still
+            if moved and number + 1 == len(rounds) - moved and stride is not None:
+                moving = (stride.trusted == 0) & oracle.best_distance.isfinite()
+            live = running
+            if moving is not None:
+                live = ~moving if running is None else running & ~moving
+                if not live.any():
+                    break
         self._refine(
             oracle,
             Refined.at(oracle.best.clone(), oracle),
@@ -169,9 +182,12 @@ class Auto(Attack):
             across=family.across,
             constrain=aiming.constrain(oracle, None, self.confidence),
             nearest=nearest.get(family.members[0].by),
-            live=live,
+            live=running,
             finish=True,
         )
+        if moving is not None:
+            moving, moves = moving if running is None else moving & running, rounds[-moved:]
+            move_about(oracle, sum(one.steps for one in moves), family.members[0].p, self.confidence, moving)
 
     def _family(self, budget: int) -> Family:
         """Return what the distance's family does, with what was asked for instead."""
@@ -183,6 +199,7 @@ class Auto(Attack):
             softness=softness if budget >= SOFTLY else 0.0,
             across=self.across or family.across,
             bolder=self.bolder or family.bolder,
+            moved=family.moved if self.moves else 0.0,
         )
 
     def _look(

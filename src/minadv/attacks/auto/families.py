@@ -58,6 +58,8 @@ class Family:
         looks: at the distance, for its Hessian at the original; per channel, for blocks.
         softness: of explorations' steps in the first round, see `Exploration`.
         across: where a refinement's steps to the boundary go, see `Refinement`.
+        moved: share of the rounds, the last ones, in whose place the best answer is moved at random (`moves.py`)
+            where gradients cannot be trusted.
     """
 
     members: tuple[Member, ...]
@@ -76,6 +78,7 @@ class Family:
     looks: int = 8
     softness: float = 0.0
     across: Across = "normal"
+    moved: float = 0.0
 
     def bold(self, stride: Stride | None) -> Tensor | None:
         """(batch,) factor on first steps home, 1 where gradients cannot be trusted; None is 1 for all."""
@@ -132,6 +135,7 @@ _KNOWN = {
         homeward=(0.3, 0.1),
         softness=0.4,
         across="few",
+        moved=0.2,
     ),
     "l2": Family(
         (Member("norm", straight, (1.0, 2.0)), Member("norm", straight, (4.0,))),
@@ -140,6 +144,7 @@ _KNOWN = {
         tried=0.075,
         kept=0.7,
         softness=0.4,
+        moved=0.2,
     ),
     "linf": Family(
         (Member("norm", flat, (1.0, 2.0), math.inf),),
@@ -148,6 +153,7 @@ _KNOWN = {
         alone=0.6,
         homeward=(0.8, 0.15),
         across="home",
+        moved=0.34,
     ),
     # windows that are cropped make the border's entries nearly free: found sooner when they count as that, but
     # masked gradients are escaped from by steps that move all entries, and what is nearly free at the original is

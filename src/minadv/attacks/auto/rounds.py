@@ -38,6 +38,11 @@ class Round:
     refining: int
 
     @property
+    def steps(self) -> int:
+        """All of them."""
+        return self.tried + self.refining
+
+    @property
     def tried(self) -> int:
         """All but those that refine the nearest answer."""
         return sum(one.exploring + one.settling + one.refining for one in self.tries)
