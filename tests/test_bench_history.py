@@ -232,6 +232,10 @@ def test_rows_of_other_weights_do_not_stand_beside_the_newest(tmp_path: Path, mo
         changed.setattr("tests.test_bench_history.WEIGHTS", 1)
         assert benches.bench(path, out, "--only", "fmn").exit_code == 0
         assert shown(out) == {"DDN": False, "FMN": True}
+        assert (
+            "DDN on net: 4 samples computed with other weights or code of it are left out"
+            in reading.read(out).notes
+        )
         assert "other weights or code of net" in page.write(out, reading.read(out)).read_text(encoding="utf-8")
         # a folder without its plan has two networks of one name: the last that was computed counts
         (out / "plan.json").unlink()

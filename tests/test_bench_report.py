@@ -767,7 +767,10 @@ def test_the_headline_compares_complete_attacks_of_the_same_samples_only(tmp_pat
     """Neither a sole attack nor one that has only begun wins."""
     alone = stored((cell("Net", FMN), [1.0, 2.0]), (cell("Bad", DDN), [3.0, 4.0]))
     shown = report.of(alone)
-    assert headline.lead(shown.groups, shown.lines).startswith("No two attacks are complete on the same samples")
+    assert headline.lead(shown.groups, shown.lines) == (
+        "2 attacks on 2 models, 2 samples each: none is called the best, as no two are complete on the same "
+        "samples of a model."
+    )
     assert not any(row[2].best for block in shown.tables[0].blocks for row in block.rows)
     pairs = [(cell("Net", FMN), [1.0, 2.0]), (cell("Net", DDN), [3.0, 4.0])]
     begun = stored(*pairs, (cell("Bad", FMN), [1.5]), (cell("Bad", DDN), []))

@@ -76,7 +76,7 @@ def _planned(
     `order` is that in which cells were computed last.
     """
     asked = {cell.cell.id for cell in planned if cell.cell is not None}
-    called = {cell.name for cell in planned}
+    called, current = {cell.name for cell in planned}, namesakes.hashes(planned)
     others = set(rows["cell"].unique().to_list()) - asked
     cells = {cell.id: cell for _, cell in store.cells() if cell is not None} if others else {}
     notes: list[str] = []
@@ -86,10 +86,13 @@ def _planned(
         samples = tuple(sorted(_computed(rows, cell.id)))
         if (cell.data, cell.model, cell.attack) in called:
             replaced.append(cell)
-            notes.append(
-                f"{cell.attack} on {cell.model}: {len(samples)} samples computed with other settings, weights or "
-                "code count only for what is best known"
+            same = current.get((cell.data, cell.model), cell.model_hash) == cell.model_hash
+            how = (
+                "settings or code count only for what is best known"
+                if same
+                else "weights or code of it are left out"
             )
+            notes.append(f"{cell.attack} on {cell.model}: {len(samples)} samples computed with other {how}")
         else:
             more.append(Planned(model=cell.model, attack=cell.attack, cell=cell, samples=samples))
     unknown = len(others - cells.keys())

@@ -104,7 +104,7 @@ def lead(groups: Sequence[Group], lines: Mapping[int, Line]) -> str:
             f"{size(lines)}."
         )
     if not found and any(line.median < math.inf for line in lines.values()):
-        return f"No two attacks are complete on the same samples of a model: none is the best of {size(lines)}."
+        return f"{size(lines)}: none is called the best, as no two are complete on the same samples of a model."
     if not found:
         return f"No attack has a finite median yet, among {size(lines)}."
     return f"The smallest medians among {size(lines)}:"
