@@ -1,0 +1,105 @@
+"""Robust accuracy at given radii: AutoAttack, once for each, beside one search for smallest perturbations.
+
+    python -m benchmarks.radii [--samples 100] [--out FILE]
+
+AutoAttack (Croce and Hein, ICML 2020; as torchattacks has it, which `make parity` installs) asks whether a sample
+breaks within a radius, by APGD with cross-entropy and with targets, FAB and 5000 queries of Square. A smallest
+perturbation answers that for every radius. The models are the public ones in ../shared/data.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import targets
+from benchmarks.outcome import Found, run_theirs, score
+from benchmarks.parity import AT, CIFAR, KW
+from benchmarks.peers import Peer, installed, there, torchattacks
+from benchmarks.tables import Table
+from benchmarks.tracking import Track, show
+from minadv import Auto, Result, metrics
+
+BUDGETS = 100, 1000, 5000
+CLASSES = 10
+COLUMNS = (
+    "model",
+    "distance",
+    "radius",
+    "AutoAttack",
+    *(f"Auto {budget}" for budget in BUDGETS),
+    "AutoAttack's fwd/bwd",
+    *(f"Auto {budget}'s" for budget in BUDGETS),
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A model, a norm, and the radii that are asked for."""
+
+    model: str
+    distance: str
+    radii: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.distance}"
+
+
+QUESTIONS = (
+    Question(CIFAR, "linf", (2 / 255, 4 / 255)),
+    Question(CIFAR, "l2", (0.25, 0.5)),
+    Question(KW, "linf", (0.1, 0.15)),
+    Question(KW, "l2", (1.0, 1.2)),
+    Question(AT, "linf", (0.3, 0.33)),
+    Question(AT, "l2", (1.0, 1.2)),
+)
+
+
+def autoattack(distance: str, radius: float) -> Peer:
+    """Return the standard version for one radius."""
+    norm = {"linf": "Linf", "l2": "L2"}[distance]
+    return torchattacks("AutoAttack", norm=norm, eps=radius, version="standard", n_classes=CLASSES, seed=0)
+
+
+def tables(folder: Path, samples: int, track: Track) -> Iterator[Table]:
+    """Yield the table after every row: a question's radii share Auto's searches."""
+    rows = list[tuple[str, ...]]()
+    note = (
+        f"The first {samples} images that each model classifies correctly; {installed('torchattacks')}. "
+        "Forwards/backwards are per image: AutoAttack's for this radius, Auto's for all radii."
+    )
+    for question in track("radii", QUESTIONS):
+        batch = targets.load(question.model, folder, samples)
+        ours = [Auto(distance=question.distance, budget=budget)(*batch) for budget in BUDGETS]
+        for radius in question.radii:
+            theirs = run_theirs(autoattack(question.distance, radius), *batch) if there("torchattacks") else None
+            robust = "–" if theirs is None else f"{1 - score(theirs, question.distance, *batch).asr:.2f}"
+            shares = (metrics.robust_accuracy_at(one.distances, [radius]).item() for one in ours)
+            costs = (_passes(theirs), *map(_passes, ours))
+            asked = question.model, question.distance, f"{radius:.4g}"
+            rows.append((*asked, robust, *(f"{share:.2f}" for share in shares), *costs))
+            complete = question is QUESTIONS[-1] and radius == question.radii[-1]
+            yield Table("Robust accuracy at given radii", COLUMNS, tuple(rows), note, complete=complete)
+
+
+def _passes(found: Found | Result | None) -> str:
+    if found is None:
+        return "–"
+    if isinstance(found, Found):
+        return f"{found.forwards:.0f}/{found.backwards:.0f}"
+    return f"{found.forwards.double().mean().item():.0f}/{found.backwards.double().mean().item():.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=targets.SHARED, help="folder of models and images")
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--out", type=Path, help="Markdown file to write the table to, row by row")
+    given = parser.parse_args()
+    show(lambda track: tables(given.data, given.samples, track), given.out, Console(width=200))
+
+
+if __name__ == "__main__":
+    main()
