@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, cast, get_args
 
-import torch
 from torch import Tensor
 
 from minadv.attacks.alma import ALMA
@@ -24,6 +23,7 @@ from minadv.attacks.auto.refinement import Across, Refined, Refinement, closer, 
 from minadv.attacks.auto.rounds import SHORT, Round, divide
 from minadv.attacks.auto.secants import BySecants
 from minadv.attacks.auto.sparse_refinement import SparseRefinement
+from minadv.attacks.auto.standing import Standing, nobody
 from minadv.attacks.base import Attack, among, counts, positive, shares, within
 from minadv.attacks.directions import dual
 from minadv.distances import Distance, as_published
@@ -36,8 +36,6 @@ FIRST_LOOK, SECOND_LOOK = 5, 9
 GENTLY = 0.3, 0.15
 # Softer first steps are shorter: fewer steps than this have no time for a boundary that was not crossed by them.
 SOFTLY = 5
-# A sample may stop when so many rounds have ended within this of its smallest distance, at a stationary point.
-AGREEING, AGREEMENT, STATIONARY = 4, 2e-3, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +120,13 @@ class Auto(Attack):
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled)
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
-        aims, agreeing = Aims.of(oracle, self.aimed), torch.zeros_like(oracle.copies, dtype=torch.int64)
-        live, stride, forwards = None, None, 0
-        # how many rounds become moves; who has not stopped early, and whose answer is moved: None is all, and none
-        moved, running, moving = int(family.moved * len(rounds)), None, None
+        aims, standing, stride, forwards = (
+            Aims.of(oracle, self.aimed),
+            Standing.at_first(oracle.best_distance),
+            None,
+            0,
+        )
+        moves = rounds[len(rounds) - int(family.moved * len(rounds)) :]  # what becomes of them where masked
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:
             aims = replace(aims, view=look(x0, blind))
@@ -138,20 +139,22 @@ class Auto(Attack):
                 across=family.across,
                 constrain=aims.constrain(oracle, number, aims.at((number, 0), family.aimed), self.confidence),
                 nearest=nearest.get(by),
-                live=live,
+                live=standing.live,
             )
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, steps.tried)
                 end, before = Refined.at(oracle.best.clone(), oracle), 0
             else:
-                end, stride, aims = self._tries(explorer, steps, refine, stride, aims, live)
+                end, stride, aims = self._tries(explorer, steps, refine, stride, aims, standing.live)
                 before = steps.tries[0].refining
             rest = steps.refining - forwards
             kept = family.kept if before else 1.0
             finish = number == len(rounds) - 1 and not last
             schedule, bold = (before, before + rest), family.bold(stride)
             end = refine(end, rest, kept=kept, blind=blind, schedule=schedule, bold=bold, finish=finish)
-            reached, classes, residual = end.reached, end.classes, end.residual
+            if self.stop_early:
+                standing = standing.after(oracle.best_distance, end)
+            classes = end.classes
             del end  # before the next round takes memory
             aims, looks = aims.after(classes), 0
             if number == 0 and rounds[1:] and (1, 0) in family.aimed:
@@ -160,20 +163,12 @@ class Auto(Attack):
                 aims = aims.again(oracle, classes, look(oracle.best.clone(), looks).ways)
             # a look is one forward, and a backward for each class
             forwards, blind = min(looks, 1), max(looks - 1, 0)
-            if self.stop_early:
-                same = reached.isfinite() & (reached <= (1 + AGREEMENT) * oracle.best_distance)
-                agreeing = agreeing + (same & (residual <= STATIONARY))
-                still = agreeing < AGREEING
-                if not still.any():
-                    return
-                running = None if still.all() else still
-            if moved and number + 1 == len(rounds) - moved and stride is not None:
-                moving = (stride.trusted == 0) & oracle.best_distance.isfinite()
-            live = running
-            if moving is not None:
-                live = ~moving if running is None else running & ~moving
-                if not live.any():
-                    break
+            if moves and moves[0].number == number + 1 and stride is not None:
+                standing = standing.leaving(oracle.best_distance, stride)
+            if nobody(standing.live):
+                break
+        if nobody(standing.running):
+            return
         self._refine(
             oracle,
             Refined.at(oracle.best.clone(), oracle),
@@ -182,12 +177,12 @@ class Auto(Attack):
             across=family.across,
             constrain=aiming.constrain(oracle, None, self.confidence),
             nearest=nearest.get(family.members[0].by),
-            live=running,
+            live=standing.running,
             finish=True,
         )
-        if moving is not None:
-            moving, moves = moving if running is None else moving & running, rounds[-moved:]
-            move_about(oracle, sum(one.steps for one in moves), family.members[0].p, self.confidence, moving)
+        if standing.moving is not None:
+            count, p = sum(one.steps for one in moves), family.members[0].p
+            move_about(oracle, count, p, self.confidence, standing.moving)
 
     def _family(self, budget: int) -> Family:
         """Return what the distance's family does, with what was asked for instead."""
