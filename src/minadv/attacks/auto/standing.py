@@ -39,7 +39,7 @@ class Standing:
         return ~self.moving if self.running is None else self.running & ~self.moving
 
     def after(self, best: Tensor, end: Refined) -> "Standing":
-        """Take in how a round ended, and the `best` distances, (batch,): what found nothing agrees with nothing."""
+        """Take in how a round ended, and the `best` distances; what found nothing agrees with nothing."""
         near = end.reached <= (1 + AGREEMENT) * best
         same = end.reached.isfinite() & near & (end.residual <= STATIONARY)
         agreeing = self.agreeing + same
