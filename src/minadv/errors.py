@@ -24,6 +24,11 @@ def missing_extra(what: str, package: str, extra: str) -> ImportError:
     return ImportError(f"{what} needs the package {package!r}: pip install 'minadv[{extra}]'")
 
 
+def listed(values: Sequence[object], most: int = 5) -> str:
+    """Write the first of some values, and whether there are more."""
+    return ", ".join(map(str, values[:most])) + (", …" if len(values) > most else "")
+
+
 class RowError(ValueError):
     """A ValueError that names rows of a batch."""
 
@@ -43,8 +48,7 @@ class RowError(ValueError):
 
     def __str__(self) -> str:
         before, rows, after, most = self.args
-        more = ", …" if len(rows) > most > 1 else ""
-        return f"{before}{', '.join(map(str, rows[:most]))}{more}{after}"
+        return f"{before}{rows[0] if most == 1 else listed(rows, most)}{after}"
 
 
 def kind(message: str) -> str:

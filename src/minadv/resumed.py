@@ -7,6 +7,7 @@ from torch import Tensor
 
 from minadv.attacks.base import Attack
 from minadv.distances import Distance, resolve
+from minadv.errors import listed
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, alike, by_batch, guarded
 from minadv.result import Result, Status
@@ -97,8 +98,7 @@ def _moved(model: Model, answers: Tensor, goal: Goal, margins: Tensor) -> Tensor
 def _refuse(numbers: Sequence[int], bad: Tensor, why: str) -> None:
     if bad.any():
         samples = [numbers[int(row)] for row in torch.nonzero(bad).flatten()]
-        shown = ", ".join(map(str, samples[:5])) + (", …" if len(samples) > 5 else "")
         raise ValueError(
             f"finished must be of these samples and this model, got others for {len(samples)} of samples "
-            f"{numbers[0]} to {numbers[-1]} ({shown}), as {why}: attack these samples again"
+            f"{numbers[0]} to {numbers[-1]} ({listed(samples)}), as {why}: attack these samples again"
         )

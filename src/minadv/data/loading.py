@@ -14,7 +14,7 @@ from minadv.data.images import InMemory
 
 GRAMMAR = "demo, demo:train, npz:PATH, pt:PATH, folder:PATH[?size=224&mode=L] or torchvision:NAME"
 LARGEST = 10_000  # pixels of a side: more is a mistake, and would fill the memory
-DARKEST = 16  # a data set without a brighter value has another range
+DARKEST = 16  # of 255: a data set without a brighter value has another range, as scikit-learn's digits have
 KINDS = ("demo", "folder", "npz", "pt", "torchvision")
 
 

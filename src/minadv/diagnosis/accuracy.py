@@ -2,12 +2,11 @@
 
 from torch import Tensor
 
+from minadv.data.loading import DARKEST
 from minadv.diagnosis.comparisons import FEWEST_SAMPLES
 from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.subject import Subject
 
-# above bytes of 0 to 16, as scikit-learn's digits are, divided by 255
-DARKEST = 17 / 255
 # which share of the samples beyond each label's first is taken for one class, where labels are said to be renamed
 CONSISTENT, FEWEST_MORE = 0.8, 4
 
@@ -48,7 +47,7 @@ def _hints(samples: Subject) -> list[str]:
         shown = ", ".join(f"{label} for {other}" for label, other in list(others.items())[:3])
         hints.append(f"labels are mostly taken for one other each ({shown}): the classes may be in another order")
     largest = samples.inputs.max().item()
-    if largest < DARKEST:
+    if largest < (DARKEST + 1) / 255:
         hints.append(f"no value of the images is above {largest:.3g}, where 1 is white")
     return hints
 

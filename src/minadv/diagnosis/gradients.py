@@ -9,6 +9,7 @@ from torch import Tensor
 from minadv.attacks.directions import farthest, norm
 from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.subject import Subject
+from minadv.errors import listed
 
 
 def gradients(subject: Subject) -> tuple[Finding, ...]:
@@ -45,7 +46,8 @@ def _non_finite_logits(subject: Subject) -> tuple[Finding, ...]:
         _finding(
             subject,
             "problem",
-            f"the logits of {len(broken)} of {len(subject)} samples are NaN or infinite (samples {_some(broken)})",
+            f"the logits of {len(broken)} of {len(subject)} samples are NaN or infinite "
+            f"(samples {listed(broken)})",
             "Such a sample has no prediction: attacks refuse it, and a benchmark that counts it as robust or as "
             "broken is wrong either way.",
             "Look for a division, logarithm, square root or overflow in forward that these images reach.",
@@ -73,7 +75,7 @@ def _broken(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
             samples,
             "problem",
             f"the gradient of the logit margin is NaN or infinite for {len(broken)} of {len(samples)} samples "
-            f"with finite logits (samples {_some(broken)})",
+            f"with finite logits (samples {listed(broken)})",
             "Attacks here take such a gradient for zero; others become NaN and report a robust sample.",
             "Look for sqrt, norm, log or division at 0 in forward, and for torch.where around them, which does "
             "not stop a NaN gradient.",
@@ -90,7 +92,7 @@ def _zero(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
             samples,
             "problem",
             f"the gradient of the logit margin is exactly 0 for {len(still)} of {len(samples)} samples "
-            f"(samples {_some(still)})",
+            f"(samples {listed(still)})",
             "A gradient attack can only guess here, and what it misses looks like robustness.",
             "Look for rounding, quantisation, thresholds, a saturated softmax or sigmoid, or dead units; attack "
             "through a differentiable stand-in, and compare with an attack that needs no gradient.",
@@ -135,7 +137,3 @@ def _finding(subject: Subject, severity: str, seen: str, matters: str, remedy: s
 
 def _numbers(subject: Subject, mask: Tensor) -> list[int]:
     return [int(number) for number in subject.numbers[mask]]
-
-
-def _some(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")

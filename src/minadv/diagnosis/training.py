@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 
 from minadv.diagnosis.finding import Finding
+from minadv.errors import listed
 from minadv.guard import Model
 from minadv.networks import networks
 
@@ -29,7 +30,7 @@ def training_mode(model: Model, name: str) -> tuple[Finding, ...]:
     affected = {path: module for path, module in training.items() if isinstance(module, TWO_FACED)}
     kinds = Counter(type(module).__name__ for module in affected.values())
     which = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    where = ", ".join(list(affected)[:3]) + (", …" if len(affected) > 3 else "")
+    where = listed(list(affected), 3)
     return (
         Finding(
             check="training mode",
