@@ -98,8 +98,8 @@ def _planned(
     unknown = len(others - cells.keys())
     if unknown:
         notes.append(f"the shards of {unknown} cells are left out: their files in cells/ are missing or damaged")
-    kept, others = _of_one_network(planned, more, order)
-    return kept, replaced + others, notes
+    kept, foreign = _of_one_network(planned, more, order)
+    return kept, replaced + foreign, notes
 
 
 def _of_one_network(
@@ -116,7 +116,6 @@ def _of_one_network(
     every = (*planned, *more)
     kept = namesakes.without(every, namesakes.hashes((*sorted(more, key=last), *sorted(planned, key=last))))
     gone = [was.cell for was, now in zip(every, kept, strict=True) if was.cell is not None and now.cell is None]
-    there = {
-        one.name for one in kept if one.cell is not None
-    }  # the same attack by the other network needs no reason
+    # the same attack on the network that counts needs no reason
+    there = {one.name for one in kept if one.cell is not None}
     return tuple(one for one in kept if one.cell is not None or one.name not in there), gone

@@ -1,13 +1,11 @@
 """Figures 6 to 15 of the paper: robust accuracy against distance, attack by attack."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from minadv import hyper_parameters, metrics
-from minadv.bench.records import Cell
-from minadv.report.bench import names, panels
+from minadv import metrics
+from minadv.report.bench import panels
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line
 from minadv.report.bench.palette import Style
@@ -36,7 +34,7 @@ def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style], 
             _trace(
                 panels.key(labels, line.entry),
                 line.distances / 10**group.exponent,
-                min(end, searched(line.entry.cell) / 10**group.exponent),
+                min(end, line.searched / 10**group.exponent),
                 most,
             )
             for line in shown
@@ -52,12 +50,6 @@ def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style], 
         legend=labels,
         figures=tuple(figures),
     )
-
-
-def searched(cell: Cell) -> float:
-    """Return how far an attack searched in the distance by which it is compared: what is beyond is not known."""
-    radius = hyper_parameters.fixed_radius(cell.settings)
-    return math.inf if radius is None or names.compared_by(cell) != cell.minimises else radius
 
 
 def visible(finite: Sequence[Numbers]) -> float:

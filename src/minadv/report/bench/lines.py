@@ -1,6 +1,5 @@
 """The numbers of one line of a table: an attack on a model."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from minadv import metrics
+from minadv import hyper_parameters, metrics
 from minadv.bench.stored import Stored
+from minadv.hashes import digest
+from minadv.report.bench import names
 from minadv.report.bench.groups import Entry
 from minadv.result import Status
 
@@ -61,6 +62,13 @@ class Line:
     def propagations(self) -> float:
         """Forwards plus backwards, the mean over attacked samples."""
         return self.forwards + self.backwards
+
+    @property
+    def searched(self) -> float:
+        """How far the attack searched in the distance by which it is compared: what is beyond is not known."""
+        cell = self.entry.cell
+        radius = hyper_parameters.fixed_radius(cell.settings)
+        return math.inf if radius is None or names.compared_by(cell) != cell.minimises else radius
 
 
 _NEEDED = (
@@ -120,8 +128,7 @@ def _line(entry: Entry, rows: pl.DataFrame, failed: set[int]) -> Line:
 
 
 def _hash(rows: pl.DataFrame) -> str:
-    numbers, contents = rows["sample"].to_numpy().tobytes(), "".join(rows["content"].to_list()).encode()
-    return hashlib.sha256(numbers + contents).hexdigest()
+    return digest(rows["sample"].to_numpy().tobytes(), *rows["content"].to_list())
 
 
 def _mean(values: NDArray[np.generic]) -> float:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from minadv import hyper_parameters, metrics, paper
+from minadv import metrics, paper
 from minadv.bench.suite import radius
 from minadv.report.bench import names
 from minadv.report.bench.groups import Group
@@ -172,9 +172,8 @@ def _theirs(line: Line, row: paper.Row, layout: Layout) -> tuple[Value, Value, V
 
 def robust(line: Line, radii: Sequence[float]) -> list[float]:
     """Return the robust accuracy at radii; nan beyond the only one that an attack searched."""
-    searched = hyper_parameters.fixed_radius(line.entry.cell.settings) or math.inf
     shares = metrics.robust_accuracy_at(line.distances, radii).tolist()
-    return [share if at <= searched else math.nan for share, at in zip(shares, radii, strict=True)]
+    return [share if at <= line.searched else math.nan for share, at in zip(shares, radii, strict=True)]
 
 
 def ratio(ours: float, theirs: float) -> float:
