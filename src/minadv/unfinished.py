@@ -63,7 +63,7 @@ class Unfinished:
         if result.trace is not None:
             tensors |= {SPENT: result.trace.propagations, BEST: result.trace.distances}
         words = {"distance": result.distance, "confidence": repr(result.confidence), "seconds": repr(seconds)}
-        words["warnings"] = json.dumps(list(said))
+        words |= {"warnings": json.dumps(list(said)), "samples": str(len(result))}
         files.save(self.folder / _name(numbers[0]), tensors, words | {"identity": self.identity})
 
     def found(self) -> tuple[Result | None, float, list[str]]:
@@ -104,14 +104,7 @@ class Unfinished:
 
 def kept(out: Path) -> int:
     """Return how many samples of an interrupted run a folder holds, whatever the run was."""
-    return sum(_length(path) for path in (out / FOLDER).glob("*.safetensors"))
-
-
-def _length(path: Path) -> int:
-    try:
-        return len(files.load(path, (STATUS,))[STATUS])
-    except ValueError:  # damaged
-        return 0
+    return sum(int(files.words(path).get("samples", "0")) for path in (out / FOLDER).glob("*.safetensors"))
 
 
 def _name(first: int) -> str:
