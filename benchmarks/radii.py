@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import targets
-from benchmarks.outcome import Found, run_theirs, score
+from benchmarks.outcome import run_theirs, score
 from benchmarks.parity import AT, CIFAR, KW
 from benchmarks.peers import Peer, installed, there, torchattacks
 from benchmarks.tables import Table
@@ -77,19 +77,15 @@ def tables(folder: Path, samples: int, track: Track) -> Iterator[Table]:
             theirs = run_theirs(autoattack(question.distance, radius), *batch) if there("torchattacks") else None
             robust = "–" if theirs is None else f"{1 - score(theirs, question.distance, *batch).asr:.2f}"
             shares = (metrics.robust_accuracy_at(one.distances, [radius]).item() for one in ours)
-            costs = (_passes(theirs), *map(_passes, ours))
+            passes = "–" if theirs is None else f"{theirs.forwards:.0f}/{theirs.backwards:.0f}"
             asked = question.model, question.distance, f"{radius:.4g}"
-            rows.append((*asked, robust, *(f"{share:.2f}" for share in shares), *costs))
+            rows.append((*asked, robust, *(f"{share:.2f}" for share in shares), passes, *map(_passes, ours)))
             complete = question is QUESTIONS[-1] and radius == question.radii[-1]
             yield Table("Robust accuracy at given radii", COLUMNS, tuple(rows), note, complete=complete)
 
 
-def _passes(found: Found | Result | None) -> str:
-    if found is None:
-        return "–"
-    if isinstance(found, Found):
-        return f"{found.forwards:.0f}/{found.backwards:.0f}"
-    return f"{found.forwards.double().mean().item():.0f}/{found.backwards.double().mean().item():.0f}"
+def _passes(result: Result) -> str:
+    return "/".join(f"{count.double().mean().item():.0f}" for count in (result.forwards, result.backwards))
 
 
 def main() -> None:

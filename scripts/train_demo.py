@@ -9,10 +9,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
-from minadv import data
+from minadv import data, files
 from minadv.models.architectures.demo import DemoNet
 
 OUT = Path(__file__).resolve().parent.parent / "src" / "minadv" / "models" / "demo.safetensors"
@@ -70,7 +69,7 @@ def main() -> None:
     network.eval()
     print(f"train: {len(train_set[1])} patches, accuracy {accuracy(network, *train_set):.4f}")
     print(f"test:  {len(test_set[1])} patches, accuracy {accuracy(network, *test_set):.4f}")
-    save_file(network.state_dict(), options.out)
+    files.save(options.out, network.state_dict())
     print(f"wrote {options.out} ({options.out.stat().st_size} bytes)")
 
 

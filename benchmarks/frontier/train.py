@@ -13,13 +13,13 @@ from typing import Any, cast
 import numpy as np
 import sklearn.datasets
 import torch
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 import minadv
 from benchmarks.frontier import crops, interval, models, suites
 from benchmarks.targets import SHARED
+from minadv import files
 from minadv.attacks import APGD
 
 SEED, BATCH, HELD_OUT, JUDGED = 0, 64, 597, 200
@@ -237,6 +237,6 @@ def made(out: Path, recipes: tuple[Recipe, ...] = RECIPES) -> Iterator[str]:
             torch.manual_seed(SEED)
             network = recipe.build()
             fit(network, recipe, *train)
-        save_file(network.state_dict(), weights(out, recipe))
+        files.save(weights(out, recipe), network.state_dict())
         seconds = time.perf_counter() - started
         yield f"{recipe.name}: {judged(network, recipe, test)}, {seconds:.0f} s"
