@@ -6,6 +6,7 @@ it returns by a separate forward pass.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from minadv.attacked import first_look
 from minadv.box import Box
 from minadv.distances import Distance
 from minadv.distances.base import Selectable
+from minadv.gates import SoftGates
 from minadv.goals import Goal
 from minadv.guard import alike
 from minadv.incumbents import Incumbents, Rank
@@ -149,6 +151,7 @@ class Oracle:
         distance_gradient: bool = False,
         answers: bool = True,
         differentiate: bool = True,
+        widths: Tensor | None = None,
     ) -> Probe:
         """Classify `x` (one forward) and remember each sample's best adversarial.
 
@@ -162,6 +165,8 @@ class Oracle:
             distance_gradient: also compute the gradient of the distance.
             answers: whether these points may be answers; an attack may look at others on the way.
             differentiate: False where `gradient` will not be asked: nothing is kept for it.
+            widths: (batch,) of the soft gates that `gradient` takes ReLUs for, see `minadv.gates`; None for the
+                ReLUs themselves, and so where the clean pass is remembered.
         """
         remembered, self._clean = self._clean, None
         if x is self.originals and live is None and remembered is not None:
@@ -178,9 +183,9 @@ class Oracle:
         leaf = seen.detach().requires_grad_()
         logits = self._clean_logits
         if part is None:
-            logits = self._look(leaf, None, differentiate)
+            logits = self._look(leaf, None, differentiate, widths)
         elif len(part.rows):
-            logits = part.scatter(self._look(leaf, part, differentiate), logits)
+            logits = part.scatter(self._look(leaf, part, differentiate, widths), logits)
         margin = self.goal.margin(logits.detach(), self._settings.confidence)
         if self._troubles.looked(margin, distance):
             # one bad answer of the model must not poison a search for good
@@ -271,9 +276,12 @@ class Oracle:
             trace=assemble(self._trace, batch.rows, batch.inputs) if self._settings.trace else None,
         )
 
-    def _look(self, leaf: Tensor, part: Part | None, differentiate: bool) -> Tensor:
+    def _look(self, leaf: Tensor, part: Part | None, differentiate: bool, widths: Tensor | None) -> Tensor:
         before = leaf._version
-        with torch.set_grad_enabled(differentiate):
+        if widths is not None and part is not None:
+            widths = part.gather(widths)
+        soft = nullcontext() if widths is None or not differentiate else SoftGates(widths)
+        with torch.set_grad_enabled(differentiate), soft:
             logits = self._searched(leaf.clone() if self._batch.in_place else leaf)
         if leaf._version != before:
             raise ValueError(

@@ -36,6 +36,8 @@ FIRST_LOOK, SECOND_LOOK = 5, 9
 GENTLY = 0.3, 0.15
 # Softer first steps are shorter: fewer steps than this have no time for a boundary that was not crossed by them.
 SOFTLY = 5
+# Widths of soft gates where gradients are masked (`minadv.gates`): of explorations, and of refinements.
+EXPLORING, REFINING = 0.015, 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ class Auto(Attack):
             family's, 0 not at all.
         across: where a refinement's steps to the boundary go, see `Refinement`; None is the family's.
         bolder: factor on a refinement's first steps home where gradients can be trusted; None is the family's.
+        soft_gates: backward passes see what ReLUs would pass if they were nearly on where gradients are masked.
         moves: random moves of the best answer take the last rounds' place where gradients are masked, if the
             distance's family has them.
         stop_early: give the rest of the budget back where several rounds ended at the same stationary distance.
@@ -71,6 +74,7 @@ class Auto(Attack):
     softness: float | None = None
     across: Across | None = None
     bolder: float | None = None
+    soft_gates: bool = True
     moves: bool = True
     stop_early: bool = True
 
@@ -118,7 +122,8 @@ class Auto(Attack):
         explores = len(rounds) > 1 or budget < family.lagrangian
         kinds = (family.briefly,) if budget < SHORT and family.briefly is not None else family.scaled
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
-        explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled)
+        gate = EXPLORING if self.soft_gates else 0.0
+        explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled, gate)
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
         aims, standing, stride, forwards = (
             Aims.of(oracle, self.aimed),
@@ -151,7 +156,16 @@ class Auto(Attack):
             kept = family.kept if before else 1.0
             finish = number == len(rounds) - 1 and not last
             schedule, bold = (before, before + rest), family.bold(stride)
-            end = refine(end, rest, kept=kept, blind=blind, schedule=schedule, bold=bold, finish=finish)
+            end = refine(
+                end,
+                rest,
+                kept=kept,
+                blind=blind,
+                schedule=schedule,
+                bold=bold,
+                widths=self._widths(stride),
+                finish=finish,
+            )
             if self.stop_early:
                 standing = standing.after(oracle.best_distance, end)
             classes = end.classes
@@ -178,6 +192,7 @@ class Auto(Attack):
             constrain=aiming.constrain(oracle, None, self.confidence),
             nearest=nearest.get(family.members[0].by),
             live=standing.running,
+            widths=self._widths(stride),
             finish=True,
         )
         if standing.moving is not None:
@@ -223,11 +238,16 @@ class Auto(Attack):
         for i, one in enumerate(steps.tries):
             found, stride, aims = explorer(steps.number, i, one, stride, aims, live)
             schedule, bold = (0, one.refining + steps.refining), explorer.family.bold(stride)
-            end = refine(Refined.after(found), one.refining, schedule=schedule, bold=bold)
+            widths = self._widths(stride)
+            end = refine(Refined.after(found), one.refining, schedule=schedule, bold=bold, widths=widths)
             del found
             best = end if best is None else closer(best, end)
             del end  # before the next one takes memory
         return cast("Refined", best), cast("Stride", stride), aims
+
+    def _widths(self, stride: Stride | None) -> Tensor | None:
+        """Return (batch,) widths of a refinement's soft gates; None are hard ones for all."""
+        return stride.widths(REFINING) if self.soft_gates and stride is not None else None
 
     def _refine(
         self,
@@ -242,6 +262,7 @@ class Auto(Attack):
         live: Tensor | None,
         kept: float = 1.0,
         bold: Tensor | None = None,
+        widths: Tensor | None = None,
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
         finish: bool = False,
@@ -252,8 +273,8 @@ class Auto(Attack):
             # without a backward: one of those that the looks at the boundaries are paid with
             steps, blind, schedule = steps - 1, max(blind - 1, 0), (done + 1, total)
         if nearest is None:
-            return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule, finish)
+            return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule, finish, widths)
         first, _ = Refinement.memory
         memory = min(first, self.memory), self.memory
         refinement = Refinement(pull=homeward, memory=memory, across=across)
-        return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule, bold)
+        return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule, bold, widths)

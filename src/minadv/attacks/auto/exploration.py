@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minadv.attacks.auto.coordinates import Coordinates
 from minadv.attacks.directions import TINY, nonzero, norm
-from minadv.masks import overwrite
+from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.probe import Probe
 from minadv.rounding import steady
@@ -42,6 +42,11 @@ class Stride(NamedTuple):
         """Return steps of these sizes that move all entries alike."""
         trusted = torch.zeros_like(first) if trusted is None else trusted
         return cls(first, torch.full_like(first, TINY), trusted)
+
+    def widths(self, width: float) -> Tensor | None:
+        """(batch,) widths of soft gates (`minadv.gates`), 0 where gradients can be trusted; None are all 0."""
+        masked = self.trusted == 0
+        return width * masked.to(self.first.dtype) if width and possibly_any(masked) else None
 
 
 class Explored(NamedTuple):
@@ -84,6 +89,7 @@ class Exploration:
             units of the root mean square of unit gradients.
         dense: share of the entries that carry the gradient at the original, ‖g‖₁² / (n·‖g‖₂²), from which on it is
             trusted. It is below a tenth where gradients are masked: small ones mean nothing there.
+        gate: width of the soft gates in backward passes where they are masked, see `minadv.gates`; 0 for none.
     """
 
     reach: float = 8.0
@@ -96,6 +102,7 @@ class Exploration:
     unhurried: int = 20
     softness: float = 0.0
     dense: float = 0.12
+    gate: float = 0.0
 
     def within(self, steps: int) -> "Exploration":
         """Return what so few steps leave time for: from a first one that is less far, less is to come back.
@@ -151,9 +158,11 @@ class Exploration:
         classes = oracle.logits_of_originals.argmax(dim=1)
         logit = torch.full_like(distance, advantage)
         keep, change = self.smoothing, self.change / steps
+        widths = None if stride is None else stride.widths(self.gate)
         for i in oracle.steps(steps):
             clean = x is oracle.originals  # known already, and without a direction back
-            probe = oracle.probe(oracle.snap(x), live, distance_gradient=pull is None and not clean)
+            slope = pull is None and not clean
+            probe = oracle.probe(oracle.snap(x), live, distance_gradient=slope, widths=widths)
             constraint = constrain(probe.logits)
             h = oracle.gradient(probe, constraint)
             trusted = self.trusted(h) if stride is None else stride.trusted
@@ -163,6 +172,7 @@ class Exploration:
             if stride is None:
                 floor = TINY + self.softness / h[0].numel() ** 0.5 * trusted
                 stride = Stride(self.first(constraint.detach(), h), floor, trusted)
+                widths = stride.widths(self.gate)
             # towards one class, an adversarial of another is on the way
             met = probe.adversarial & (constraint.detach() < 0)
             seen = seen | met

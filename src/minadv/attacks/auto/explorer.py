@@ -1,7 +1,7 @@
 """Where Auto explores from, and how: from a new start each time, and on from its end in short steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class Explorer:
         confidence: of the constraint.
         scaled: coordinates of the steps, for explorations of a round in turn, and rounds in turn; none are the
             entries.
+        gate: width of soft gates, see `Exploration`.
     """
 
     oracle: Oracle
@@ -44,6 +45,7 @@ class Explorer:
     explorations: int
     confidence: float
     scaled: Sequence[Sequence[Coordinates | None]]
+    gate: float
 
     def coordinates(self, number: int, i: int) -> Coordinates | None:
         """Return those of exploration `i` of round `number`."""
@@ -73,14 +75,15 @@ class Explorer:
             "remember": member.by == "count",
             "stream": index,
         }
-        large = Exploration(softness=self.family.softness).within(steps.exploring)
+        large = Exploration(softness=self.family.softness, gate=self.gate).within(steps.exploring)
         found = large(oracle, start, stride, steps.exploring, advantage, constrain, **same)
         stride, aims = found.stride, aims.after(found.classes)
         if steps.settling:
             far = typical(found.point - oracle.originals).flatten()
-            short = Stride.signs(torch.maximum(stride.first / SHORTER, SHARE * far))
+            short = Stride.signs(torch.maximum(stride.first / SHORTER, SHARE * far), stride.trusted)
             constrain = aims.constrain(oracle, number, None, self.confidence)
-            found = SETTLING(oracle, found.point, short, steps.settling, 0.0, constrain, **same)
+            settling = replace(SETTLING, gate=self.gate)
+            found = settling(oracle, found.point, short, steps.settling, 0.0, constrain, **same)
         return found, stride, aims
 
     def _coordinates(self, number: int, i: int) -> Coordinates | None:

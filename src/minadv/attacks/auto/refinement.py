@@ -125,11 +125,13 @@ class Refinement:
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
         bold: Tensor | None = None,
+        widths: Tensor | None = None,
     ) -> Refined:
         """Refine from `start`, in its memory: a forward and a backward a step, no backward in the last `blind`.
 
         `schedule` is how many steps were before, and how many there are in all; None is 0 and `steps`. `bold`,
-        (batch,), is a factor on the first share, which falls geometrically to 1 at the last.
+        (batch,), is a factor on the first share, which falls geometrically to 1 at the last. `widths`, (batch,),
+        are those of soft gates in backward passes (`minadv.gates`); None is none.
         """
         x, x0, seen, remembered = start.point, oracle.originals, seen_before(start), None
         done, total = schedule or (0, steps)
@@ -138,7 +140,8 @@ class Refinement:
         reached, residual, classes = start.reached, start.residual, start.classes
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
-            probe = oracle.probe(oracle.snap(x), live, nearest.by_gradient, differentiate=sighted)
+            by_gradient = nearest.by_gradient
+            probe = oracle.probe(oracle.snap(x), live, by_gradient, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
             seen = tangent(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
             average, way = seen.normal, seen.way

@@ -57,6 +57,7 @@ class SparseRefinement:
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
         finish: bool = False,
+        widths: Tensor | None = None,
     ) -> Refined:
         """Refine from `start` as `Refinement` does; nothing tells whether ℓ0 is optimal.
 
@@ -70,7 +71,7 @@ class SparseRefinement:
         single, rank = min(SINGLE, int(SHARE * steps)) * finish, torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
-            probe = oracle.probe(oracle.snap(x), live, differentiate=sighted)
+            probe = oracle.probe(oracle.snap(x), live, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
             seen = tangent(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
             average, way = seen.normal, seen.way
