@@ -82,7 +82,7 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Multiply the gradient by the gates."""
         (opened,) = ctx.saved_tensors
         return grad_outputs[0] * opened, None, None

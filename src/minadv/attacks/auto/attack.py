@@ -19,7 +19,7 @@ from minadv.attacks.auto.fewer import leave_out
 from minadv.attacks.auto.moves import move_about
 from minadv.attacks.auto.nearest import ByMetric, ByNorm, ByWeights, Nearest
 from minadv.attacks.auto.outlook import Outlook, outlook
-from minadv.attacks.auto.refinement import Across, Refined, Refinement, closer, hurried
+from minadv.attacks.auto.refinement import GATE, Across, Refined, Refinement, closer, hurried
 from minadv.attacks.auto.rounds import SHORT, Round, divide
 from minadv.attacks.auto.secants import BySecants
 from minadv.attacks.auto.sparse_refinement import SparseRefinement
@@ -36,8 +36,6 @@ FIRST_LOOK, SECOND_LOOK = 5, 9
 GENTLY = 0.3, 0.15
 # Softer first steps are shorter: fewer steps than this have no time for a boundary that was not crossed by them.
 SOFTLY = 5
-# Widths of soft gates where gradients are masked (`minadv.gates`): of explorations, and of refinements.
-EXPLORING, REFINING = 0.015, 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +120,7 @@ class Auto(Attack):
         explores = len(rounds) > 1 or budget < family.lagrangian
         kinds = (family.briefly,) if budget < SHORT and family.briefly is not None else family.scaled
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
-        gate = EXPLORING if self.soft_gates else 0.0
+        gate = GATE[0] if self.soft_gates else 0.0
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled, gate)
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
         aims, standing, stride, forwards = (
@@ -163,7 +161,7 @@ class Auto(Attack):
                 blind=blind,
                 schedule=schedule,
                 bold=bold,
-                widths=self._widths(stride),
+                masked=self._masked(stride),
                 finish=finish,
             )
             if self.stop_early:
@@ -192,7 +190,7 @@ class Auto(Attack):
             constrain=aiming.constrain(oracle, None, self.confidence),
             nearest=nearest.get(family.members[0].by),
             live=standing.running,
-            widths=self._widths(stride),
+            masked=self._masked(stride),
             finish=True,
         )
         if standing.moving is not None:
@@ -238,16 +236,16 @@ class Auto(Attack):
         for i, one in enumerate(steps.tries):
             found, stride, aims = explorer(steps.number, i, one, stride, aims, live)
             schedule, bold = (0, one.refining + steps.refining), explorer.family.bold(stride)
-            widths = self._widths(stride)
-            end = refine(Refined.after(found), one.refining, schedule=schedule, bold=bold, widths=widths)
+            masked = self._masked(stride)
+            end = refine(Refined.after(found), one.refining, schedule=schedule, bold=bold, masked=masked)
             del found
             best = end if best is None else closer(best, end)
             del end  # before the next one takes memory
         return cast("Refined", best), cast("Stride", stride), aims
 
-    def _widths(self, stride: Stride | None) -> Tensor | None:
-        """Return (batch,) widths of a refinement's soft gates; None are hard ones for all."""
-        return stride.widths(REFINING) if self.soft_gates and stride is not None else None
+    def _masked(self, stride: Stride | None) -> Tensor | None:
+        """Return (batch,) 1 for the samples whose backward passes go through soft gates, else 0; None is 0."""
+        return stride.masked if self.soft_gates and stride is not None else None
 
     def _refine(
         self,
@@ -262,7 +260,7 @@ class Auto(Attack):
         live: Tensor | None,
         kept: float = 1.0,
         bold: Tensor | None = None,
-        widths: Tensor | None = None,
+        masked: Tensor | None = None,
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
         finish: bool = False,
@@ -273,8 +271,8 @@ class Auto(Attack):
             # without a backward: one of those that the looks at the boundaries are paid with
             steps, blind, schedule = steps - 1, max(blind - 1, 0), (done + 1, total)
         if nearest is None:
-            return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule, finish, widths)
+            return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule, finish, masked)
         first, _ = Refinement.memory
         memory = min(first, self.memory), self.memory
         refinement = Refinement(pull=homeward, memory=memory, across=across)
-        return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule, bold, widths)
+        return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule, bold, masked)

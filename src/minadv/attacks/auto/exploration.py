@@ -43,10 +43,10 @@ class Stride(NamedTuple):
         trusted = torch.zeros_like(first) if trusted is None else trusted
         return cls(first, torch.full_like(first, TINY), trusted)
 
-    def widths(self, width: float) -> Tensor | None:
-        """(batch,) widths of soft gates (`minadv.gates`), 0 where gradients can be trusted; None are all 0."""
-        masked = self.trusted == 0
-        return width * masked.to(self.first.dtype) if width and possibly_any(masked) else None
+    @property
+    def masked(self) -> Tensor | None:
+        """(batch,) 1 where gradients cannot be trusted, else 0; None is 0 for all."""
+        return 1 - self.trusted if possibly_any(self.trusted == 0) else None
 
 
 class Explored(NamedTuple):
@@ -89,7 +89,7 @@ class Exploration:
             units of the root mean square of unit gradients.
         dense: share of the entries that carry the gradient at the original, ‖g‖₁² / (n·‖g‖₂²), from which on it is
             trusted. It is below a tenth where gradients are masked: small ones mean nothing there.
-        gate: width of the soft gates in backward passes where they are masked, see `minadv.gates`; 0 for none.
+        gate: width of soft gates in backward passes where they are masked, see `minadv.gates`; 0 for none.
     """
 
     reach: float = 8.0
@@ -158,10 +158,10 @@ class Exploration:
         classes = oracle.logits_of_originals.argmax(dim=1)
         logit = torch.full_like(distance, advantage)
         keep, change = self.smoothing, self.change / steps
-        widths = None if stride is None else stride.widths(self.gate)
+        masked = None if stride is None or not self.gate else stride.masked
         for i in oracle.steps(steps):
             clean = x is oracle.originals  # known already, and without a direction back
-            slope = pull is None and not clean
+            slope, widths = pull is None and not clean, None if masked is None else self.gate * masked
             probe = oracle.probe(oracle.snap(x), live, distance_gradient=slope, widths=widths)
             constraint = constrain(probe.logits)
             h = oracle.gradient(probe, constraint)
@@ -172,7 +172,7 @@ class Exploration:
             if stride is None:
                 floor = TINY + self.softness / h[0].numel() ** 0.5 * trusted
                 stride = Stride(self.first(constraint.detach(), h), floor, trusted)
-                widths = stride.widths(self.gate)
+                masked = stride.masked if self.gate else None
             # towards one class, an adversarial of another is on the way
             met = probe.adversarial & (constraint.detach() < 0)
             seen = seen | met

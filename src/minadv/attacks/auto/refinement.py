@@ -21,6 +21,8 @@ HURRY = 6.0
 # Where few entries count: those that are less than this share of the largest go home, and the others take steps to
 # the boundary alone, as long as they hold so much of the normal's square.
 SLIGHT, ENOUGH = 0.01, 0.05
+# First and last width of soft gates; the first is what explorations end with.
+GATE = 0.015, 0.0015
 
 Across = Literal["normal", "few", "home"]
 
@@ -99,6 +101,8 @@ class Refinement:
         across: where steps to the boundary go: along its average "normal", the shortest way at ℓ2. Other distances
             grow less along the normal's part in the "few" entries that are changed (ℓ1), or the way from "home" to
             the nearest point (ℓ∞).
+        gate: first and last width of soft gates in backward passes where gradients are masked, see `minadv.gates`.
+        forgetful: factor on the memory there: soft gates average over what is near, too.
     """
 
     pull: tuple[float, float] = (0.5, 0.15)
@@ -113,6 +117,8 @@ class Refinement:
     farthest: float = 0.9
     lost: float = 1.0
     across: Across = "normal"
+    gate: tuple[float, float] = GATE
+    forgetful: float = 0.8
 
     def __call__(
         self,
@@ -125,13 +131,13 @@ class Refinement:
         blind: int = 0,
         schedule: tuple[int, int] | None = None,
         bold: Tensor | None = None,
-        widths: Tensor | None = None,
+        masked: Tensor | None = None,
     ) -> Refined:
         """Refine from `start`, in its memory: a forward and a backward a step, no backward in the last `blind`.
 
         `schedule` is how many steps were before, and how many there are in all; None is 0 and `steps`. `bold`,
-        (batch,), is a factor on the first share, which falls geometrically to 1 at the last. `widths`, (batch,),
-        are those of soft gates in backward passes (`minadv.gates`); None is none.
+        (batch,), is a factor on the first share, which falls geometrically to 1 at the last. `masked`, (batch,),
+        is 1 where backward passes go through soft gates, else 0; None is 0 for all.
         """
         x, x0, seen, remembered = start.point, oracle.originals, seen_before(start), None
         done, total = schedule or (0, steps)
@@ -140,10 +146,15 @@ class Refinement:
         reached, residual, classes = start.reached, start.residual, start.classes
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
+            widths = None if masked is None else between(self.gate, done + i, total) * masked
             by_gradient = nearest.by_gradient
             probe = oracle.probe(oracle.snap(x), live, by_gradient, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
-            seen = tangent(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
+            memory: float | Tensor = weight_of_past(self.memory, done + i, total)
+            if masked is not None:
+                shorter = (self.forgetful * self.memory[0], self.forgetful * self.memory[1])
+                memory = torch.where(masked > 0, weight_of_past(shorter, done + i, total), memory).to(x.dtype)
+            seen = tangent(oracle, probe, constrain, seen, memory, sighted)
             average, way = seen.normal, seen.way
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)

@@ -29,12 +29,18 @@ class Tangent(NamedTuple):
 
 
 def tangent(
-    oracle: Oracle, probe: Probe, constrain: Constrain, seen: Tangent | None, memory: float, sighted: bool = True
+    oracle: Oracle,
+    probe: Probe,
+    constrain: Constrain,
+    seen: Tangent | None,
+    memory: float | Tensor,
+    sighted: bool = True,
 ) -> Tangent:
     """Linearise the constraint at a point (one backward) and average its unit normal with the earlier ones.
 
-    Where the gradient vanishes, the way home stands in for it: then this is a search along that line.
-    Without sight, the boundary that was `seen` before is moved to where the constraint's value has it.
+    `memory` is the weight of these, for all samples or, (batch,), for each. Where the gradient vanishes, the way
+    home stands in for it: then this is a search along that line. Without sight, the boundary that was `seen` before
+    is moved to where the constraint's value has it.
     """
     constraint = constrain(probe.logits)
     if seen is not None and not sighted:
@@ -42,8 +48,9 @@ def tangent(
     h, steepness = unit_and_length_(
         oracle.gradient(probe, constraint), oracle, instead=lambda: _homeward(oracle, probe.x)
     )
-    way = constraint.detach() / steepness
-    return Tangent(h if seen is None else seen.normal.lerp(h, 1 - memory), way, steepness)
+    way, new = constraint.detach() / steepness, 1 - memory
+    new = per_sample(new, h) if isinstance(new, Tensor) else new
+    return Tangent(h if seen is None else seen.normal.lerp(h, new), way, steepness)
 
 
 def weight_of_past(ends: tuple[float, float], step: int, steps: int) -> float:
