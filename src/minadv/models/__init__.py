@@ -6,8 +6,9 @@ from minadv.models.catalogue import Description, describe, names
 
 if TYPE_CHECKING:
     from minadv.models.loading import load
+    from minadv.models.softened import Softened
 
-__all__ = ["Description", "describe", "load", "names"]
+__all__ = ["Description", "Softened", "describe", "load", "names"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from minadv.models.loading import load
 
         return load
+    if name == "Softened":
+        from minadv.models.softened import Softened
+
+        return Softened
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -45,7 +45,7 @@ class Explorer:
     explorations: int
     confidence: float
     scaled: Sequence[Sequence[Coordinates | None]]
-    gate: float
+    gate: float = 0.0
 
     def coordinates(self, number: int, i: int) -> Coordinates | None:
         """Return those of exploration `i` of round `number`."""

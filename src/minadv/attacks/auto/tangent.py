@@ -39,8 +39,8 @@ def tangent(
     """Linearise the constraint at a point (one backward) and average its unit normal with the earlier ones.
 
     `memory` is the weight of these, for all samples or, (batch,), for each. Where the gradient vanishes, the way
-    home stands in for it: then this is a search along that line. Without sight, the boundary that was `seen` before
-    is moved to where the constraint's value has it.
+    home stands in for it: then this is a search along that line. Without sight, the boundary that was `seen`
+    before is moved to where the constraint's value has it.
     """
     constraint = constrain(probe.logits)
     if seen is not None and not sighted:

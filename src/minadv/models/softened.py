@@ -1,0 +1,36 @@
+"""A model whose backward passes go through soft gates, for any attack where ReLUs mask gradients."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from minadv.gates import SoftGates
+
+
+class Softened(nn.Module):
+    """A model with the same logits, to the bit, whose ReLUs have soft gates in backward passes (`minadv.gates`).
+
+    What an attack finds through it is verified as always, as forward passes are those of the model itself. `Auto`
+    does this by itself, where a sample's gradients are masked.
+
+    Args:
+        model: from inputs, (batch, ...), to logits, (batch, classes), with the ReLUs of torch.
+        width: of the gates, relative to the largest entry of a layer in a sample, > 0: the wider, the farther from
+            the model's own gradients.
+
+    Raises:
+        ValueError: for a width that is not positive.
+    """
+
+    def __init__(self, model: Callable[[Tensor], Tensor], width: float = 0.015) -> None:
+        super().__init__()
+        if not width > 0:
+            raise ValueError(f"width must be > 0, got {width}")
+        self.model, self.width = model, width
+        self.train(any(part.training for part in self.children()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the model's logits."""
+        with SoftGates(torch.full_like(x.flatten(1)[:, 0], self.width, requires_grad=False)):
+            return self.model(x)

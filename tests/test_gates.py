@@ -1,0 +1,189 @@
+"""Soft gates: the same forward passes, ReLUs that pass a share when they are nearly on, and what they find."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+import minadv
+from minadv import FMN, Auto
+from minadv.gates import SoftGates, gates
+from minadv.models import Softened
+from tests.networks import convolutional, generator, images, predictions
+
+Relu = Callable[[Tensor], Tensor]
+RELUS: dict[str, Relu] = {
+    "module": nn.ReLU(),
+    "module in place": nn.ReLU(inplace=True),
+    "functional": functional.relu,
+    "functional in place": lambda x: functional.relu(x, True),
+    "functional in place by name": lambda x: functional.relu(x, inplace=True),
+    "torch": torch.relu,
+    "torch in place": torch.relu_,
+    "method": Tensor.relu,
+    "method in place": Tensor.relu_,
+    "by name": lambda x: functional.relu(input=x),
+}
+
+
+def slope(model: Callable[[Tensor], Tensor], x: Tensor, widths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logits, and the gradient of the first one."""
+    leaf = x.clone().requires_grad_()
+    if widths is None:
+        logits = model(leaf)
+    else:
+        with SoftGates(widths):
+            logits = model(leaf)
+    return logits.detach(), torch.autograd.grad(logits[:, 0].sum(), leaf)[0]
+
+
+@pytest.mark.parametrize("relu", RELUS.values(), ids=RELUS.keys())
+def test_every_form_of_relu_passes_what_its_gates_let_through(relu: Relu) -> None:
+    g = generator(0)
+    x, into, out = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((5, 6), (7, 6), (3, 7)))
+    widths = torch.tensor([0.0, 0.01, 0.1, 1.0, 0.0], dtype=torch.float64)
+
+    def model(x: Tensor) -> Tensor:
+        return functional.linear(relu(functional.linear(x, into)), out)
+
+    logits, gradient = slope(model, x, widths)
+    before = x @ into.T
+    torch.testing.assert_close(logits, before.clamp_min(0) @ out.T)
+    size = widths[:, None] * before.abs().amax(dim=1, keepdim=True)
+    opened = torch.where(widths[:, None] > 0, (1 + before / (before.abs() + size)) / 2, before > 0)
+    torch.testing.assert_close(gradient, (opened * out[0]) @ into)
+
+
+def test_what_is_done_in_place_is_done_though_nobody_takes_its_result() -> None:
+    weight = torch.randn(4, 6, generator=generator(1))
+
+    def model(x: Tensor) -> Tensor:
+        x = functional.linear(x, weight)
+        x.relu_()
+        return x
+
+    x = torch.randn(3, 6, generator=generator(2))
+    logits, gradient = slope(model, x, torch.full((3,), 0.1))
+    assert torch.equal(logits, functional.linear(x, weight).clamp_min(0))
+    assert not torch.equal(gradient, slope(model, x, None)[1])
+
+
+def test_views_and_layers_that_are_not_of_a_batch_keep_their_gates() -> None:
+    x = torch.randn(4, 6, generator=generator(3))
+
+    def halved(x: Tensor) -> Tensor:
+        x = x * 1
+        x[:, :3].relu_()
+        return x.sum(dim=1, keepdim=True)
+
+    def turned(x: Tensor) -> Tensor:
+        return (x.T.contiguous() * 2).relu().sum(dim=0)[:, None]
+
+    for model in (halved, turned):
+        for mine, its in zip(slope(model, x, torch.full((4,), 0.5)), slope(model, x, None), strict=True):
+            assert torch.equal(mine, its)
+
+
+def test_hard_gates_are_those_of_the_model_and_rows_know_nothing_of_others() -> None:
+    model, x = convolutional(), images(6)
+    widths = torch.tensor([0.0, 0.02, 0.0, 0.1, 0.02, 0.0])
+    logits, gradient = slope(model, x, widths)
+    plain_logits, plain = slope(model, x, None)
+    assert torch.equal(logits, plain_logits)
+    hard = widths == 0
+    assert torch.equal(gradient[hard], plain[hard])
+    assert not (gradient[~hard] == plain[~hard]).flatten(1).all(dim=1).any()
+    for width in (0.02, 0.1):
+        alike = slope(model, x, torch.full((6,), width))[1]
+        assert torch.equal(alike[widths == width], gradient[widths == width])
+
+
+@given(st.integers(0, 1000), st.floats(1e-4, 10))
+def test_gates_open_from_0_to_1_and_are_half_open_at_0(seed: int, width: float) -> None:
+    x = torch.randn(3, 50, generator=generator(seed), dtype=torch.float64).sort(dim=1).values
+    widths = torch.full((3,), width, dtype=torch.float64)
+    opened = gates(x, widths)
+    assert (opened.diff(dim=1) >= 0).all()
+    assert ((opened > 0) & (opened < 1)).all()
+    torch.testing.assert_close(opened + gates(-x, widths), torch.ones_like(x))
+    torch.testing.assert_close(gates(8 * x, widths), opened)  # a layer's scale is its own
+    assert torch.equal(gates(0 * x, widths), 0.5 * torch.ones_like(x))
+    torch.testing.assert_close(gates(x, 1e-12 * widths), (x > 0).double(), rtol=0, atol=1e-4)
+
+
+def test_other_functions_and_passes_without_a_gradient_are_not_touched() -> None:
+    x = torch.randn(4, 5, generator=generator(4))
+    with SoftGates(torch.full((4,), 0.1)):
+        assert torch.equal(x.relu(), x.clamp_min(0))
+        assert x.relu().grad_fn is None
+        with torch.no_grad():
+            assert x.clone().requires_grad_().relu().grad_fn is None
+        leaf = x.clone().requires_grad_()
+        assert type(torch.tanh(leaf).grad_fn).__name__ == "TanhBackward0"
+    with pytest.raises(ZeroDivisionError), SoftGates(torch.full((4,), 0.1)):
+        _ = 1 / 0
+    assert type(leaf.relu().grad_fn).__name__ == "ReluBackward0"  # outside, all is as before
+
+
+class Masked(nn.Module):
+    """A network whose first layer is off wherever an entry is between 0.37 and 0.63: its gradients are masked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        g = generator(7)
+        self.first, self.last = torch.randn(60, 49, generator=g) / 7, torch.randn(4, 60, generator=g)
+
+    def forward(self, x: Tensor) -> Tensor:
+        apart = functional.relu(torch.cat((x - 0.63, 0.37 - x), dim=1).flatten(1))
+        moved = apart[:, :49] - apart[:, 49:]
+        hidden = functional.relu(moved @ self.first.T)
+        return hidden @ self.last.T + torch.tensor([0.4, 0.0, 0.0, 0.0])
+
+
+def test_auto_finds_nearer_answers_through_soft_gates_where_gradients_are_masked() -> None:
+    model = Masked().eval()
+    x = 0.5 + 0.15 * torch.rand(24, 1, 7, 7, generator=generator(8))
+    labels = model(x).argmax(dim=1)
+    for distance in ("l2", "linf"):
+        hard, soft = (
+            Auto(distance=distance, budget=60, soft_gates=on)(model, x, labels).distances.log().mean()
+            for on in (False, True)
+        )
+        assert soft < hard
+
+
+def test_gradients_that_can_be_trusted_go_through_hard_gates() -> None:
+    model, x = convolutional(), images(6)
+    on, off = (Auto(budget=60, soft_gates=flag)(model, x, predictions(model, x)) for flag in (True, False))
+    assert torch.equal(on.adversarials, off.adversarials)
+
+
+def test_a_softened_model_has_the_same_logits_and_serves_any_attack() -> None:
+    model = Masked().eval()
+    x = 0.5 + 0.15 * torch.rand(24, 1, 7, 7, generator=generator(9))
+    labels = model(x).argmax(dim=1)
+    softened = Softened(model)
+    assert not softened.training
+    assert torch.equal(softened(x), model(x))
+    attack = FMN(distance="linf", steps=60)
+    hard, soft = attack(model, x, labels), attack(softened, x, labels)
+    assert soft.asr >= hard.asr
+    assert soft.median < hard.median
+    assert (model(soft.adversarials).argmax(dim=1) != labels)[soft.success].all()
+    with pytest.raises(ValueError, match="width must be > 0, got 0"):
+        Softened(model, 0)
+    assert minadv.models.Softened is Softened
+
+
+def test_a_function_can_be_softened_and_a_model_in_training_mode_says_so() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(49, 8), nn.ReLU(), nn.Linear(8, 3))
+    assert Softened(network).training
+    x = torch.rand(4, 1, 7, 7, generator=generator(10))
+    softened = Softened(lambda x: network(x))
+    assert torch.equal(softened(x), network(x))
+    with pytest.raises(ValueError, match="nan"):
+        Softened(network, float("nan"))
