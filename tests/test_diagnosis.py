@@ -15,7 +15,7 @@ from minadv import ALMA, cli
 from minadv.diagnosis import Diagnosis, beaten, diagnose, static_findings, worse_with_more_steps
 from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings
 from minadv.diagnosis.random_search import random_search
-from tests.networks import convolutional, generator, images, linear, predictions
+from tests.networks import Masked, convolutional, generator, images, linear, predictions
 from tests.shared import SHARED, needs_shared
 
 COUNT = 12
@@ -83,6 +83,7 @@ def test_nothing_is_said_about_a_linear_model(dtype: torch.dtype):
         "saturation",
         "random search",
         "more steps",
+        "soft gates",
         "transfer from model 1",
     ]
     assert all(ran.finished for ran in done.checks)
@@ -325,6 +326,16 @@ def test_random_search_beats_the_white_box_on_a_masked_model():
     assert f"on {int(smaller.sum())} of {COUNT} samples" in found["random search"].seen
 
 
+def test_soft_gates_beat_the_white_box_where_relus_mask_gradients():
+    model, x = Masked().eval(), 0.5 + 0.15 * torch.rand(COUNT, 1, 7, 7, generator=generator(8))
+    done = diagnose(model, x, predictions(model, x), steps=20)
+    found = {finding.check: finding for finding in done.findings}
+    assert found["soft gates"].severity == "problem"
+    assert done.distances is not None
+    smaller = beaten(done.distances.white_box, done.distances.soft)
+    assert f"on {int(smaller.sum())} of {COUNT} samples" in found["soft gates"].seen
+
+
 def test_without_any_gradient_the_random_search_is_all_there_is():
     done = diagnose(wrapped(before=through_numpy), X, predictions(wrapped(before=through_numpy), X), steps=5)
     assert done.distances is not None
@@ -359,7 +370,10 @@ def test_more_steps_make_it_worse_on_mnist_kw():
     model = minadv.models.load(f"zoo:mnist_kw@{SHARED / 'mnist_kw.safetensors'}")
     inputs, labels = minadv.data.load(f"npz:{SHARED / 'mnist_test.npz'}").tensors(16)
     done = diagnose(model, inputs, labels, steps=100)
-    assert [(finding.check, finding.severity) for finding in done.findings] == [("more steps", "problem")]
+    assert [(finding.check, finding.severity) for finding in done.findings] == [
+        ("more steps", "problem"),
+        ("soft gates", "problem"),
+    ]
 
 
 # comparisons of stored distances
@@ -521,7 +535,7 @@ def test_progress_goes_from_0_to_nearly_1_in_every_part():
         told.setdefault(what, []).append(share)
 
     diagnose(convolutional(), X, Y, steps=3, progress=listen)
-    assert list(told) == ["checks", "ALMA, 3 steps", "ALMA, 30 steps", "random search"]
+    assert list(told) == ["checks", "ALMA, 3 steps", "ALMA, 30 steps", "random search", "soft gates"]
     assert told["ALMA, 30 steps"] == sorted(told["ALMA, 30 steps"])
     assert 0.9 < told["ALMA, 30 steps"][-1] <= 1
 

@@ -13,7 +13,7 @@ import minadv
 from minadv import FMN, Auto
 from minadv.gates import SoftGates, gates
 from minadv.models import Softened
-from tests.networks import convolutional, generator, images, predictions
+from tests.networks import Masked, convolutional, generator, images, predictions
 
 Relu = Callable[[Tensor], Tensor]
 RELUS: dict[str, Relu] = {
@@ -127,21 +127,6 @@ def test_other_functions_and_passes_without_a_gradient_are_not_touched() -> None
     with pytest.raises(ZeroDivisionError), SoftGates(torch.full((4,), 0.1)):
         _ = 1 / 0
     assert type(leaf.relu().grad_fn).__name__ == "ReluBackward0"  # outside, all is as before
-
-
-class Masked(nn.Module):
-    """A network whose first layer is off wherever an entry is between 0.37 and 0.63: its gradients are masked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        g = generator(7)
-        self.first, self.last = torch.randn(60, 49, generator=g) / 7, torch.randn(4, 60, generator=g)
-
-    def forward(self, x: Tensor) -> Tensor:
-        apart = functional.relu(torch.cat((x - 0.63, 0.37 - x), dim=1).flatten(1))
-        moved = apart[:, :49] - apart[:, 49:]
-        hidden = functional.relu(moved @ self.first.T)
-        return hidden @ self.last.T + torch.tensor([0.4, 0.0, 0.0, 0.0])
 
 
 def test_auto_finds_nearer_answers_through_soft_gates_where_gradients_are_masked() -> None:

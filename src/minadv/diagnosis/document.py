@@ -23,6 +23,7 @@ def document(done: Diagnosis, data: str) -> dict[str, JsonValue]:
             "few": _plain(done.distances.few),
             "many": _plain(done.distances.many),
             "random": _plain(done.distances.random),
+            "soft": _plain(done.distances.soft),
             "transfer": {other: _plain(values) for other, values in done.distances.transfer.items()},
         }
     return {

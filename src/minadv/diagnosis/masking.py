@@ -1,14 +1,14 @@
 """Gradient masking, by experiment: attacks with and without this model's gradients, on the same samples."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from minadv.attacks.alma import ALMA
-from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings
+from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings, soft_findings
 from minadv.diagnosis.decisions import Decisions
 from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradient_of
@@ -16,6 +16,7 @@ from minadv.diagnosis.random_search import random_search
 from minadv.diagnosis.subject import Subject, examined
 from minadv.goals import constraint_for
 from minadv.guard import Model
+from minadv.models.softened import Softened
 from minadv.probe import Step
 from minadv.result import Result
 from minadv.verification import Settings
@@ -36,6 +37,7 @@ class Distances:
         steps: of the white-box attack; `many` has `MORE` times as many.
         few, many: ALMA with these steps.
         random: the random search.
+        soft: ALMA with `steps`, its backward passes through soft gates (`Softened`).
         transfer: by the name of the other model.
     """
 
@@ -44,6 +46,7 @@ class Distances:
     few: Float[Tensor, " samples"]
     many: Float[Tensor, " samples"]
     random: Float[Tensor, " samples"]
+    soft: Float[Tensor, " samples"]
     transfer: Mapping[str, Float[Tensor, " samples"]] = field(default_factory=dict[str, Tensor])
 
     @property
@@ -57,6 +60,11 @@ def white_box(samples: Subject, steps: int, seed: int, on: Callable[[float], Non
     if isinstance(gradient_of(samples, samples.goal.margin), str):
         return torch.full_like(samples.clean[:, 0], torch.inf)
     return _attack(samples, steps, seed, on).distances
+
+
+def through_soft_gates(samples: Subject, steps: int, seed: int, on: Callable[[float], None]) -> Tensor:
+    """Distances of ALMA whose backward passes go through soft gates."""
+    return white_box(replace(samples, logits=Softened(samples.logits)), steps, seed, on)
 
 
 def without_gradients(samples: Subject, pool: Tensor, seed: int) -> Tensor:
@@ -108,6 +116,17 @@ def steps_findings(name: str, distances: Distances) -> tuple[Finding, ...]:
     """More steps make it worse."""
     few, many = (f"ALMA {DISTANCE} {steps}" for steps in (distances.steps, MORE * distances.steps))
     return more_steps_findings(name, (few, distances.few), (many, distances.many))
+
+
+def soft_gates_findings(name: str, distances: Distances) -> tuple[Finding, ...]:
+    """Soft gates beat the white-box attack."""
+    return soft_findings(
+        name,
+        (_best(distances), distances.white_box),
+        (f"ALMA {DISTANCE} with {distances.steps} steps, its backward passes through soft gates,", distances.soft),
+        "Attack with Auto, which goes through soft gates by itself where gradients are masked, or attack "
+        "minadv.models.Softened(model) instead of the model (docs/recipes.md); do not believe other distances.",
+    )
 
 
 def transfer_findings(name: str, other: str, distances: Distances) -> tuple[Finding, ...]:

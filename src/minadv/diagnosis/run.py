@@ -84,8 +84,8 @@ def diagnose(
         transfer: other models for the same classes, by name or numbered, whose adversarials are tried on this one.
         steps: of the white-box attack, which also runs with 10 times as many.
         seed: of every random number.
-        attack: whether to look for gradient masking by experiment, which costs about 11·steps + 300 forwards and
-            11·steps backwards per sample.
+        attack: whether to look for gradient masking by experiment, which costs about 12·steps + 300 forwards and
+            12·steps backwards per sample.
         progress: called with what is being done and which share of it, in [0, 1], is done.
 
     Raises:
@@ -183,6 +183,11 @@ def _experiments(
             "random search",
             lambda _on: masking.without_gradients(samples, subject.inputs[subject.finite], seed),
         ),
+        soft=measure(
+            "soft gates",
+            "soft gates",
+            lambda on: masking.through_soft_gates(samples, steps, seed, on),
+        ),
         transfer={
             other: measure(
                 f"transfer from {other}",
@@ -195,6 +200,7 @@ def _experiments(
     compared: dict[str, Callable[[], tuple[Finding, ...]]] = {
         "random search": partial(masking.random_search_findings, name, distances),
         "more steps": partial(masking.steps_findings, name, distances),
+        "soft gates": partial(masking.soft_gates_findings, name, distances),
         **{
             f"transfer from {other}": partial(masking.transfer_findings, name, other, distances)
             for other in others
