@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 
 from minadv import Auto
-from minadv.attacks.auto.moves import NEARER, NUMBERS, as_planes, move_about, rearrangement, window, within
+from minadv.attacks.auto.moves import (
+    NEARER,
+    NUMBERS,
+    as_planes,
+    exchange,
+    move_about,
+    rearrangement,
+    window,
+    within,
+)
 from minadv.distances import get
 from minadv.goals import Untargeted
 from minadv.oracle import Oracle
@@ -64,10 +73,38 @@ def test_a_rearrangement_changes_one_entry(kind: float, what: str) -> None:
                 assert max(abs(a - b) for a, b in zip(here, there, strict=True)) == 1
 
 
+@pytest.mark.parametrize(("kind", "near"), [(0.1, True), (0.9, False)])
+def test_an_exchange_changes_another_entry_to_the_same_face(kind: float, near: bool) -> None:
+    x = torch.rand(6, 2, 5, 4, generator=generator(1))
+    delta = torch.where(torch.rand(x.shape, generator=generator(2)) < 0.3, x - 0.5, 0.0)
+    far = 0
+    for stream in range(30):
+        numbers = drawn(x, stream)
+        numbers[1] = kind
+        for one, before in zip(exchange(delta, delta, numbers, 1.0), delta, strict=True):
+            assert (one != 0).sum() <= (before != 0).sum()
+            (there,) = torch.nonzero((one != before) & (one != 0)).tolist()
+            assert abs(one[tuple(there)]) == 1
+            left = torch.nonzero((one == 0) & (before != 0)).tolist()
+            if not left:  # at an edge it may stay where it is
+                assert one[tuple(there)].sign() == before[tuple(there)].sign()
+                continue
+            (here,) = left
+            assert one[tuple(there)].sign() == before[tuple(here)].sign()
+            apart = max(abs(a - b) for a, b in zip(here, there, strict=True))
+            assert apart == 1 or not near
+            far = max(far, apart)
+    assert (far > 1) is not near
+
+
 def test_perturbations_within_a_norm() -> None:
     delta, radius = torch.randn(4, 3, 5, generator=generator(3)), torch.tensor([0.1, 1.0, 3.0, 0.0])
     for p in (1, 2):
         torch.testing.assert_close(within(delta, radius, p).flatten(1).norm(p, dim=1), radius)
+    few = within(delta, torch.tensor([1.9, 3.0, 0.998, 40.0]), 0).flatten(1)
+    sizes = delta.flatten(1).abs()
+    for row, all_of_it, count in zip(few.abs(), sizes, (1, 3, 0, 15), strict=True):
+        assert torch.equal(row[row != 0].sort().values, all_of_it.sort().values[15 - count :])
     cut = within(delta, radius, math.inf)
     assert torch.equal(cut, torch.stack([d.clamp(-r, r) for d, r in zip(delta, radius, strict=True)]))
 
@@ -97,7 +134,7 @@ def answered(x: Tensor, first: Tensor, distance: str) -> Oracle:
     return oracle
 
 
-@pytest.mark.parametrize(("distance", "p"), [("l1", 1), ("l2", 2), ("linf", math.inf)])
+@pytest.mark.parametrize(("distance", "p"), [("l0", 0), ("l1", 1), ("l2", 2), ("linf", math.inf)])
 def test_moves_come_nearer_by_forwards_alone_and_for_each_sample_alike(distance: str, p: float) -> None:
     x = 0.5 + 0.01 * torch.rand(4, 1, 4, 4, generator=generator(4))
     first = x + 0.2 * torch.rand(x.shape, generator=generator(5)) + 0.06
@@ -135,7 +172,7 @@ def masked(x: Tensor) -> Tensor:
     return torch.stack((torch.full_like(few, 0.2), few, few - 1), dim=1)
 
 
-@pytest.mark.parametrize("distance", ["l1", "l2", "linf"])
+@pytest.mark.parametrize("distance", ["l0", "l1", "l2", "linf"])
 def test_only_where_gradients_are_masked_do_moves_take_rounds(distance: str) -> None:
     x, labels = 0.5 + 0.05 * images(4, 1, 8), torch.zeros(4, dtype=torch.int64)
     for model, moves in ((spread, False), (masked, True)):

@@ -29,6 +29,7 @@ ABLATION = (
     "softness=0",
     "across=normal",
     "bolder=1",
+    "soft_gates=false",
     "moves=false",
     "round_length=30",
     "round_length=300",

@@ -215,7 +215,7 @@ class Auto(Attack):
     ) -> Outlook:
         """Look at the boundaries of the `most` likeliest classes from a point; slopes are `measured` in these."""
         # ℓ1 looks as ℓ2 does: the steepest entry alone, its dual norm, tells little of a boundary that bends
-        q = min(dual(family.members[0].p), 2)
+        q = min(dual(max(family.members[0].p, 1)), 2)
         return outlook(oracle, at, q, self.confidence, most, measured)
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:

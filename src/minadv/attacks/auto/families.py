@@ -23,7 +23,7 @@ class Member:
         by: what the nearest point is found by.
         pull: direction back to the original in the exploration; None is the distance's own gradient.
         advantage: first logits of the constraint's weight, of the round's explorations in turn.
-        p: order of the norm, for `by` "norm".
+        p: order of the norm, for `by` "norm" and "count".
     """
 
     by: By
@@ -124,7 +124,7 @@ ANY = Family(
 )
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer
-    "l0": Family((Member("count", sparse),), explored=(0.2, 0.2), settled=0.1, tried=0.1),
+    "l0": Family((Member("count", sparse, p=0),), explored=(0.2, 0.2), settled=0.1, tried=0.1, moved=0.2),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
     "l1": Family(
         (Member("norm", sparse, (1.5, 3.0), p=1), Member("norm", sparse, (4.0,), p=1)),

@@ -10,6 +10,7 @@ from minadv import random
 from minadv.attacks.directions import TINY, norm
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
+from minadv.projections import l0_ball
 from minadv.shapes import per_sample
 
 # Moves are tried so much nearer to the original than the best answer, relatively.
@@ -18,6 +19,8 @@ NEARER = 2e-3
 WINDOW = 0.28
 # An entry is changed that holds at least this share of the largest change.
 SLIGHT = 0.02
+# Share of the moves to another entry, at ℓ0, that go to the next pixel; the others go anywhere.
+NEXT = 0.8
 # Random numbers of a move, and their first stream, beyond those of explorations.
 NUMBERS, STREAM = 4, 1 << 16
 
@@ -46,13 +49,14 @@ def move_about(oracle: Oracle, steps: int, p: float, confidence: float, live: Te
     Args:
         oracle: of a batch.
         steps: forwards.
-        p: order of the norm: 1, 2 or ∞.
+        p: order of the norm: 0, 1, 2 or ∞.
         confidence: of the margin.
         live: (batch,) bool.
     """
     if not possibly_any(live):
         return
-    x0, x, move = oracle.originals, oracle.best.clone(), window if p == math.inf else rearrangement
+    x0, x = oracle.originals, oracle.best.clone()
+    move = {0: exchange, math.inf: window}.get(p, rearrangement)
     margin = torch.full_like(oracle.best_distance, torch.inf)  # before x itself was seen, as near as the moves are
     for i in oracle.steps(steps):
         radius = torch.where(live, (1 - NEARER) * oracle.best_distance, 0.0)
@@ -69,7 +73,9 @@ def move_about(oracle: Oracle, steps: int, p: float, confidence: float, live: Te
 
 
 def within(delta: Tensor, radius: Tensor, p: float) -> Tensor:
-    """Cut perturbations to this norm at ℓ∞, and scale them to it otherwise."""
+    """Cut perturbations to this norm at ℓ∞, leave out their smallest entries at ℓ0, and scale them otherwise."""
+    if p == 0:
+        return l0_ball(delta, radius)
     if p == math.inf:
         bound = per_sample(radius, delta)
         return torch.minimum(torch.maximum(delta, -bound), bound)
@@ -89,25 +95,46 @@ def window(delta: Tensor, radius: Tensor, numbers: Tensor, left: float) -> Tenso
 def rearrangement(delta: Tensor, _radius: Tensor, numbers: Tensor, _left: float) -> Tensor:
     """Leave a changed entry out, move it by a pixel, or give it another size: of use at ℓ1 and ℓ2."""
     which, kind, amount, direction = numbers
-    *_, height, width = delta.shape
     flat = delta.flatten(1)
-    changed = (flat.abs() > SLIGHT * norm(flat, math.inf)[:, None]).cumsum(dim=1)
-    nth = (which * changed[:, -1]).floor()
-    entry = (changed > nth[:, None]).to(torch.uint8).argmax(dim=1, keepdim=True)
+    entry = _changed(flat, which)
     value = flat.gather(1, entry)
     leaves, moves = (kind < 2 / 3)[:, None], (kind < 1 / 3)[:, None]
     flat = flat.scatter(1, entry, torch.where(leaves, 0.0, (0.5 + amount)[:, None] * value))
-    around = (8 * direction[:, None]).long()
-    around += around >= 4  # of nine places, the middle one is its own
-    row = (entry // width % height + around // 3 - 1).clamp(0, height - 1)
-    column = (entry % width + around % 3 - 1).clamp(0, width - 1)
-    there = entry // (height * width) * (height * width) + row * width + column
+    there = _beside(entry, direction, delta.shape)
     return flat.scatter(1, there, torch.where(moves, value, flat.gather(1, there))).reshape(delta.shape)
+
+
+def exchange(delta: Tensor, _radius: Tensor, numbers: Tensor, _left: float) -> Tensor:
+    """Change another entry, to the same face of the box, in a changed one's place: of use at ℓ0."""
+    which, kind, place, direction = numbers
+    flat = delta.flatten(1)
+    entry = _changed(flat, which)
+    anywhere = (place * flat.shape[1]).long()[:, None]
+    there = torch.where((kind < NEXT)[:, None], _beside(entry, direction, delta.shape), anywhere)
+    face = flat.gather(1, entry).sign()
+    return flat.scatter(1, entry, 0.0).scatter(1, there, face).reshape(delta.shape)
 
 
 def as_planes(x: Tensor) -> Tensor:
     """(batch, channels, height, width) of images; other data are a row of entries."""
     return x.reshape(len(x), -1, *x.shape[-2:]) if x.ndim > 2 else x.reshape(len(x), 1, 1, -1)
+
+
+def _changed(flat: Tensor, which: Tensor) -> Tensor:
+    """(batch, 1) the entry that `which`, (batch,) in (0, 1), draws among those of (batch, entries) changes."""
+    changed = (flat.abs() > SLIGHT * norm(flat, math.inf)[:, None]).cumsum(dim=1)
+    nth = (which * changed[:, -1]).floor()
+    return (changed > nth[:, None]).to(torch.uint8).argmax(dim=1, keepdim=True)
+
+
+def _beside(entry: Tensor, direction: Tensor, shape: torch.Size) -> Tensor:
+    """(batch, 1) one of the eight entries around an entry of planes, or itself at an edge."""
+    *_, height, width = shape
+    around = (8 * direction[:, None]).long()
+    around += around >= 4  # of nine places, the middle one is its own
+    row = (entry // width % height + around // 3 - 1).clamp(0, height - 1)
+    column = (entry % width + around % 3 - 1).clamp(0, width - 1)
+    return entry // (height * width) * (height * width) + row * width + column
 
 
 def _places(number: Tensor, length: int, side: int) -> Tensor:
