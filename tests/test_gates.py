@@ -172,3 +172,15 @@ def test_a_function_can_be_softened_and_a_model_in_training_mode_says_so() -> No
     assert torch.equal(softened(x), network(x))
     with pytest.raises(ValueError, match="nan"):
         Softened(network, float("nan"))
+
+
+def test_at_l1_gates_are_soft_from_a_budget_of_20_on() -> None:
+    model = Masked().eval()
+    x = 0.5 + 0.15 * torch.rand(24, 1, 7, 7, generator=generator(8))
+    labels = model(x).argmax(dim=1)
+    for budget, same in ((19, True), (20, False)):
+        on, off = (
+            Auto(distance="l1", budget=budget, soft_gates=flag)(model, x, labels).adversarials
+            for flag in (True, False)
+        )
+        assert torch.equal(on, off) is same

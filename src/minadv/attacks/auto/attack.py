@@ -120,7 +120,7 @@ class Auto(Attack):
         explores = len(rounds) > 1 or budget < family.lagrangian
         kinds = (family.briefly,) if budget < SHORT and family.briefly is not None else family.scaled
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
-        gate = GATE[0] if self.soft_gates else 0.0
+        gate = GATE[0] if budget >= family.gated else 0.0
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled, gate)
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
         aims, standing, stride, forwards = (
@@ -161,7 +161,7 @@ class Auto(Attack):
                 blind=blind,
                 schedule=schedule,
                 bold=bold,
-                masked=self._masked(stride),
+                masked=explorer.masked(stride),
                 finish=finish,
             )
             if self.stop_early:
@@ -190,7 +190,7 @@ class Auto(Attack):
             constrain=aiming.constrain(oracle, None, self.confidence),
             nearest=nearest.get(family.members[0].by),
             live=standing.running,
-            masked=self._masked(stride),
+            masked=explorer.masked(stride),
             finish=True,
         )
         if standing.moving is not None:
@@ -207,6 +207,7 @@ class Auto(Attack):
             softness=softness if budget >= SOFTLY else 0.0,
             across=self.across or family.across,
             bolder=self.bolder or family.bolder,
+            gated=family.gated if self.soft_gates else math.inf,
             moved=family.moved if self.moves else 0.0,
         )
 
@@ -236,16 +237,12 @@ class Auto(Attack):
         for i, one in enumerate(steps.tries):
             found, stride, aims = explorer(steps.number, i, one, stride, aims, live)
             schedule, bold = (0, one.refining + steps.refining), explorer.family.bold(stride)
-            masked = self._masked(stride)
+            masked = explorer.masked(stride)
             end = refine(Refined.after(found), one.refining, schedule=schedule, bold=bold, masked=masked)
             del found
             best = end if best is None else closer(best, end)
             del end  # before the next one takes memory
         return cast("Refined", best), cast("Stride", stride), aims
-
-    def _masked(self, stride: Stride | None) -> Tensor | None:
-        """Return (batch,) 1 for the samples whose backward passes go through soft gates, else 0; None is 0."""
-        return stride.masked if self.soft_gates and stride is not None else None
 
     def _refine(
         self,

@@ -58,6 +58,7 @@ class Family:
         looks: at the distance, for its Hessian at the original; per channel, for blocks.
         softness: of explorations' steps in the first round, see `Exploration`.
         across: where a refinement's steps to the boundary go, see `Refinement`.
+        gated: smallest budget at which backward passes go through soft gates where gradients are masked.
         moved: share of the rounds, the last ones, in whose place the best answer is moved at random (`moves.py`)
             where gradients cannot be trusted.
     """
@@ -78,6 +79,7 @@ class Family:
     looks: int = 8
     softness: float = 0.0
     across: Across = "normal"
+    gated: float = 0
     moved: float = 0.0
 
     def bold(self, stride: Stride | None) -> Tensor | None:
@@ -135,6 +137,7 @@ _KNOWN = {
         homeward=(0.3, 0.1),
         softness=0.4,
         across="few",
+        gated=20,  # what soft gates say of many entries takes time to leave again
         moved=0.2,
     ),
     "l2": Family(
