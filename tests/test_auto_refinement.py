@@ -40,7 +40,7 @@ def test_few_steps_go_home_in_longer_ones(steps: int, shares: tuple[float, float
 
 
 def test_steps_home_are_longer_where_gradients_can_be_trusted() -> None:
-    stride = Stride.signs(torch.ones(3), torch.tensor([1.0, 0.0, 1.0]))
+    stride = Stride.signs(torch.ones(3))._replace(trusted=torch.tensor([1.0, 0.0, 1.0]))
     bold = replace(families.of("ssim"), bolder=2.5).bold(stride)
     assert bold is not None
     assert bold.tolist() == [2.5, 1.0, 2.5]

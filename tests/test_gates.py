@@ -147,6 +147,23 @@ def test_gradients_that_can_be_trusted_go_through_hard_gates() -> None:
     assert torch.equal(on.adversarials, off.adversarials)
 
 
+def test_samples_with_and_without_masked_gradients_know_nothing_of_each_other() -> None:
+    model = Masked().eval()
+    near, wide = (0.5 + width * (torch.rand(8, 1, 7, 7, generator=generator(8)) - 0.5) for width in (0.3, 1.0))
+    x = torch.cat((near, wide))
+    labels = model(x).argmax(dim=1)
+    for distance in ("l0", "l1", "l2", "linf"):
+        on, off = (
+            Auto(distance=distance, budget=60, soft_gates=flag)(model, x, labels).adversarials
+            for flag in (True, False)
+        )
+        same = (on == off).flatten(1).all(dim=1)
+        assert not same[:8].all()
+        assert same[8:].any()
+        alone = Auto(distance=distance, budget=60)(model, x[8:], labels[8:]).adversarials
+        assert torch.equal(on[8:], alone)
+
+
 def test_a_softened_model_has_the_same_logits_and_serves_any_attack() -> None:
     model = Masked().eval()
     x = 0.5 + 0.15 * torch.rand(24, 1, 7, 7, generator=generator(9))

@@ -10,7 +10,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 
 def test_every_recipe_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     scope: dict[str, object] = {"__name__": "recipes"}
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -105,8 +105,9 @@ def test_other_trajectories_never_wait(name: str, distance: str, monkeypatch: py
 
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_auto_waits_at_the_ends_of_rounds_only(distance: str | Own, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert waits(Auto(distance=distance, budget=220, stop_early=False), monkeypatch) == 0
-    assert waits(Auto(distance=distance, budget=220), monkeypatch) <= 2 * 2
+    # once for what the first gradient tells
+    assert waits(Auto(distance=distance, budget=220, stop_early=False), monkeypatch) <= 1
+    assert waits(Auto(distance=distance, budget=220), monkeypatch) <= 1 + 2 * 2
 
 
 @pytest.mark.parametrize("name", ["cw", "ead"])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minadv.attacks.auto.coordinates import Coordinates
 from minadv.attacks.directions import TINY, nonzero, norm
-from minadv.masks import overwrite, possibly_any
+from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
 from minadv.rounding import steady
@@ -30,23 +30,29 @@ class Stride(NamedTuple):
     """What the first gradient tells of a sample's steps, (batch,) each.
 
     `first` is the size of the first one. `floor` is added to the roots that steps are divided by: with one,
-    entries of smaller gradients move less. `trusted` is 1 where that gradient can be trusted, else 0.
+    entries of smaller gradients move less. `trusted` is 1 where that gradient can be trusted, else 0; `masked` the
+    opposite, None where there is no such sample.
     """
 
     first: Tensor
     floor: Tensor
     trusted: Tensor
+    masked: Tensor | None = None
 
     @classmethod
-    def signs(cls, first: Tensor, trusted: Tensor | None = None) -> "Stride":
-        """Return steps of these sizes that move all entries alike."""
-        trusted = torch.zeros_like(first) if trusted is None else trusted
-        return cls(first, torch.full_like(first, TINY), trusted)
+    def told(cls, first: Tensor, floor: Tensor, trusted: Tensor) -> "Stride":
+        """Return what was told once a run; only here does an accelerator's host wait for it."""
+        masked = 1 - trusted
+        return cls(first, floor, trusted, masked if bool(masked.any()) else None)
 
-    @property
-    def masked(self) -> Tensor | None:
-        """(batch,) 1 where gradients cannot be trusted, else 0; None is 0 for all."""
-        return 1 - self.trusted if possibly_any(self.trusted == 0) else None
+    @classmethod
+    def signs(cls, first: Tensor) -> "Stride":
+        """Return steps of these sizes that move all entries alike, where nothing was told."""
+        return cls(first, torch.full_like(first, TINY), torch.zeros_like(first))
+
+    def like_signs(self, first: Tensor) -> "Stride":
+        """Return the same with steps of these sizes that move all entries alike."""
+        return self._replace(first=first, floor=torch.full_like(first, TINY))
 
 
 class Explored(NamedTuple):
@@ -171,7 +177,7 @@ class Exploration:
                 h = coordinates.slope(h)
             if stride is None:
                 floor = TINY + self.softness / h[0].numel() ** 0.5 * trusted
-                stride = Stride(self.first(constraint.detach(), h), floor, trusted)
+                stride = Stride.told(self.first(constraint.detach(), h), floor, trusted)
                 masked = stride.masked if self.gate else None
             # towards one class, an adversarial of another is on the way
             met = probe.adversarial & (constraint.detach() < 0)

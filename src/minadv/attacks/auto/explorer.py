@@ -68,7 +68,7 @@ class Explorer:
         coordinates = self._coordinates(number, i)
         scale = None if stride is None else stride.first
         if stride is not None and number:  # what leads to near ends first leads to the same ones later
-            stride = Stride.signs(stride.first, stride.trusted)
+            stride = stride.like_signs(stride.first)
         index = number * self.explorations + i
         start = self._start(index, scale, aim, coordinates)
         advantage = member.advantage[i % len(member.advantage)]
@@ -84,7 +84,7 @@ class Explorer:
         stride, aims = found.stride, aims.after(found.classes)
         if steps.settling:
             far = typical(found.point - oracle.originals).flatten()
-            short = Stride.signs(torch.maximum(stride.first / SHORTER, SHARE * far), stride.trusted)
+            short = stride.like_signs(torch.maximum(stride.first / SHORTER, SHARE * far))
             constrain = aims.constrain(oracle, number, None, self.confidence)
             settling = replace(SETTLING, gate=self.gate)
             found = settling(oracle, found.point, short, steps.settling, 0.0, constrain, **same)

@@ -150,11 +150,12 @@ class Refinement:
             by_gradient = nearest.by_gradient
             probe = oracle.probe(oracle.snap(x), live, by_gradient, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
-            memory: float | Tensor = weight_of_past(self.memory, done + i, total)
+            new: float | Tensor = 1 - weight_of_past(self.memory, done + i, total)
             if masked is not None:
                 shorter = (self.forgetful * self.memory[0], self.forgetful * self.memory[1])
-                memory = torch.where(masked > 0, weight_of_past(shorter, done + i, total), memory).to(x.dtype)
-            seen = tangent(oracle, probe, constrain, seen, memory, sighted)
+                past = torch.full_like(masked, weight_of_past(shorter, done + i, total))
+                new = torch.where(masked > 0, 1 - past, new)
+            seen = tangent(oracle, probe, constrain, seen, new, sighted)
             average, way = seen.normal, seen.way
             normal = average / per_sample(norm(average, 2).clamp_min(TINY), average)
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)

@@ -75,7 +75,8 @@ class SparseRefinement:
             widths = None if masked is None else between(GATE, done + i, total) * masked
             probe = oracle.probe(oracle.snap(x), live, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
-            seen = tangent(oracle, probe, constrain, seen, weight_of_past(self.memory, done + i, total), sighted)
+            new = 1 - weight_of_past(self.memory, done + i, total)
+            seen = tangent(oracle, probe, constrain, seen, new, sighted)
             average, way = seen.normal, seen.way
             reached = torch.where(probe.adversarial, torch.minimum(reached, probe.distance), reached)
 

@@ -33,12 +33,12 @@ def tangent(
     probe: Probe,
     constrain: Constrain,
     seen: Tangent | None,
-    memory: float | Tensor,
+    new: float | Tensor,
     sighted: bool = True,
 ) -> Tangent:
     """Linearise the constraint at a point (one backward) and average its unit normal with the earlier ones.
 
-    `memory` is the weight of these, for all samples or, (batch,), for each. Where the gradient vanishes, the way
+    `new` is the weight of this one, for all samples or, (batch,), for each. Where the gradient vanishes, the way
     home stands in for it: then this is a search along that line. Without sight, the boundary that was `seen`
     before is moved to where the constraint's value has it.
     """
@@ -48,7 +48,7 @@ def tangent(
     h, steepness = unit_and_length_(
         oracle.gradient(probe, constraint), oracle, instead=lambda: _homeward(oracle, probe.x)
     )
-    way, new = constraint.detach() / steepness, 1 - memory
+    way = constraint.detach() / steepness
     new = per_sample(new, h) if isinstance(new, Tensor) else new
     return Tangent(h if seen is None else seen.normal.lerp(h, new), way, steepness)
 
