@@ -21,7 +21,6 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import relu
 from torch.overrides import TorchFunctionMode
 
-from minadv.distances.lp import norm
 from minadv.masks import possibly_any
 from minadv.shapes import per_sample
 
@@ -63,8 +62,9 @@ class SoftGates(TorchFunctionMode):
 
 def gates(x: Tensor, widths: Tensor, hard: bool = True) -> Tensor:
     """Return how far each gate is open, in [0, 1], like `x`, (batch, ...); `hard` where a width may be 0."""
-    size = per_sample(widths.to(x.dtype) * norm(x.flatten(1), torch.inf), x).clamp_min(TINY)
-    soft = torch.div(x, x.abs().add_(size)).add_(1).mul_(0.5)
+    size = x.abs()
+    width = per_sample(widths.to(x.dtype) * size.flatten(1).amax(dim=1), x).clamp_min(TINY)
+    soft = torch.div(x, size.add_(width), out=size).add_(1).mul_(0.5)
     return torch.where(per_sample(widths > 0, x), soft, (x > 0).to(x.dtype)) if hard else soft
 
 
