@@ -33,7 +33,7 @@ class SoftGates(TorchFunctionMode):
     """A context in which the ReLUs of any model that is called have soft gates in its backward pass.
 
     That is `relu` of torch, its functional and module forms, in place or not. Models that torch does not run call
-    by call (compiled, scripted) and layers whose first axis is not the batch keep the gates that they have.
+    by call (scripted, traced) and layers whose first axis is not the batch keep the gates that they have.
     """
 
     def __init__(self, widths: Tensor) -> None:
