@@ -12,17 +12,15 @@ from minadv.attacks.alma import ALMA
 from minadv.attacks.auto import aiming
 from minadv.attacks.auto.aiming import Aims
 from minadv.attacks.auto.coordinates import Coordinates, coordinates
-from minadv.attacks.auto.exploration import Constrain, Stride
+from minadv.attacks.auto.exploration import Stride
 from minadv.attacks.auto.explorer import Explorer
-from minadv.attacks.auto.families import By, Family, of
-from minadv.attacks.auto.fewer import leave_out
+from minadv.attacks.auto.families import Family, of
 from minadv.attacks.auto.moves import move_about
-from minadv.attacks.auto.nearest import ByMetric, ByNorm, ByWeights, Nearest
+from minadv.attacks.auto.nearest import ByMetric
 from minadv.attacks.auto.outlook import Outlook, outlook
-from minadv.attacks.auto.refinement import GATE, Across, Refined, Refinement, closer, hurried
+from minadv.attacks.auto.refinement import GATE, Across, Refined, closer, hurried
+from minadv.attacks.auto.refiner import Refiner
 from minadv.attacks.auto.rounds import SHORT, Round, divide
-from minadv.attacks.auto.secants import BySecants
-from minadv.attacks.auto.sparse_refinement import SparseRefinement
 from minadv.attacks.auto.standing import Standing, nobody
 from minadv.attacks.base import Attack, among, counts, positive, shares, within
 from minadv.attacks.directions import dual
@@ -111,16 +109,12 @@ class Auto(Attack):
         family = self._family(budget)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
-        nearest: dict[By, Nearest] = {  # ℓ0 has none: it counts entries
-            "weights": ByWeights(x0),
-            "secants": BySecants(x0, oracle.surrogate),
-            "metric": metric,
-            "norm": ByNorm(x0, family.members[0].p),
-        }
+        soft = budget >= family.gated
+        refiner = Refiner.of(oracle, family, self.memory, soft, metric)
         explores = len(rounds) > 1 or budget < family.lagrangian
         kinds = (family.briefly,) if budget < SHORT and family.briefly is not None else family.scaled
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
-        gate = GATE[0] if budget >= family.gated else 0.0
+        gate = GATE[0] if soft else 0.0
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled, gate)
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
         aims, standing, stride, forwards = (
@@ -136,12 +130,10 @@ class Auto(Attack):
         for number in oracle.rounds(len(rounds)):
             steps, by = rounds[number], family.members[number % len(family.members)].by
             refine = partial(
-                self._refine,
-                oracle,
+                refiner,
+                by=by,
                 homeward=hurried(family.homeward, steps.tries[0].refining + steps.refining),
-                across=family.across,
                 constrain=aims.constrain(oracle, number, aims.at((number, 0), family.aimed), self.confidence),
-                nearest=nearest.get(by),
                 live=standing.live,
             )
             if number == 0 and budget >= family.lagrangian:
@@ -153,17 +145,8 @@ class Auto(Attack):
             rest = steps.refining - forwards
             kept = family.kept if before else 1.0
             finish = number == len(rounds) - 1 and not last
-            schedule, bold = (before, before + rest), family.bold(stride)
-            end = refine(
-                end,
-                rest,
-                kept=kept,
-                blind=blind,
-                schedule=schedule,
-                bold=bold,
-                masked=explorer.masked(stride),
-                finish=finish,
-            )
+            schedule = before, before + rest
+            end = refine(end, rest, stride=stride, kept=kept, blind=blind, schedule=schedule, finish=finish)
             if self.stop_early:
                 standing = standing.after(oracle.best_distance, end)
             classes = end.classes
@@ -181,16 +164,15 @@ class Auto(Attack):
                 break
         if nobody(standing.running):
             return
-        self._refine(
-            oracle,
+        refiner(
             Refined.at(oracle.best.clone(), oracle),
             last,
+            family.members[0].by,
+            stride,
             homeward=GENTLY,
-            across=family.across,
             constrain=aiming.constrain(oracle, None, self.confidence),
-            nearest=nearest.get(family.members[0].by),
             live=standing.running,
-            masked=explorer.masked(stride),
+            bold=False,
             finish=True,
         )
         if standing.moving is not None:
@@ -236,40 +218,9 @@ class Auto(Attack):
         best = None
         for i, one in enumerate(steps.tries):
             found, stride, aims = explorer(steps.number, i, one, stride, aims, live)
-            schedule, bold = (0, one.refining + steps.refining), explorer.family.bold(stride)
-            masked = explorer.masked(stride)
-            end = refine(Refined.after(found), one.refining, schedule=schedule, bold=bold, masked=masked)
+            schedule = 0, one.refining + steps.refining
+            end = refine(Refined.after(found), one.refining, stride=stride, schedule=schedule)
             del found
             best = end if best is None else closer(best, end)
             del end  # before the next one takes memory
         return cast("Refined", best), cast("Stride", stride), aims
-
-    def _refine(
-        self,
-        oracle: Oracle,
-        start: Refined,
-        steps: int,
-        *,
-        homeward: tuple[float, float],
-        across: Across,
-        constrain: Constrain,
-        nearest: Nearest | None,
-        live: Tensor | None,
-        kept: float = 1.0,
-        bold: Tensor | None = None,
-        masked: Tensor | None = None,
-        blind: int = 0,
-        schedule: tuple[int, int] | None = None,
-        finish: bool = False,
-    ) -> Refined:
-        if kept < 1 and steps > 1:
-            start = leave_out(oracle, start, kept, live)
-            done, total = schedule or (0, steps)
-            # without a backward: one of those that the looks at the boundaries are paid with
-            steps, blind, schedule = steps - 1, max(blind - 1, 0), (done + 1, total)
-        if nearest is None:
-            return SparseRefinement()(oracle, start, steps, constrain, live, blind, schedule, finish, masked)
-        first, _ = Refinement.memory
-        memory = min(first, self.memory), self.memory
-        refinement = Refinement(pull=homeward, memory=memory, across=across)
-        return refinement(oracle, start, steps, constrain, nearest, live, blind, schedule, bold, masked)

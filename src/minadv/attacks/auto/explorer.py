@@ -54,10 +54,6 @@ class Explorer:
         kinds = self.scaled[number % len(self.scaled)]
         return kinds[i % len(kinds)]
 
-    def masked(self, stride: Stride | None) -> Tensor | None:
-        """Return (batch,) 1 for the samples whose backward passes go through soft gates, else 0; None is 0."""
-        return stride.masked if self.gate and stride is not None else None
-
     def __call__(
         self, number: int, i: int, steps: Try, stride: Stride | None, aims: Aims, live: Tensor | None
     ) -> tuple[Explored, Stride, Aims]:
