@@ -111,7 +111,8 @@ def test_gates_open_from_0_to_1_and_are_half_open_at_0(seed: int, width: float) 
     assert ((opened > 0) & (opened < 1)).all()
     torch.testing.assert_close(opened + gates(-x, widths), torch.ones_like(x))
     torch.testing.assert_close(gates(8 * x, widths), opened)  # a layer's scale is its own
-    assert torch.equal(gates(0 * x, widths), 0.5 * torch.ones_like(x))
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        assert (gates(torch.zeros_like(x, dtype=dtype), widths) == 0.5).all()
     torch.testing.assert_close(gates(x, 1e-12 * widths), (x > 0).double(), rtol=0, atol=1e-4)
 
 
@@ -183,7 +184,9 @@ def test_a_softened_model_has_the_same_logits_and_serves_any_attack() -> None:
 
 def test_a_function_can_be_softened_and_a_model_in_training_mode_says_so() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(49, 8), nn.ReLU(), nn.Linear(8, 3))
+    network[2].eval()
     assert Softened(network).training
+    assert [part.training for part in network] == [True, True, False, True]  # left as it was
     x = torch.rand(4, 1, 7, 7, generator=generator(10))
     softened = Softened(lambda x: network(x))
     assert torch.equal(softened(x), network(x))

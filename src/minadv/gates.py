@@ -24,7 +24,6 @@ from torch.overrides import TorchFunctionMode
 from minadv.masks import possibly_any
 from minadv.shapes import per_sample
 
-TINY = 1e-30
 PURE = {torch.relu, Tensor.relu}
 IN_PLACE = {torch.relu_, Tensor.relu_}
 
@@ -63,7 +62,7 @@ class SoftGates(TorchFunctionMode):
 def gates(x: Tensor, widths: Tensor, hard: bool = True) -> Tensor:
     """Return how far each gate is open, in [0, 1], like `x`, (batch, ...); `hard` where a width may be 0."""
     size = x.abs()
-    width = per_sample(widths.to(x.dtype) * size.flatten(1).amax(dim=1), x).clamp_min(TINY)
+    width = per_sample(widths.to(x.dtype) * size.flatten(1).amax(dim=1), x).clamp_min(torch.finfo(x.dtype).tiny)
     soft = torch.div(x, size.add_(width), out=size).add_(1).mul_(0.5)
     return torch.where(per_sample(widths > 0, x), soft, (x > 0).to(x.dtype)) if hard else soft
 

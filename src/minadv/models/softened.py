@@ -28,7 +28,7 @@ class Softened(nn.Module):
         if not width > 0:
             raise ValueError(f"width must be > 0, got {width}")
         self.model, self.width = model, width
-        self.train(any(part.training for part in self.children()))
+        self.training = any(part.training for part in self.children())  # its own flag: the model keeps what it has
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the model's logits."""
