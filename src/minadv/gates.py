@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 from torch.nn.functional import relu
 from torch.overrides import TorchFunctionMode
 
@@ -80,8 +80,7 @@ class _Gated(torch.autograd.Function):
         return torch.relu_(x)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Multiply the gradient by the gates."""
         (opened,) = ctx.saved_tensors
         return grad_outputs[0] * opened, None, None

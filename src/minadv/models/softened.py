@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from minadv.gates import SoftGates
@@ -32,5 +31,5 @@ class Softened(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the model's logits."""
-        with SoftGates(torch.full_like(x.flatten(1)[:, 0], self.width, requires_grad=False)):
+        with SoftGates(x.new_full((len(x),), self.width)):
             return self.model(x)

@@ -117,12 +117,8 @@ class Auto(Attack):
         gate = GATE[0] if soft else 0.0
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled, gate)
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
-        aims, standing, stride, forwards = (
-            Aims.of(oracle, self.aimed),
-            Standing.at_first(oracle.best_distance),
-            None,
-            0,
-        )
+        aims, standing = Aims.of(oracle, self.aimed), Standing.at_first(oracle.best_distance)
+        stride, forwards = None, 0
         moves = rounds[len(rounds) - int(family.moved * len(rounds)) :]  # what becomes of them where masked
         blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
         if blind:

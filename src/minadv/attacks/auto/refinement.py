@@ -80,6 +80,11 @@ def hurried(shares: tuple[float, float], steps: int) -> tuple[float, float]:
     return max(first, least), max(last, least**2)
 
 
+def narrowing(masked: Tensor | None, step: int, total: int) -> Tensor | None:
+    """Return (batch,) widths of soft gates (`minadv.gates`) at a step, 0 where `masked` is; None is 0 for all."""
+    return None if masked is None else between(GATE, step, total) * masked
+
+
 @dataclass(frozen=True, eq=False)
 class Refinement:
     """Move to the boundary along its average normal, and part of the way to its point nearest to the original.
@@ -101,8 +106,7 @@ class Refinement:
         across: where steps to the boundary go: along its average "normal", the shortest way at ℓ2. Other distances
             grow less along the normal's part in the "few" entries that are changed (ℓ1), or the way from "home" to
             the nearest point (ℓ∞).
-        gate: first and last width of soft gates in backward passes where gradients are masked, see `minadv.gates`.
-        forgetful: factor on the memory there: soft gates average over what is near, too.
+        forgetful: factor on the memory where backward passes go through soft gates, which average, too.
     """
 
     pull: tuple[float, float] = (0.5, 0.15)
@@ -117,7 +121,6 @@ class Refinement:
     farthest: float = 0.9
     lost: float = 1.0
     across: Across = "normal"
-    gate: tuple[float, float] = GATE
     forgetful: float = 0.8
 
     def __call__(
@@ -146,8 +149,7 @@ class Refinement:
         reached, residual, classes = start.reached, start.residual, start.classes
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
-            widths = None if masked is None else between(self.gate, done + i, total) * masked
-            by_gradient = nearest.by_gradient
+            by_gradient, widths = nearest.by_gradient, narrowing(masked, done + i, total)
             probe = oracle.probe(oracle.snap(x), live, by_gradient, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
             new: float | Tensor = 1 - weight_of_past(self.memory, done + i, total)
