@@ -7,19 +7,16 @@ breaks within a radius, by APGD with cross-entropy and with targets, FAB and 500
 perturbation answers that for every radius. The models are the public ones in ../shared/data.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
 
 from benchmarks import targets
 from benchmarks.outcome import run_theirs, score
 from benchmarks.parity import AT, CIFAR, KW
 from benchmarks.peers import Peer, installed, there, torchattacks
 from benchmarks.tables import Table
-from benchmarks.tracking import Track, show
+from benchmarks.tracking import Track, on_public_models
 from minadv import Auto, Result, metrics
 
 BUDGETS = 100, 1000, 5000
@@ -88,14 +85,5 @@ def _passes(result: Result) -> str:
     return "/".join(f"{count.double().mean().item():.0f}" for count in (result.forwards, result.backwards))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=targets.SHARED, help="folder of models and images")
-    parser.add_argument("--samples", type=int, default=100)
-    parser.add_argument("--out", type=Path, help="Markdown file to write the table to, row by row")
-    given = parser.parse_args()
-    show(lambda track: tables(given.data, given.samples, track), given.out, Console(width=200))
-
-
 if __name__ == "__main__":
-    main()
+    on_public_models(__doc__, tables, width=200)

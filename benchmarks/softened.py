@@ -5,16 +5,13 @@
 The models are those in ../shared/data; answers are verified on the models as they are.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
-
-from rich.console import Console
 
 from benchmarks import targets
 from benchmarks.parity import AT, CIFAR, KW
 from benchmarks.tables import Table
-from benchmarks.tracking import Track, show
+from benchmarks.tracking import Track, on_public_models
 from minadv import ALMA, DDN, FAB, FMN, Attack, MinimalAPGD, Result
 from minadv.models import Softened
 
@@ -47,14 +44,5 @@ def _median(result: Result) -> str:
     return f"{result.median:.4g}" + ("" if result.asr == 1 else f" ({100 * result.asr:.0f} %)")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=targets.SHARED, help="folder of models and images")
-    parser.add_argument("--samples", type=int, default=100)
-    parser.add_argument("--out", type=Path, help="Markdown file to write the table to, row by row")
-    given = parser.parse_args()
-    show(lambda track: tables(given.data, given.samples, track), given.out, Console(width=160))
-
-
 if __name__ == "__main__":
-    main()
+    on_public_models(__doc__, tables, width=160)

@@ -1,5 +1,6 @@
 """Measurements on the terminal: how far they are, and their tables."""
 
+import argparse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -9,6 +10,7 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks.tables import Table, written
+from benchmarks.targets import SHARED
 
 T = TypeVar("T")
 
@@ -42,3 +44,19 @@ def show(measured: Callable[[Track], Iterator[Table]], file: Path | None, consol
                 progress.console.print(table.rich())
             else:
                 progress.console.print(" | ".join(table.rows[-1]), markup=False)
+
+
+def on_public_models(about: str | None, tables: Callable[[Path, int, Track], Iterator[Table]], width: int) -> None:
+    """Run a benchmark of the public models from the command line: `tables` of a folder and so many images.
+
+    Args:
+        about: the text of its help.
+        tables: what it measures.
+        width: of the terminal that its tables need.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder of models and images")
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--out", type=Path, help="Markdown file to write the table to, row by row")
+    given = parser.parse_args()
+    show(lambda track: tables(given.data, given.samples, track), given.out, Console(width=width))
