@@ -422,6 +422,7 @@ HYPER_PARAMETERS = {
     f"ALMA()(None, *{PAIR}, targets=3)": "targets must be a torch.Tensor, got int: use torch.full((",
     "ALMA()(None, torch.rand(1, 3), [0])": "labels must be a torch.Tensor, got list: use torch.as_tensor",
     "ALMA()('net', torch.rand(1, 3), torch.tensor([0]))": "model must be callable, from inputs to logits, got str",
+    "minadv.models.Softened('demo')": "model must be callable, from inputs to logits, got str",
     "minadv.evaluate(None, (torch.rand(0, 3), torch.zeros(0)), ALMA())": "evaluate needs at least one sample",
     "minadv.evaluate(None, ([], []), ALMA())": "inputs and labels must be tensors, got list and list: use torch",
     f"minadv.evaluate(None, {PAIR}, 'auto')": f"{NO_ATTACK}, got 'auto'",

@@ -19,11 +19,14 @@ class Softened(nn.Module):
             the model's own gradients.
 
     Raises:
+        TypeError: for a model that cannot be called, as a spec is.
         ValueError: for a width that is not positive.
     """
 
     def __init__(self, model: Callable[[Tensor], Tensor], width: float = 0.015) -> None:
         super().__init__()
+        if not callable(model):
+            raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
         if not width > 0:
             raise ValueError(f"width must be > 0, got {width}")
         self.model, self.width = model, width
