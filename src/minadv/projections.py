@@ -48,12 +48,12 @@ def l0_ball(delta: Batch, radius: PerSample) -> Batch:
     rows = delta.flatten(1)
     size, count = rows.abs(), radius.clamp(0, rows.shape[1]).long()[:, None]
     least = largest.nth(size, count.clamp_min(1))
-    kept = size >= least
-    if possibly_any(kept.sum(dim=1, keepdim=True, dtype=torch.int32) > count):
-        above = size > least
+    kept = size.ge_(least)
+    if possibly_any(kept.sum(dim=1, keepdim=True) > count):
+        above = rows.abs() > least
         room = count - above.sum(dim=1, keepdim=True)
-        kept = above | (kept & ((kept ^ above).cumsum(dim=1) <= room))
-    return torch.mul(rows, kept, out=size).reshape(delta.shape)
+        kept *= above | ((kept > above).cumsum(dim=1) <= room)
+    return torch.mul(rows, kept, out=kept).reshape(delta.shape)
 
 
 def l1_ball(delta: Batch, radius: PerSample) -> Batch:
@@ -195,7 +195,7 @@ def largest_first(start: Tensor, normal: Tensor, need: Tensor, few: int | None =
     in those, where these are not enough.
     """
     few = min(few or largest.first_few(normal), normal.shape[1])
-    gain, order = normal.abs().topk(few, dim=1)
+    gain, order = largest.top(normal.abs(), few)
     gain = threshold(gain, IMMOBILE, 0.0)
     here, falls = start.gather(1, order), normal.gather(1, order) * need.sign()
     room = torch.where(falls > 0, here, 1 - here)

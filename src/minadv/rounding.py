@@ -14,4 +14,4 @@ LANES = 16
 
 def steady(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
     """Apply a function to (batch,) values, each of which fills a whole vector register."""
-    return function(values[:, None].repeat(1, LANES))[:, 0]
+    return function(values[:, None].expand(-1, LANES).contiguous())[:, 0]

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from minadv.attacks.auto.coordinates import Per
@@ -100,7 +101,8 @@ def _share(delta: Tensor) -> Tensor:
 
 def sparse(delta: Tensor) -> Tensor:
     """Gradient of Σ|δ|^{3/2}, up to a factor: towards few entries, but smooth at 0."""
-    return delta / delta.abs().add_(TINY).sqrt_()
+    root = delta.abs().add_(TINY).sqrt_()
+    return torch.div(delta, root, out=root)
 
 
 def straight(delta: Tensor) -> Tensor:

@@ -147,6 +147,8 @@ class Refinement:
         pull = torch.ones_like(oracle.best_distance)
         overshoot, longest = self.overshoot * pull, self.longest * pull
         reached, residual, classes = start.reached, start.residual, start.classes
+        grown, shrunk = self.adaptation
+        more, less = pull.new_full((), 1 + grown), pull.new_full((), 1 - shrunk)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
             by_gradient, widths = nearest.by_gradient, narrowing(masked, done + i, total)
@@ -165,20 +167,17 @@ class Refinement:
             delta = x - x0
             size = norm(delta, 2)
             lost = oracle.best_distance.isinf()
-            bound = torch.where(lost, self.lost, longest) * size
+            bound = longest.masked_fill(lost, self.lost) * size
             step = overshoot * torch.maximum(torch.minimum(way, bound), -bound)
-            overshoot = torch.where(probe.adversarial, self.overshoot, self.bolder * overshoot).clamp_max(
-                self.boldest
-            )
-            far = probe.adversarial & (way < -bound)
-            longest = torch.where(far, self.farther * longest, self.longest).clamp_max(self.farthest)
+            overshoot = (self.bolder * overshoot).clamp_max_(self.boldest)
+            overshoot.masked_fill_(probe.adversarial, self.overshoot)
+            near = ~(probe.adversarial & (way < -bound))
+            longest = (self.farther * longest).clamp_max_(self.farthest).masked_fill_(near, self.longest)
             need = step - inner(normal, delta)
             home, remembered = nearest(normal, need, probe, remembered)
             if i == steps - 1:
                 residual = norm(home - x, 2) / size.clamp_min(TINY)
-            grown, shrunk = self.adaptation
-            pull *= torch.where(probe.adversarial, 1 + grown, 1 - shrunk).to(pull.dtype)
-            pull = pull.clamp(0.05, self.strongest)
+            pull = (pull * torch.where(probe.adversarial, more, less)).clamp_(0.05, self.strongest)
             share = pull * between(self.pull, done + i, total)
             share = (share if bold is None else share * bold ** (1 - passed(done + i, total))).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
@@ -205,7 +204,7 @@ def changed(delta: Tensor, home: Tensor, x0: Tensor, lost: Tensor) -> Tensor:
     change all of them again: at ℓ1 that is some per cent of it. In samples that are `lost` all entries count.
     """
     size = delta.abs_().add_((home - x0).abs_())
-    least = torch.where(lost, -1.0, SLIGHT * size.flatten(1).amax(dim=1))
+    least = (SLIGHT * size.flatten(1).amax(dim=1)).masked_fill_(lost, -1)
     return heaviside_(size.sub_(per_sample(least, size)))
 
 

@@ -9,7 +9,7 @@ from minadv import largest, random
 from minadv.attacks.auto.exploration import Constrain
 from minadv.attacks.auto.refinement import Refined, narrowing, seen_before
 from minadv.attacks.auto.tangent import tangent, weight_of_past
-from minadv.attacks.directions import inner
+from minadv.attacks.directions import inner, norm
 from minadv.elementwise import heaviside_
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
@@ -104,7 +104,7 @@ class SparseRefinement:
                 gain *= chance.roll(i, dims=1).mul_(heat[:, None]).exp_()  # rolled, they are as good as new
             kept = l0_ball(gain, count).sign_()
             following = away.mul_(kept.reshape(x0.shape)).add_(x0)
-            again = (following == x).flatten(1).all(dim=1)
+            again = norm(x.sub_(following), 2) == 0
             first, growth, most = self.heat
             heat = torch.where(again, (growth * heat).clamp(first, most), heat)
             x = following
@@ -122,9 +122,10 @@ def without(best: Tensor, x0: Tensor, normal: Tensor, rank: Tensor) -> tuple[Ten
 
     That is the one whose return raises the linearised constraint least but for `rank`, (batch,), others.
     """
-    changed = (best != x0).flatten(1)
-    rise = (normal * (x0 - best)).flatten(1).masked_fill(~changed, torch.inf)
-    count = changed.sum(dim=1)
+    back = x0 - best
+    changed = back.sign().abs_()
+    rise = back.mul_(normal).add_(changed.reciprocal().sub_(1)).flatten(1)  # ∞ where nothing is changed
+    count = changed.flatten(1).sum(dim=1)
     order = rise.topk(min(SINGLE, rise.shape[1]), dim=1, largest=False).indices
     chosen = order.gather(1, rank.clamp_max(order.shape[1] - 1)[:, None])
     fewer = best.flatten(1).scatter(1, chosen, x0.flatten(1).gather(1, chosen))
