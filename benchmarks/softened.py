@@ -18,7 +18,7 @@ from minadv.models import Softened
 STEPS = 100
 WIDTHS = 0.005, 0.015
 ATTACKS: tuple[Attack, ...] = (
-    *(ALMA(distance=distance, steps=STEPS) for distance in ("l1", "l2", "linf", "ssim")),
+    *(ALMA(distance=distance, steps=STEPS, soft_gates=False) for distance in ("l1", "l2", "linf", "ssim")),
     *(FMN(distance=distance, steps=STEPS) for distance in ("l1", "l2", "linf")),
     DDN(steps=STEPS),
     FAB(distance="l2", steps=STEPS // 10),

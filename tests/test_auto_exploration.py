@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from minadv import Auto
+from minadv.attacks import gating
 from minadv.attacks.auto import aiming
 from minadv.attacks.auto.exploration import LARGEST_STEP, Exploration, Stride
 from minadv.attacks.auto.families import straight
@@ -56,7 +57,7 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
     slope[1, 5:] = 0  # at most a twentieth
     expected = (8 * value / slope.abs().sum(dim=1)).clamp_max(LARGEST_STEP)
     torch.testing.assert_close(Exploration().first(value, slope), expected)
-    assert Exploration().trusted(slope).tolist() == [1, 0, 1]
+    assert gating.trusted(slope).tolist() == [1, 0, 1]
     assert Exploration().trusted(0 * slope).tolist() == [0, 0, 0]
 
     x, labels = torch.full((3, n), 0.5), torch.zeros(3, dtype=torch.int64)
@@ -88,13 +89,13 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
 @pytest.mark.parametrize("distance", ["l1", "l2"])
 def test_the_fewest_steps_are_signs(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
     softness = list[float]()
-    trusted = Exploration.trusted
+    first = Exploration.first
 
-    def told(self: Exploration, gradient: Tensor) -> Tensor:
+    def told(self: Exploration, value: Tensor, slope: Tensor) -> Tensor:
         softness.append(self.softness)
-        return trusted(self, gradient)
+        return first(self, value, slope)
 
-    monkeypatch.setattr(Exploration, "trusted", told)
+    monkeypatch.setattr(Exploration, "first", told)
     model, x = convolutional(), images(4)
     for budget in (4, 10, 100):
         Auto(distance=distance, budget=budget)(model, x, predictions(model, x))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import minadv
-from minadv import FMN, Auto
+from minadv import ALMA, FMN, Attack, Auto
 from minadv.gates import SoftGates, gates
 from minadv.models import Softened
 from tests.networks import Masked, convolutional, generator, images, predictions
@@ -27,6 +27,11 @@ RELUS: dict[str, Relu] = {
     "method": Tensor.relu,
     "method in place": Tensor.relu_,
     "by name": lambda x: functional.relu(input=x),
+}
+
+KINDS: dict[str, Callable[[str, bool], Attack]] = {
+    "auto": lambda distance, on: Auto(distance=distance, budget=60, soft_gates=on),
+    "alma": lambda distance, on: ALMA(distance=distance, steps=60, soft_gates=on),
 }
 
 
@@ -130,39 +135,45 @@ def test_other_functions_and_passes_without_a_gradient_are_not_touched() -> None
     assert type(leaf.relu().grad_fn).__name__ == "ReluBackward0"  # outside, all is as before
 
 
-def test_auto_finds_nearer_answers_through_soft_gates_where_gradients_are_masked() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("distance", ["l2", "linf"])
+def test_answers_are_nearer_through_soft_gates_where_gradients_are_masked(kind: str, distance: str) -> None:
     model = Masked().eval()
     x = 0.5 + 0.15 * torch.rand(24, 1, 7, 7, generator=generator(8))
     labels = model(x).argmax(dim=1)
-    for distance in ("l2", "linf"):
-        hard, soft = (
-            Auto(distance=distance, budget=60, soft_gates=on)(model, x, labels).distances.log().mean()
-            for on in (False, True)
-        )
-        assert soft < hard
+    hard, soft = (KINDS[kind](distance, on)(model, x, labels) for on in (False, True))
+    assert soft.asr >= hard.asr
+    both = soft.success & hard.success
+    assert soft.distances[both].log().mean() < hard.distances[both].log().mean()
 
 
-def test_gradients_that_can_be_trusted_go_through_hard_gates() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_that_can_be_trusted_go_through_hard_gates(kind: str) -> None:
     model, x = convolutional(), images(6)
-    on, off = (Auto(budget=60, soft_gates=flag)(model, x, predictions(model, x)) for flag in (True, False))
+    on, off = (KINDS[kind]("l2", flag)(model, x, predictions(model, x)) for flag in (True, False))
     assert torch.equal(on.adversarials, off.adversarials)
 
 
-def test_samples_with_and_without_masked_gradients_know_nothing_of_each_other() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_with_and_without_masked_gradients_know_nothing_of_each_other(kind: str) -> None:
     model = Masked().eval()
     near, wide = (0.5 + width * (torch.rand(8, 1, 7, 7, generator=generator(8)) - 0.5) for width in (0.3, 1.0))
     x = torch.cat((near, wide))
     labels = model(x).argmax(dim=1)
     for distance in ("l0", "l1", "l2", "linf"):
-        on, off = (
-            Auto(distance=distance, budget=60, soft_gates=flag)(model, x, labels).adversarials
-            for flag in (True, False)
-        )
+        on, off = (KINDS[kind](distance, flag)(model, x, labels).adversarials for flag in (True, False))
         same = (on == off).flatten(1).all(dim=1)
         assert not same[:8].all()
         assert same[8:].any()
-        alone = Auto(distance=distance, budget=60)(model, x[8:], labels[8:]).adversarials
+        alone = KINDS[kind](distance, True)(model, x[8:], labels[8:]).adversarials
         assert torch.equal(on[8:], alone)
+
+
+def test_the_papers_alma_has_hard_gates() -> None:
+    assert not ALMA.paper("l2", 100).soft_gates
+    model, x = Masked().eval(), 0.5 + 0.15 * torch.rand(24, 1, 7, 7, generator=generator(8))
+    paper, soft = (ALMA.paper("l2", 60, soft_gates=on)(model, x, predictions(model, x)) for on in (False, True))
+    assert soft.asr > paper.asr
 
 
 def test_a_softened_model_has_the_same_logits_and_serves_any_attack() -> None:

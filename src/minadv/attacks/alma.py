@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from minadv import distances, penalties
+from minadv.attacks import gating
 from minadv.attacks.base import Attack, among, counts, positive, require, whole, within
 from minadv.attacks.directions import nonzero
+from minadv.attacks.gating import narrowing
 from minadv.attacks.momentum import Momentum
 from minadv.attacks.pace import Pace
 from minadv.bisection import bisect, bracket
@@ -23,6 +25,8 @@ from minadv.penalties import Penalty
 from minadv.shapes import per_sample
 
 MU_RANGE = (1e-6, 1e12)
+# First and last width of soft gates.
+GATE = 0.06, 0.006
 
 # Distance that the first step should reach, by the distance's label or its part before the bracket.
 # The paper's table 3, and the values of its public scripts where they differ.
@@ -60,6 +64,8 @@ class ALMA(Attack):
         proximal: handle the kinks of ℓ1 and ℓ∞ by proximal steps instead of subgradients as in the paper: for
             ℓ1 that leaves entries exactly as they were, for ℓ∞ it moves many at once. ℓ0 is always searched
             that way, on its surrogate ℓ1. Other distances are smooth and don't change.
+        soft_gates: backward passes see what ReLUs would pass if they were nearly on (`minadv.gates`), where few
+            entries carry the gradient at the original: there it is masked. Others don't change.
     """
 
     steps: int = 1000
@@ -78,6 +84,7 @@ class ALMA(Attack):
     first_step_limit: float | None = 1.0
     exact_first_step: bool = False
     proximal: bool = True
+    soft_gates: bool = True
 
     name: ClassVar[str] = "alma"
 
@@ -124,7 +131,7 @@ class ALMA(Attack):
         steps = 1000 if steps is None else steps
         require("steps", steps, whole(steps) and steps >= 1, "a whole number ≥ 1")
         settings: dict[str, Any] = asdict(Pace.paper(steps))
-        settings |= {"first_distance": first, "first_step_limit": None, "proximal": False}
+        settings |= {"first_distance": first, "first_step_limit": None, "proximal": False, "soft_gates": False}
         if "alpha" in others:
             settings |= dict.fromkeys(("alpha_rms", "momentum"), others["alpha"])
         return cls(distance=resolved, steps=steps, **settings | others)
@@ -144,10 +151,12 @@ class ALMA(Attack):
         # η r^{(i − first)/(N − first)} as a product: a table, as a vector's powers round by their place in it
         decays = x.new_tensor([pace.final_step ** (1 / (N - i)) for i in range(N)] + [1.0])
         reference = eta = longest = mu  # set at step 0
+        masked = None
 
         for i in oracle.steps(N):
             # on a grid the search goes on between its points, or steps below half a cell would go nowhere
-            probe = oracle.probe(oracle.snap(x), distance_gradient=i > 0)
+            widths = narrowing(GATE, masked, i, N)
+            probe = oracle.probe(oracle.snap(x), distance_gradient=i > 0, widths=widths)
             constraint = oracle.goal.constraint(probe.logits, self.constraint, self.confidence)
             g = constraint.detach()
             if i == 0:
@@ -165,6 +174,7 @@ class ALMA(Attack):
             weight = penalty.derivative(g, rho, mu)
             h = oracle.gradient(probe, constraint, weights=weight)
             if i == 0:  # the distance has no gradient at the original
+                masked = gating.masked(gating.trusted(h)) if self.soft_gates else None
                 h = nonzero(h, oracle, below=1e-6)
                 eta, longest = self._step_sizes(oracle, h, g * weight, pace.alpha_rms)
             x = oracle.clip_(optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)))

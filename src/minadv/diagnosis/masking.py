@@ -91,7 +91,8 @@ def transferred(samples: Subject, other: Model, steps: int, seed: int, on: Calla
 
 def _attack(samples: Subject, steps: int, seed: int, on: Callable[[float], None]) -> Result:
     constraint = constraint_for(samples.goal, samples.clean.shape[1])
-    attack = ALMA(distance=DISTANCE, steps=steps, seed=seed, constraint=constraint)
+    # by the model's own gradients, which are what is examined
+    attack = ALMA(distance=DISTANCE, steps=steps, seed=seed, constraint=constraint, soft_gates=False)
 
     def on_step(step: Step) -> None:
         on(step.index / step.steps)

@@ -198,8 +198,14 @@ class Auto(Attack):
         return outlook(oracle, at, q, self.confidence, most, measured)
 
     def _lagrangian(self, oracle: Oracle, steps: int) -> None:
-        kind = aiming.kind_of(oracle)
-        ALMA(distance=self.distance, confidence=self.confidence, constraint=kind, steps=steps).search(oracle)
+        alma = ALMA(
+            distance=self.distance,
+            confidence=self.confidence,
+            constraint=aiming.kind_of(oracle),
+            steps=steps,
+            soft_gates=self.soft_gates,
+        )
+        alma.search(oracle)
 
     def _tries(
         self,

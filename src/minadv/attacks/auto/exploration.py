@@ -11,8 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minadv.attacks import gating
 from minadv.attacks.auto.coordinates import Coordinates
 from minadv.attacks.directions import TINY, nonzero, norm
+from minadv.attacks.gating import DENSE
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
@@ -41,9 +43,8 @@ class Stride(NamedTuple):
 
     @classmethod
     def told(cls, first: Tensor, floor: Tensor, trusted: Tensor) -> "Stride":
-        """Return what was told once a run; only here does an accelerator's host wait for it."""
-        masked = 1 - trusted
-        return cls(first, floor, trusted, masked if bool(masked.any()) else None)
+        """Return what was told once a run."""
+        return cls(first, floor, trusted, gating.masked(trusted))
 
     @classmethod
     def signs(cls, first: Tensor) -> "Stride":
@@ -93,8 +94,7 @@ class Exploration:
         unhurried: steps that it takes to come back from the first one's reach, see `within`.
         softness: how much less like signs steps are where gradients can be trusted: a floor for the roots, in
             units of the root mean square of unit gradients.
-        dense: share of the entries that carry the gradient at the original, ‖g‖₁² / (n·‖g‖₂²), from which on it is
-            trusted. It is below a tenth where gradients are masked: small ones mean nothing there.
+        dense: share of the entries beyond which the gradient at the original is trusted, see `gating`.
         gate: width of soft gates in backward passes where they are masked, see `minadv.gates`; 0 for none.
     """
 
@@ -107,7 +107,7 @@ class Exploration:
     memory: float = 0.9
     unhurried: int = 20
     softness: float = 0.0
-    dense: float = 0.12
+    dense: float = DENSE
     gate: float = 0.0
 
     def within(self, steps: int) -> "Exploration":
@@ -122,11 +122,6 @@ class Exploration:
     def first(self, value: Tensor, slope: Tensor) -> Tensor:
         """(batch,) size of the first step, from the constraint and its slope at the original."""
         return (self.reach * value / norm(slope, 1).clamp_min(TINY)).clamp(1e-4, LARGEST_STEP)
-
-    def trusted(self, gradient: Tensor) -> Tensor:
-        """(batch,) 1 where enough entries carry the gradient at the original, else 0."""
-        carrying = (norm(gradient, 1) / norm(gradient, 2).clamp_min(TINY)).square() / gradient[0].numel()
-        return (carrying > self.dense).to(gradient.dtype)
 
     def __call__(
         self,
@@ -171,7 +166,7 @@ class Exploration:
             probe = oracle.probe(oracle.snap(x), live, distance_gradient=slope, widths=widths)
             constraint = constrain(probe.logits)
             h = oracle.gradient(probe, constraint)
-            trusted = self.trusted(h) if stride is None else stride.trusted
+            trusted = gating.trusted(h, self.dense) if stride is None else stride.trusted
             h = nonzero(h, oracle, stream=stream)
             if coordinates is not None:
                 h = coordinates.slope(h)

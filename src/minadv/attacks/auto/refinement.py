@@ -10,6 +10,7 @@ from minadv.attacks.auto.exploration import Constrain, Explored
 from minadv.attacks.auto.nearest import Nearest
 from minadv.attacks.auto.tangent import Tangent, tangent, weight_of_past
 from minadv.attacks.directions import TINY, inner, norm
+from minadv.attacks.gating import narrowing
 from minadv.attacks.schedules import between, passed
 from minadv.elementwise import heaviside_
 from minadv.masks import overwrite
@@ -80,11 +81,6 @@ def hurried(shares: tuple[float, float], steps: int) -> tuple[float, float]:
     return max(first, least), max(last, least**2)
 
 
-def narrowing(masked: Tensor | None, step: int, total: int) -> Tensor | None:
-    """Return (batch,) widths of soft gates (`minadv.gates`) at a step, 0 where `masked` is; None is 0 for all."""
-    return None if masked is None else between(GATE, step, total) * masked
-
-
 @dataclass(frozen=True, eq=False)
 class Refinement:
     """Move to the boundary along its average normal, and part of the way to its point nearest to the original.
@@ -151,7 +147,7 @@ class Refinement:
         more, less = pull.new_full((), 1 + grown), pull.new_full((), 1 - shrunk)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
-            by_gradient, widths = nearest.by_gradient, narrowing(masked, done + i, total)
+            by_gradient, widths = nearest.by_gradient, narrowing(GATE, masked, done + i, total)
             probe = oracle.probe(oracle.snap(x), live, by_gradient, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
             new: float | Tensor = 1 - weight_of_past(self.memory, done + i, total)

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from minadv import largest, random
 from minadv.attacks.auto.exploration import Constrain
-from minadv.attacks.auto.refinement import Refined, narrowing, seen_before
+from minadv.attacks.auto.refinement import GATE, Refined, seen_before
 from minadv.attacks.auto.tangent import tangent, weight_of_past
 from minadv.attacks.directions import inner, norm
+from minadv.attacks.gating import narrowing
 from minadv.elementwise import heaviside_
 from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
@@ -71,7 +72,7 @@ class SparseRefinement:
         single, rank = min(SINGLE, int(SHARE * steps)) * finish, torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
-            widths = narrowing(masked, done + i, total)
+            widths = narrowing(GATE, masked, done + i, total)
             probe = oracle.probe(oracle.snap(x), live, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
             new = 1 - weight_of_past(self.memory, done + i, total)
