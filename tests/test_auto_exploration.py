@@ -58,7 +58,7 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
     expected = (8 * value / slope.abs().sum(dim=1)).clamp_max(LARGEST_STEP)
     torch.testing.assert_close(Exploration().first(value, slope), expected)
     assert gating.trusted(slope).tolist() == [1, 0, 1]
-    assert Exploration().trusted(0 * slope).tolist() == [0, 0, 0]
+    assert gating.trusted(0 * slope).tolist() == [0, 0, 0]
 
     x, labels = torch.full((3, n), 0.5), torch.zeros(3, dtype=torch.int64)
     weights, starts = torch.randn(n, generator=generator(1)), list[Tensor]()
