@@ -125,8 +125,8 @@ def soft_gates_findings(name: str, distances: Distances) -> tuple[Finding, ...]:
         name,
         (_best(distances), distances.white_box),
         (f"ALMA {DISTANCE} with {distances.steps} steps, its backward passes through soft gates,", distances.soft),
-        "Attack with Auto, which goes through soft gates by itself where gradients are masked, or attack "
-        "minadv.models.Softened(model) instead of the model (docs/recipes.md); do not believe other distances.",
+        "Attack with Auto or ALMA, which go through soft gates by themselves where gradients are masked, or any "
+        "other attack on minadv.models.Softened(model) (docs/recipes.md); do not believe other distances.",
     )
 
 

@@ -11,7 +11,7 @@ class Softened(nn.Module):
     """A model with the same logits, to the bit, whose ReLUs have soft gates in backward passes (`minadv.gates`).
 
     What an attack finds through it is verified as always, as forward passes are those of the model itself. `Auto`
-    does this by itself, where a sample's gradients are masked.
+    and `ALMA` do this by themselves, where a sample's gradients are masked.
 
     Args:
         model: from inputs, (batch, ...), to logits, (batch, classes), with the ReLUs of torch.
