@@ -109,12 +109,11 @@ class Auto(Attack):
         family = self._family(budget)
         rounds, last = divide(budget, family, self.round_length, self.explorations, self.explored)
         metric = ByMetric(x0, oracle.surrogate, looks=family.looks)  # computed at its first use, and once
-        soft = budget >= family.gated
-        refiner = Refiner.of(oracle, family, self.memory, soft, metric)
+        refiner = Refiner.of(oracle, family, self.memory, budget, metric)
         explores = len(rounds) > 1 or budget < family.lagrangian
         kinds = (family.briefly,) if budget < SHORT and family.briefly is not None else family.scaled
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
-        gate = GATE[0] if soft else 0.0
+        gate = GATE[0] if budget >= family.gated else 0.0
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled, gate)
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
         aims, standing = Aims.of(oracle, self.aimed), Standing.at_first(oracle.best_distance)

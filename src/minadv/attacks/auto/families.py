@@ -9,9 +9,12 @@ from torch import Tensor
 
 from minadv.attacks.auto.coordinates import Per
 from minadv.attacks.auto.exploration import Pull, Stride
-from minadv.attacks.auto.refinement import Across
+from minadv.attacks.auto.refinement import GATE, Across
 from minadv.attacks.directions import TINY, norm
 from minadv.shapes import per_sample
+
+# Widths of soft gates in short searches at ℓ0 and ℓ1, where few entries are looked for, and all may seem off.
+AJAR = 0.08, 0.008
 
 By = Literal["norm", "weights", "metric", "secants", "count"]
 
@@ -60,6 +63,8 @@ class Family:
         softness: of explorations' steps in the first round, see `Exploration`.
         across: where a refinement's steps to the boundary go, see `Refinement`.
         gated: smallest budget at which backward passes go through soft gates where gradients are masked.
+        ajar: first and last width of these in refinements of budgets that are too small for two tries, which begin
+            farther from the boundary.
         moved: share of the rounds, the last ones, in whose place the best answer is moved at random (`moves.py`)
             where gradients cannot be trusted.
     """
@@ -81,6 +86,7 @@ class Family:
     softness: float = 0.0
     across: Across = "normal"
     gated: float = 0
+    ajar: tuple[float, float] = GATE
     moved: float = 0.0
 
     def bold(self, stride: Stride | None) -> Tensor | None:
@@ -128,7 +134,9 @@ ANY = Family(
 )
 _KNOWN = {
     # which entries matter is chance where gradients are masked: two tries, and long to do with fewer
-    "l0": Family((Member("count", sparse, p=0),), explored=(0.2, 0.2), settled=0.1, tried=0.1, moved=0.2),
+    "l0": Family(
+        (Member("count", sparse, p=0),), explored=(0.2, 0.2), settled=0.1, tried=0.1, ajar=AJAR, moved=0.2
+    ),
     # every other round stays longer beyond the boundary: that finds other minima where gradients are masked
     "l1": Family(
         (Member("norm", sparse, (1.5, 3.0), p=1), Member("norm", sparse, (4.0,), p=1)),
@@ -139,7 +147,8 @@ _KNOWN = {
         homeward=(0.3, 0.1),
         softness=0.4,
         across="few",
-        gated=20,  # what soft gates say of many entries takes time to leave again
+        gated=8,  # what soft gates say of many entries takes time to leave again
+        ajar=AJAR,
         moved=0.2,
     ),
     "l2": Family(

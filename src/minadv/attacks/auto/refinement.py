@@ -102,7 +102,8 @@ class Refinement:
         across: where steps to the boundary go: along its average "normal", the shortest way at ℓ2. Other distances
             grow less along the normal's part in the "few" entries that are changed (ℓ1), or the way from "home" to
             the nearest point (ℓ∞).
-        forgetful: factor on the memory where backward passes go through soft gates, which average, too.
+        gate: first and last width of soft gates in backward passes where gradients are masked.
+        forgetful: factor on the memory there, as soft gates average, too.
     """
 
     pull: tuple[float, float] = (0.5, 0.15)
@@ -117,6 +118,7 @@ class Refinement:
     farthest: float = 0.9
     lost: float = 1.0
     across: Across = "normal"
+    gate: tuple[float, float] = GATE
     forgetful: float = 0.8
 
     def __call__(
@@ -147,7 +149,7 @@ class Refinement:
         more, less = pull.new_full((), 1 + grown), pull.new_full((), 1 - shrunk)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
-            by_gradient, widths = nearest.by_gradient, narrowing(GATE, masked, done + i, total)
+            by_gradient, widths = nearest.by_gradient, narrowing(self.gate, masked, done + i, total)
             probe = oracle.probe(oracle.snap(x), live, by_gradient, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
             new: float | Tensor = 1 - weight_of_past(self.memory, done + i, total)

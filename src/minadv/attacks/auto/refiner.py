@@ -9,7 +9,8 @@ from minadv.attacks.auto.exploration import Constrain, Stride
 from minadv.attacks.auto.families import By, Family
 from minadv.attacks.auto.fewer import leave_out
 from minadv.attacks.auto.nearest import ByMetric, ByNorm, ByWeights, Nearest
-from minadv.attacks.auto.refinement import Refined, Refinement
+from minadv.attacks.auto.refinement import GATE, Refined, Refinement
+from minadv.attacks.auto.rounds import SHORT
 from minadv.attacks.auto.secants import BySecants
 from minadv.attacks.auto.sparse_refinement import SparseRefinement
 from minadv.oracle import Oracle
@@ -23,19 +24,19 @@ class Refiner:
         oracle: the samples.
         family: of the distance.
         memory: last weight of the past in the average normal.
-        soft: whether backward passes go through soft gates where gradients are masked.
+        gate: first and last width of soft gates in backward passes where gradients are masked; None for none.
         nearest: nearest points of a hyperplane; ℓ0 has none: it counts entries.
     """
 
     oracle: Oracle
     family: Family
     memory: float
-    soft: bool
+    gate: tuple[float, float] | None
     nearest: Mapping[By, Nearest]
 
     @classmethod
-    def of(cls, oracle: Oracle, family: Family, memory: float, soft: bool, metric: ByMetric) -> "Refiner":
-        """Return those of a run; `metric` is shared with its explorations."""
+    def of(cls, oracle: Oracle, family: Family, memory: float, budget: int, metric: ByMetric) -> "Refiner":
+        """Return those of a run with such a `budget`; `metric` is shared with its explorations."""
         x0 = oracle.originals
         nearest: dict[By, Nearest] = {
             "weights": ByWeights(x0),
@@ -43,7 +44,8 @@ class Refiner:
             "metric": metric,
             "norm": ByNorm(x0, family.members[0].p),
         }
-        return cls(oracle, family, memory, soft, nearest)
+        gate = family.ajar if budget < SHORT else GATE
+        return cls(oracle, family, memory, gate if budget >= family.gated else None, nearest)
 
     def __call__(
         self,
@@ -71,12 +73,13 @@ class Refiner:
             done, total = schedule or (0, steps)
             # without a backward: one of those that the looks at the boundaries are paid with
             steps, blind, schedule = steps - 1, max(blind - 1, 0), (done + 1, total)
-        masked = stride.masked if self.soft and stride is not None else None
+        masked = stride.masked if self.gate and stride is not None else None
+        gate = self.gate or GATE
         if by == "count":
-            sparse = SparseRefinement()
+            sparse = SparseRefinement(gate=gate)
             return sparse(self.oracle, start, steps, constrain, live, blind, schedule, finish, masked)
         first, _ = Refinement.memory
         memory = min(first, self.memory), self.memory
-        refinement = Refinement(pull=homeward, memory=memory, across=self.family.across)
+        refinement = Refinement(pull=homeward, memory=memory, across=self.family.across, gate=gate)
         longer, nearest = self.family.bold(stride) if bold else None, self.nearest[by]
         return refinement(self.oracle, start, steps, constrain, nearest, live, blind, schedule, longer, masked)

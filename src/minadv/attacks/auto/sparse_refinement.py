@@ -40,6 +40,7 @@ class SparseRefinement:
         farther: weight of the exploration's normal in every other try of one entry less.
         heat: gains are multiplied by uniform numbers to a power: the first one, its growth whenever the entries
             are the same again, and its bound.
+        gate: as in `Refinement`.
     """
 
     change: tuple[float, float] = (0.05, 1.0)
@@ -47,6 +48,7 @@ class SparseRefinement:
     loyalty: float = 0.5
     farther: float = 0.7
     heat: tuple[float, float, float] = (0.3, 1.5, 2.0)
+    gate: tuple[float, float] = GATE
 
     def __call__(
         self,
@@ -72,7 +74,7 @@ class SparseRefinement:
         single, rank = min(SINGLE, int(SHARE * steps)) * finish, torch.zeros_like(oracle.copies, dtype=torch.int64)
         for i in oracle.steps(steps):
             sighted = i < max(steps - blind, 1)
-            widths = narrowing(GATE, masked, done + i, total)
+            widths = narrowing(self.gate, masked, done + i, total)
             probe = oracle.probe(oracle.snap(x), live, differentiate=sighted, widths=widths)
             classes = probe.logits.detach().argmax(dim=1)
             new = 1 - weight_of_past(self.memory, done + i, total)
