@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 import minadv
 from minadv import ALMA, FMN, Attack, Auto
@@ -215,3 +216,24 @@ def test_at_l1_gates_are_soft_from_a_budget_of_8_on() -> None:
             for flag in (True, False)
         )
         assert torch.equal(on, off) is same
+
+
+class Recomputing(nn.Module):
+    """Masked, with activations that are made again in its backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Masked()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.inner, x, use_reentrant=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_activations_that_are_made_again_are_said_and_work_with_hard_gates(kind: str) -> None:
+    model, x = Recomputing().eval(), 0.5 + 0.15 * torch.rand(8, 1, 7, 7, generator=generator(8))
+    labels = model(x).argmax(dim=1)
+    with pytest.raises(ValueError, match=r"torch\.utils\.checkpoint.*soft_gates=False"):
+        KINDS[kind]("l2", True)(model, x, labels)
+    again, once = (KINDS[kind]("l2", False)(one, x, labels) for one in (model, model.inner))
+    assert torch.equal(again.adversarials, once.adversarials)

@@ -73,7 +73,9 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, gates: Tensor, in_place: bool) -> Tensor:
         """Return the ReLU of `x`, in its memory if that is asked for."""
-        ctx.save_for_backward(gates)
+        # two tensors, where a ReLU saves one: torch then notices where a backward pass makes this again as a ReLU
+        # (`torch.utils.checkpoint`), and does not take its output for gates
+        ctx.save_for_backward(gates, gates.new_empty(0))
         if not in_place:
             return torch.relu(x)
         ctx.mark_dirty(x)
@@ -82,5 +84,5 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Multiply the gradient by the gates."""
-        (opened,) = ctx.saved_tensors
+        opened, _ = ctx.saved_tensors
         return grad_outputs[0] * opened, None, None

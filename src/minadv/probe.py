@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
 
 from minadv.parts import Part
 
@@ -57,12 +58,18 @@ class Probe:
         """Gradient of Σ weights·values with respect to `x`; `again` keeps the graph for further ones.
 
         Raises:
-            ValueError: where the logits do not depend differentiably on `x`, or only once.
+            ValueError: where the logits do not depend differentiably on `x`, or only once, or are made again
+                without soft gates.
         """
         found = None
         try:
             if values.requires_grad:
                 (found,) = torch.autograd.grad(values, self.leaf, weights, retain_graph=again, allow_unused=True)
+        except CheckpointError as error:
+            raise ValueError(
+                "model makes activations again in its backward pass (torch.utils.checkpoint), which soft gates do "
+                "not survive: switch that off while it is attacked, or pass soft_gates=False"
+            ) from error
         except RuntimeError as error:
             # torch can be told not to, but what its cache on disk has then differentiates wrongly
             if "donated buffers" not in str(error):
