@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from minadv import Auto
-from minadv.attacks import gating
 from minadv.attacks.auto import aiming
 from minadv.attacks.auto.exploration import LARGEST_STEP, Exploration, Stride
 from minadv.attacks.auto.families import straight
 from minadv.attacks.directions import TINY
+from minadv.attacks.gating import trust
 from minadv.oracle import Oracle
 from minadv.shapes import per_sample
 from tests.networks import convolutional, generator, images, predictions
@@ -57,8 +57,8 @@ def test_steps_are_less_like_signs_where_most_entries_carry_the_gradient() -> No
     slope[1, 5:] = 0  # at most a twentieth
     expected = (8 * value / slope.abs().sum(dim=1)).clamp_max(LARGEST_STEP)
     torch.testing.assert_close(Exploration().first(value, slope), expected)
-    assert gating.trusted(slope).tolist() == [1, 0, 1]
-    assert gating.trusted(0 * slope).tolist() == [0, 0, 0]
+    assert trust(slope).tolist() == [1, 0, 1]
+    assert trust(0 * slope).tolist() == [0, 0, 0]
 
     x, labels = torch.full((3, n), 0.5), torch.zeros(3, dtype=torch.int64)
     weights, starts = torch.randn(n, generator=generator(1)), list[Tensor]()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from minadv import Auto, Result
-from minadv.attacks.auto import aiming, families
-from minadv.attacks.auto.exploration import Exploration, Stride
+from minadv.attacks.auto import aiming, exploration, families
+from minadv.attacks.auto.exploration import Stride
 from minadv.attacks.auto.nearest import ByNorm
 from minadv.attacks.auto.refinement import Refined, Refinement, changed, closer, direct, hurried
 from minadv.attacks.auto.sparse_refinement import SparseRefinement
@@ -73,7 +73,7 @@ def test_masked_gradients_are_not_gone_home_by_in_longer_steps(monkeypatch: pyte
 
     assert torch.equal(answers(None), answers(families.of("ssim").bolder))
     assert not torch.equal(answers(1.0), answers(2.5))
-    monkeypatch.setattr(Exploration, "trusted", lambda _, gradient: gradient.new_zeros(len(gradient)))
+    monkeypatch.setattr(exploration, "trust", lambda gradient, _dense: gradient.new_zeros(len(gradient)))
     assert torch.equal(answers(1.0), answers(2.5))
 
 

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from minadv import distances, penalties
-from minadv.attacks import gating
 from minadv.attacks.base import Attack, among, counts, positive, require, whole, within
 from minadv.attacks.directions import nonzero
-from minadv.attacks.gating import narrowing
+from minadv.attacks.gating import narrowing, trust, untrusted
 from minadv.attacks.momentum import Momentum
 from minadv.attacks.pace import Pace
 from minadv.bisection import bisect, bracket
@@ -174,7 +173,7 @@ class ALMA(Attack):
             weight = penalty.derivative(g, rho, mu)
             h = oracle.gradient(probe, constraint, weights=weight)
             if i == 0:  # the distance has no gradient at the original
-                masked = gating.masked(gating.trusted(h)) if self.soft_gates else None
+                masked = untrusted(trust(h)) if self.soft_gates else None
                 h = nonzero(h, oracle, below=1e-6)
                 eta, longest = self._step_sizes(oracle, h, g * weight, pace.alpha_rms)
             x = oracle.clip_(optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)))

@@ -10,7 +10,7 @@ from minadv.attacks.schedules import between
 DENSE = 0.12
 
 
-def trusted(gradient: Tensor, dense: float = DENSE) -> Tensor:
+def trust(gradient: Tensor, dense: float = DENSE) -> Tensor:
     """(batch,) 1 where more than the share `dense` of the entries carry the gradient at an original, else 0.
 
     That share is ‖g‖₁² / (n·‖g‖₂²), and 0 where the gradient vanishes.
@@ -19,7 +19,7 @@ def trusted(gradient: Tensor, dense: float = DENSE) -> Tensor:
     return (carrying > dense).to(gradient.dtype)
 
 
-def masked(trusted: Tensor) -> Tensor | None:
+def untrusted(trusted: Tensor) -> Tensor | None:
     """(batch,) 1 where gradients are masked, else 0; None where they are nowhere.
 
     An accelerator's host waits for that: to be asked once a run.

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minadv.attacks import gating
 from minadv.attacks.auto.coordinates import Coordinates
 from minadv.attacks.directions import TINY, nonzero, norm
-from minadv.attacks.gating import DENSE
+from minadv.attacks.gating import DENSE, trust, untrusted
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.probe import Probe
@@ -44,7 +43,7 @@ class Stride(NamedTuple):
     @classmethod
     def told(cls, first: Tensor, floor: Tensor, trusted: Tensor) -> "Stride":
         """Return what was told once a run."""
-        return cls(first, floor, trusted, gating.masked(trusted))
+        return cls(first, floor, trusted, untrusted(trusted))
 
     @classmethod
     def signs(cls, first: Tensor) -> "Stride":
@@ -166,7 +165,7 @@ class Exploration:
             probe = oracle.probe(oracle.snap(x), live, distance_gradient=slope, widths=widths)
             constraint = constrain(probe.logits)
             h = oracle.gradient(probe, constraint)
-            trusted = gating.trusted(h, self.dense) if stride is None else stride.trusted
+            trusted = trust(h, self.dense) if stride is None else stride.trusted
             h = nonzero(h, oracle, stream=stream)
             if coordinates is not None:
                 h = coordinates.slope(h)
