@@ -172,6 +172,8 @@ class Refinement:
             near = ~(probe.adversarial & (way < -bound))
             longest = (self.farther * longest).clamp_max_(self.farthest).masked_fill_(near, self.longest)
             need = step - inner(normal, delta)
+            moved = delta if self.across == "few" else None
+            del delta  # as below: before the nearest point takes memory
             home, remembered = nearest(normal, need, probe, remembered)
             if i == steps - 1:
                 residual = norm(home - x, 2) / size.clamp_min(TINY)
@@ -180,13 +182,13 @@ class Refinement:
             share = (share if bold is None else share * bold ** (1 - passed(done + i, total))).clamp_max(1)
             del probe  # as below: before x changes, and free before the next pass
             kept = None
-            if self.across == "few":
-                kept = changed(delta, home, x0, lost)
+            if moved is not None:
+                kept = changed(moved, home, x0, lost)
                 normal *= kept
                 step = step / inner(normal, normal).clamp_min(ENOUGH)
             elif self.across == "home":
                 normal = direct(normal, home, x0, need)
-            del delta
+            del moved
             x.addcmul_(normal, per_sample(step, x), value=-1).lerp_(home, per_sample(share, x))
             if kept is not None:
                 torch.lerp(x0, x, kept, out=x)
