@@ -1,6 +1,7 @@
 """Soft gates: the same forward passes, ReLUs that pass a share when they are nearly on, and what they find."""
 
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
@@ -12,6 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 import minadv
 from minadv import ALMA, FMN, Attack, Auto
+from minadv.attacks import gating
+from minadv.attacks.auto import refinement, sparse_refinement
+from minadv.attacks.auto.families import AJAR
+from minadv.attacks.auto.refinement import GATE
 from minadv.gates import SoftGates, gates
 from minadv.models import Softened
 from tests.networks import Masked, convolutional, generator, images, predictions
@@ -204,6 +209,24 @@ def test_a_function_can_be_softened_and_a_model_in_training_mode_says_so() -> No
     assert torch.equal(softened(x), network(x))
     with pytest.raises(ValueError, match="nan"):
         Softened(network, float("nan"))
+
+
+@pytest.mark.parametrize(("distance", "module"), [("l0", sparse_refinement), ("l1", refinement)])
+def test_short_searches_for_few_entries_refine_through_wider_gates(
+    distance: str, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = Masked().eval(), 0.5 + 0.15 * torch.rand(4, 1, 7, 7, generator=generator(8))
+    seen = set[tuple[float, float]]()
+
+    def recorded(ends: tuple[float, float], masked: Tensor | None, step: int, steps: int) -> Tensor | None:
+        seen.add(ends)
+        return gating.narrowing(ends, masked, step, steps)
+
+    monkeypatch.setattr(module, "narrowing", recorded)
+    for budget, expected in ((59, AJAR), (60, GATE)):
+        Auto(distance=distance, budget=budget)(model, x, predictions(model, x))
+        assert seen == {expected}
+        seen.clear()
 
 
 def test_at_l1_gates_are_soft_from_a_budget_of_8_on() -> None:

@@ -79,6 +79,13 @@ def test_l0_ball_is_the_best_of_all_subsets(radius: int, seed: int) -> None:
     assert float((found - delta).square().sum()) == best
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_l0_ball_counts_in_half_precision(dtype: torch.dtype) -> None:
+    n = 4097 if dtype == torch.float16 else 257  # the first whole number that is none there
+    found = projections.l0_ball(torch.ones(1, n, dtype=dtype), torch.tensor([n - 1.0]))
+    assert found.count_nonzero() == n - 1
+
+
 def test_l0_ball_keeps_exactly_so_many_of_equal_entries() -> None:
     delta = torch.tensor([[1.0, -2.0, 2.0, -1.0, 1.0]]).expand(6, 5)
     found = projections.l0_ball(delta, torch.tensor([0.0, 1.0, 2.9, 4.0, 5.0, math.inf]))

@@ -49,7 +49,7 @@ def l0_ball(delta: Batch, radius: PerSample) -> Batch:
     size, count = rows.abs(), radius.clamp(0, rows.shape[1]).long()[:, None]
     least = largest.nth(size, count.clamp_min(1))
     kept = size.ge_(least)
-    if possibly_any(kept.sum(dim=1, keepdim=True) > count):
+    if possibly_any(kept.sum(dim=1, keepdim=True, dtype=torch.float32) > count):  # half precision cannot count
         above = rows.abs() > least
         room = count - above.sum(dim=1, keepdim=True)
         kept *= above | ((kept > above).cumsum(dim=1) <= room)

@@ -113,7 +113,7 @@ class Auto(Attack):
         explores = len(rounds) > 1 or budget < family.lagrangian
         kinds = (family.briefly,) if budget < SHORT and family.briefly is not None else family.scaled
         scaled = coordinates(kinds if explores else (), x0, oracle.surrogate, metric)
-        gate = GATE[0] if budget >= family.gated else 0.0
+        gate = GATE[0] if refiner.gate else 0.0
         explorer = Explorer(oracle, family, self.explorations, self.confidence, scaled, gate)
         look = partial(self._look, oracle, family, explorer.coordinates(0, 0))
         aims, standing = Aims.of(oracle, self.aimed), Standing.at_first(oracle.best_distance)
