@@ -68,8 +68,8 @@ class Probe:
         except CheckpointError as error:
             raise ValueError(
                 "model makes activations again in its backward pass (torch.utils.checkpoint), and not those of "
-                "its forward pass, as soft gates do not last so long: switch that off while it is attacked, or take "
-                "hard gates (Auto and ALMA: soft_gates=False)"
+                "its forward pass, as soft gates do not last so long: switch that off while it is attacked, or "
+                "take hard gates (Auto and ALMA: soft_gates=False)"
             ) from error
         except RuntimeError as error:
             # torch can be told not to, but what its cache on disk has then differentiates wrongly
