@@ -106,14 +106,14 @@ class Shelf:
         noise = torch.randn(len(samples), *shape, generator=g)
         return Pictures(originals, (originals + 0.01 * noise).clamp(0, 1))
 
-    def traces(self, of: str) -> Trace | None:
+    def traces(self, of: str, samples: Sequence[int]) -> Trace | None:
         if of not in self.traced:
             return None
         queries = torch.arange(100)[:, None]
         speed = 1 + int(of[:2], 16) / 64
         best = 0.3 + torch.exp(-queries * speed / 30) * torch.linspace(1, 2, 9)
         best[:5] = INF
-        return Trace((1 + 2 * queries).expand(-1, 9), best)
+        return Trace((1 + 2 * queries).expand(-1, 9), best).select(torch.tensor([n % 9 for n in samples]))
 
 
 NO_PICTURES: Callable[[str, Sequence[int]], Pictures] = Shelf(channels=2).pictures

@@ -3,7 +3,7 @@ import math
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from skimage import color
 
 from minadv import metrics, paper
-from minadv.bench.records import MEASURED, Cell, Diagnosis
+from minadv.bench.records import MEASURED, Cell, Diagnosis, Population
 from minadv.bench.stored import Stored
 from minadv.distances import CIEDE2000
 from minadv.report import bench, pictures
@@ -38,6 +38,7 @@ from minadv.report.bench import (
     showcase,
 )
 from minadv.report.bench.tables import THIN, Block, Column, Table, Value, decimals, number
+from minadv.result import Trace
 from tests import bench_by_hand as by_hand
 from tests.bench_by_hand import INF, NASTY, Shelf, cell, rows, stored
 from tests.bench_by_hand import drawn as draw
@@ -586,15 +587,35 @@ def test_the_figure_for_print_draws_the_same_curves():
 def test_convergence_is_drawn_where_traces_were_kept(tmp_path: Path):
     folder = by_hand.paper_like(20)
     shown = report.of(folder)
-    panels = bench.page.convergence.of(folder, shown.groups, shown.styles, None)
+    panels = bench.page.convergence.of(folder, shown.groups, shown.styles, shown.rows)
     assert [panel.slug for panel in panels] == ["cifar-10-l2-convergence"]
-    kept = folder.traces(cell("WRN 28-10", "ALMA ℓ2 100").id)
+    kept = folder.traces(cell("WRN 28-10", "ALMA ℓ2 100").id, range(20))
     spent, best = kept.propagations, kept.distances
     trace = panels[0].figures[0].traces[0]
     assert min(trace.x) == 11  # no median before the sixth query
     assert trace.y[-1] == pytest.approx(best[-1].median().item(), rel=1e-4)
     for x, y in zip(trace.x, trace.y, strict=True):
         assert y == pytest.approx(best[spent[:, 0] == x].median().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("population", ["all", "correct"])
+def test_convergence_is_that_of_the_samples_in_the_tables(population: Population):
+    folder = by_hand.paper_like(20)
+    asked: dict[str, list[int]] = {}
+
+    def recorded(of: str, samples: Sequence[int]) -> Trace | None:
+        asked[of] = sorted(samples)
+        return folder.traces(of, samples)
+
+    # wrong, and not of the target class: attacked, but not among the samples that are classified correctly
+    wrong = pl.when(pl.col("sample") == 3).then(pl.col("label") + 1).otherwise("clean_prediction")
+    rows = folder.rows.with_columns(clean_prediction=wrong.cast(folder.rows.schema["clean_prediction"]))
+    shown = report.of(replace(folder, rows=rows, traces=recorded), population)
+    bench.page.convergence.of(shown.stored, shown.groups, shown.styles, shown.rows)
+    drawn_cell = cell("WRN 28-10", "ALMA ℓ2 100").id
+    counted = shown.rows.filter("counted").join(shown.cells, on="entry").filter(pl.col("cell") == drawn_cell)
+    assert asked[drawn_cell] == sorted(counted["sample"])
+    assert (3 in asked[drawn_cell]) is (population == "all")
 
 
 @pytest.mark.parametrize(("attack", "most"), [("ALMA ℓ2 100 ≤200", 200), ("Auto ℓ2 100 ≤200", 400)])
@@ -611,7 +632,7 @@ def test_axis_titles_are_short_and_keep_the_power_of_ten():
     panels = [bench.page.spending.panel(group, shown.lines, shown.styles) for group in shown.groups]
     titles = {group.symbol: panel.y_title for group, panel in zip(shown.groups, panels, strict=True)}
     assert (titles["CIEDE2000 (paper's scale)"], titles["LPIPS (paper's)"]) == ("median", "median ×10⁻²")
-    (progress,) = bench.page.convergence.of(folder, shown.groups, shown.styles, None)
+    (progress,) = bench.page.convergence.of(folder, shown.groups, shown.styles, shown.rows)
     assert progress.y_title == "median"
 
 

@@ -326,10 +326,13 @@ def test_traces_are_kept_when_asked_for(tmp_path: Path):
     out = tmp_path / "out"
     assert benches.bench(small(tmp_path), out).exit_code == 0
     (cell,) = reading.read(out).cells
-    assert reading.read(out).traces(cell.id) is None
+    assert reading.read(out).traces(cell.id, range(12)) is None
     done = benches.bench(small(tmp_path, trace=True), out)
     assert "3 shards computed" in done.output
-    traced = reading.read(out).traces(cell.id)
+    some = reading.read(out).traces(cell.id, [2, 7])
+    assert some is not None
+    assert some.distances.shape[1] == 2
+    traced = reading.read(out).traces(cell.id, range(12))
     assert traced is not None, "shards without a trace are still there, but every sample has one now"
     propagations, distances = traced.propagations, traced.distances
     assert distances.shape == propagations.shape == (propagations.shape[0], 12)

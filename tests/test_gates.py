@@ -17,7 +17,7 @@ from minadv.attacks import gating
 from minadv.attacks.auto import refinement, sparse_refinement
 from minadv.attacks.auto.families import AJAR
 from minadv.attacks.auto.refinement import GATE
-from minadv.gates import SoftGates, gates
+from minadv.gates import SoftGates, opened, sides_of
 from minadv.models import Softened
 from tests.networks import Masked, convolutional, generator, images, predictions
 
@@ -65,8 +65,8 @@ def test_every_form_of_relu_passes_what_its_gates_let_through(relu: Relu) -> Non
     before = x @ into.T
     torch.testing.assert_close(logits, before.clamp_min(0) @ out.T)
     size = widths[:, None] * before.abs().amax(dim=1, keepdim=True)
-    opened = torch.where(widths[:, None] > 0, (1 + before / (before.abs() + size)) / 2, before > 0)
-    torch.testing.assert_close(gradient, (opened * out[0]) @ into)
+    expected = torch.where(widths[:, None] > 0, (1 + before / (before.abs() + size)) / 2, before > 0)
+    torch.testing.assert_close(gradient, (expected * out[0]) @ into)
 
 
 def test_what_is_done_in_place_is_done_though_nobody_takes_its_result() -> None:
@@ -83,20 +83,134 @@ def test_what_is_done_in_place_is_done_though_nobody_takes_its_result() -> None:
     assert not torch.equal(gradient, slope(model, x, None)[1])
 
 
-def test_views_and_layers_that_are_not_of_a_batch_keep_their_gates() -> None:
-    x = torch.randn(4, 6, generator=generator(3))
+def test_relus_of_a_part_of_a_tensor_in_place_have_gates_too() -> None:
+    x, widths = torch.randn(4, 6, generator=generator(3)), torch.tensor([0.5, 0.0, 0.1, 0.5])
 
-    def halved(x: Tensor) -> Tensor:
+    def in_place(x: Tensor) -> Tensor:
         x = x * 1
         x[:, :3].relu_()
+        functional.relu(x.view(4, 2, 3)[:, 1], inplace=True)
         return x.sum(dim=1, keepdim=True)
 
-    def turned(x: Tensor) -> Tensor:
-        return (x.T.contiguous() * 2).relu().sum(dim=0)[:, None]
+    def apart(x: Tensor) -> Tensor:
+        return torch.cat((x[:, :3].relu(), x[:, 3:].relu()), dim=1).sum(dim=1, keepdim=True)
 
-    for model in (halved, turned):
-        for mine, its in zip(slope(model, x, torch.full((4,), 0.5)), slope(model, x, None), strict=True):
-            assert torch.equal(mine, its)
+    for mine, its in zip(slope(in_place, x, widths), slope(apart, x, widths), strict=True):
+        torch.testing.assert_close(mine, its)
+    assert not torch.equal(slope(in_place, x, widths)[1], slope(apart, x, None)[1])
+
+
+def turned(x: Tensor) -> Tensor:
+    """Features first: no first axis of a batch."""
+    return (x.flatten(1).T.contiguous() * 2).relu().sum(dim=0)[:, None]
+
+
+def by_sample(x: Tensor) -> Tensor:
+    return torch.vmap(lambda row: (2 * row).relu().sum()[None])(x.flatten(1))
+
+
+def own_slope(x: Tensor) -> Tensor:
+    """A gradient by torch.func."""
+    return torch.func.grad(lambda z: (2 * z).relu().square().sum())(x).flatten(1).sum(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("model", [turned, by_sample, own_slope])
+def test_layers_that_are_not_of_a_batch_keep_their_gates_and_say_so(model: Callable[[Tensor], Tensor]) -> None:
+    x = torch.randn(4, 6, generator=generator(3))
+    for mine, its in zip(slope(model, x, torch.full((4,), 0.5)), slope(model, x, None), strict=True):
+        assert torch.equal(mine, its)
+    leaf, gates = x.clone().requires_grad_(), SoftGates(torch.full((4,), 0.5))
+    with gates:
+        _ = model(leaf)
+    assert gates.kept
+    softened = Softened(model)
+    with pytest.warns(UserWarning, match=r"Softened: some ReLUs of the model keep their own gates.*first axis"):
+        assert torch.equal(softened(leaf), model(leaf))
+    assert torch.equal(softened(leaf), model(leaf))  # once is enough
+
+
+def test_an_attack_says_when_relus_keep_their_gates() -> None:
+    inner = Masked().eval()
+    x = 0.5 + 0.15 * torch.rand(8, 1, 7, 7, generator=generator(8))
+
+    def in_parts(x: Tensor) -> Tensor:
+        return torch.cat([inner(part) for part in x.split(3)])
+
+    with pytest.warns(UserWarning, match=r"masked, and some ReLUs .* keep their own gates.*soft_gates=False"):
+        whole = ALMA(steps=30)(in_parts, x, predictions(inner, x))
+    hard = ALMA(steps=30, soft_gates=False)(in_parts, x, predictions(inner, x))
+    assert torch.equal(whole.adversarials, hard.adversarials)
+
+
+class Purified(nn.Module):
+    """A model that first goes along a gradient of its own."""
+
+    def __init__(self, backward: bool) -> None:
+        super().__init__()
+        self.inner, self.backward = Masked(), backward
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = x if x.requires_grad and not self.backward else x.detach().requires_grad_()
+            energy = self.inner(leaf).logsumexp(dim=1).sum()
+            if self.backward:
+                energy.backward()
+                return self.inner(x + 0.05 * leaf.grad.sign())  # type: ignore[union-attr]
+            return self.inner(x + 0.05 * torch.autograd.grad(energy, leaf, create_graph=True)[0])
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_gradient_that_the_model_takes_itself_is_its_own(backward: bool) -> None:
+    model, x = Purified(backward).eval(), 0.5 + 0.15 * torch.rand(8, 1, 7, 7, generator=generator(8))
+    logits, gradient = slope(model, x, torch.full((8,), 0.1))
+    plain, its = slope(model, x, None)
+    assert torch.equal(logits, plain)
+    assert not torch.equal(gradient, its)
+    softened, labels = Softened(model, 0.1), predictions(model, x)
+    for attack in (FMN(distance="linf", steps=40), ALMA(steps=40)):
+        found = attack(softened, x, labels)
+        assert torch.equal(found.success, predictions(model, found.adversarials) != labels)
+
+
+@pytest.mark.parametrize("width", [0.0, 0.1])
+def test_an_infinite_slope_behind_a_relu_that_is_off_passes_nothing(width: float) -> None:
+    x = torch.tensor([[-1.0, 0.5, 2.0], [0.25, -3.0, 1.0]])
+
+    def model(x: Tensor) -> Tensor:
+        return (2 * x).relu().sqrt().sum(dim=1, keepdim=True)
+
+    widths = torch.tensor([width, 0.0])
+    logits, gradient = slope(model, x, widths)
+    plain, its = slope(model, x, None)
+    assert torch.equal(logits, plain)
+    assert its.isfinite().all()
+    on = 2 * x / (2 * x.abs() + widths[:, None] * (2 * x).abs().amax(dim=1, keepdim=True)).clamp_min(1e-30)
+    torch.testing.assert_close(gradient, its * torch.where(widths[:, None] > 0, (1 + on) / 2, 1))
+    assert (gradient[its == 0] == 0).all()
+
+
+def test_entries_that_are_left_out_by_infinity_do_not_widen_gates() -> None:
+    x = torch.tensor([[-1.0, 0.5, 2.0, -torch.inf], [0.25, -3.0, 1.0, torch.inf]])
+    sides = sides_of(x, torch.tensor([0.1, 0.1]))
+    assert torch.equal(sides[:, :3], sides_of(x[:, :3], torch.tensor([0.1, 0.1])))
+    assert sides[:, 3].tolist() == [-1, 1]
+
+
+def test_layers_without_entries_are_passed_over() -> None:
+    x = torch.rand(3, 4, generator=generator(5))
+    logits, gradient = slope(lambda x: x.sum(dim=1, keepdim=True) + x[:, :0].relu().sum(), x, torch.ones(3))
+    assert torch.equal(logits, x.sum(dim=1, keepdim=True))
+    assert torch.equal(gradient, torch.ones_like(x))
+
+
+def test_softening_leaves_a_function_s_network_as_it_was() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(49), nn.Linear(49, 8), nn.ReLU(), nn.Linear(8, 3))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    x = torch.rand(8, 1, 7, 7, generator=generator(10))
+    with pytest.warns(UserWarning, match="the model is in training mode"):
+        FMN(steps=5)(Softened(lambda x: network(x)), x, torch.zeros(8, dtype=torch.int64))
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_hard_gates_are_those_of_the_model_and_rows_know_nothing_of_others() -> None:
@@ -117,14 +231,14 @@ def test_hard_gates_are_those_of_the_model_and_rows_know_nothing_of_others() -> 
 def test_gates_open_from_0_to_1_and_are_half_open_at_0(seed: int, width: float) -> None:
     x = torch.randn(3, 50, generator=generator(seed), dtype=torch.float64).sort(dim=1).values
     widths = torch.full((3,), width, dtype=torch.float64)
-    opened = gates(x, widths)
-    assert (opened.diff(dim=1) >= 0).all()
-    assert ((opened > 0) & (opened < 1)).all()
-    torch.testing.assert_close(opened + gates(-x, widths), torch.ones_like(x))
-    torch.testing.assert_close(gates(8 * x, widths), opened)  # a layer's scale is its own
+    sides = sides_of(x, widths)
+    assert (opened(sides).diff(dim=1) >= 0).all()
+    assert ((opened(sides) > 0) & (opened(sides) < 1)).all()
+    torch.testing.assert_close(sides_of(-x, widths), -sides)
+    torch.testing.assert_close(sides_of(8 * x, widths), sides)  # a layer's scale is its own
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
-        assert (gates(torch.zeros_like(x, dtype=dtype), widths) == 0.5).all()
-    torch.testing.assert_close(gates(x, 1e-12 * widths), (x > 0).double(), rtol=0, atol=1e-4)
+        assert (opened(sides_of(torch.zeros_like(x, dtype=dtype), widths)) == 0.5).all()
+    torch.testing.assert_close(opened(sides_of(x, 1e-12 * widths)), (x > 0).double(), rtol=0, atol=1e-4)
 
 
 def test_other_functions_and_passes_without_a_gradient_are_not_touched() -> None:

@@ -119,6 +119,12 @@ def test_an_adversarial_on_the_ball_is_within_it(radius: float) -> None:
     assert metrics.robust_accuracy_at(distances, [radius, radius * (1 - 1e-4)]).tolist() == [0, 1]
 
 
+def test_small_radii_are_not_lost_in_rounding() -> None:
+    found = [8e-11, 1.7e-9, 5e-8, 1e-3]  # of 1 − SSIM
+    assert metrics.robust_accuracy_at(found, [0, 1e-10, 1e-8, 1e-7]).tolist() == [1, 0.75, 0.5, 0.25]
+    assert metrics.robust_accuracy_at([1e-8 * (1 + 5e-5)], [1e-8]).tolist() == [0]
+
+
 def test_area_by_hand() -> None:
     distances = np.array([2.0, 0.0, INF, 0.5])
     assert metrics.area(distances, 1.0) == (1 + 0 + 1 + 0.5) / 4

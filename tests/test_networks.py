@@ -1,11 +1,13 @@
 """The networks that are found in a model that is no module, and what an attack then leaves as it was."""
 
+import copy
 import functools
 import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 import minadv
 from minadv.networks import home, networks
@@ -105,3 +107,37 @@ def test_it_is_checked_as_a_module_is() -> None:
         minadv.minimise(lambda z: model(2 * z - 1), x, labels)
     findings = minadv.diagnose(lambda z: MODEL(z), x, labels, attack=False)
     assert any("BatchNorm" in str(f) or "training" in str(f) for f in findings.findings)
+
+
+class Named(nn.Module):
+    """A module that holds a function, which torch knows nothing of."""
+
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)  # type: ignore[operator]
+
+
+def test_networks_behind_functions_that_modules_hold_are_found() -> None:
+    model = normalising()
+    held = Named(lambda x: model(x))
+    assert {id(one) for one in networks(nn.Sequential(nn.Flatten(), held))} >= {id(model)}
+    assert id(model) in {id(one) for one in networks(Named(model.forward))}
+    assert len(networks(Named(torch.relu))) == 1
+
+
+def test_a_module_without_values_may_be_called_with_those_of_others() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 5)).eval()
+    base, values = copy.deepcopy(model).to("meta"), dict(model.named_parameters())
+
+    def called(x: Tensor) -> Tensor:
+        return functional_call(base, values, (x,))
+
+    x = images(4)
+    y = model(x).argmax(dim=1)
+    one, other = (minadv.minimise(each, x, y, budget=20) for each in (called, model))
+    assert torch.equal(one.adversarials, other.adversarials)
+    with pytest.raises(ValueError, match="the model's parameters on meta"):
+        minadv.minimise(base, x, y, budget=20)

@@ -43,3 +43,9 @@ def test_signs_are_those_of_normal_numbers() -> None:
     like = torch.zeros(7, 3, 20, 20)
     for stream in (0, 5):
         assert torch.equal(random.signs(key, like, stream), random.normal(key, like, stream).sign())
+
+
+def test_zero_has_one_key_whatever_its_sign() -> None:
+    x = images(4) - 0.5
+    x[:, :, ::2] = 0
+    assert torch.equal(random.keys(x, seed=0), random.keys(torch.where(x == 0, -0.0, x), seed=0))

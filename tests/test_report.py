@@ -62,6 +62,19 @@ def test_progress_is_the_median_over_samples():
     assert curves.progress_svg(never, "l2") is None
 
 
+@given(st.integers(0, 1000))
+def test_progress_counts_what_each_sample_has_spent_itself(seed: int):
+    g = torch.Generator().manual_seed(seed)
+    spent = torch.randint(0, 4, (12, 5), generator=g).cumsum(dim=0) + 1  # some leave the batch for a while
+    best = torch.rand(12, 5, generator=g).cummin(dim=0).values
+    best[:3, ::2] = INF
+    at, median = curves.progress(Trace(spent, best))
+    assert at.tolist() == sorted({*spent.flatten().tolist()})
+    for x, y in zip(at, median, strict=True):
+        own = torch.where(spent <= x, best, INF).amin(dim=0)
+        assert y == pytest.approx(own.median().item())
+
+
 @pytest.mark.parametrize("last", [3.3, 2.9, 1.7, 0.6, 0.02])
 def test_a_progress_axis_has_labels_enough_to_read(last: float):
     trace = Trace(torch.tensor([[1], [3], [5]]), torch.tensor([[INF], [3.4], [last]]))

@@ -2,14 +2,16 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import minadv
-from minadv import ALMA, EAD, FAB, FMN, PDGD, PDPGD, Attack, Auto, DeepFool, SuperDeepFool
+from minadv import ALMA, CW, DDN, EAD, FAB, FMN, PDGD, PDPGD, Attack, Auto, DeepFool, SuperDeepFool
 from minadv.distances.base import check_pair
 from tests.networks import convolutional, images, predictions
 
@@ -235,3 +237,37 @@ def test_only_the_models_passes_are_in_the_callers_autocast(distance: str) -> No
     assert torch.equal(found.distances, expected.distances)
     assert all(seen[:-1])
     assert not seen[-1]  # the verification
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.bool_, bool])
+def test_a_callback_ends_a_search_with_any_kind_of_true(kind: Callable[[bool], object]) -> None:
+    for answer, most in ((True, 1), (False, 40)):
+        steps: list[int] = []
+        DDN(steps=40)(MODEL, X, Y, on_step=lambda _: steps.append(1) or kind(answer))  # noqa: B023
+        assert len(steps) == most
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.int64, int])
+def test_what_else_a_callback_returns_means_nothing(kind: Callable[[int], object]) -> None:
+    steps: list[int] = []
+    DDN(steps=40)(MODEL, X, Y, on_step=lambda _: steps.append(1) or kind(1))
+    assert len(steps) == 40
+
+
+@pytest.mark.parametrize("attack", [Auto(budget=20), ALMA(steps=20), CW(steps=20, searches=2)], ids=repr)
+def test_a_distance_of_your_own_may_know_one_precision_alone(attack: Attack) -> None:
+    features = nn.Linear(X[0].numel(), 7)  # of float32
+
+    def perceived(x: Tensor, x0: Tensor) -> Tensor:
+        return (features(x.flatten(1)) - features(x0.flatten(1))).norm(dim=1) + (x - x0).flatten(1).norm(dim=1)
+
+    found = replace(attack, distance=perceived)(MODEL, X, Y)
+    assert found.success.any()
+    expected = perceived(found.adversarials, X)
+    torch.testing.assert_close(found.distances[found.success], expected.detach()[found.success])
+
+    def broken(x: Tensor, x0: Tensor) -> Tensor:
+        return perceived(x, x0) if torch.is_grad_enabled() or len(x) > 2 else perceived(x[:, :1], x0)
+
+    with pytest.raises(RuntimeError):  # what is wrong in both is not hidden
+        replace(attack, distance=broken)(MODEL, X[:2], Y[:2])

@@ -36,8 +36,10 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
         raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
     modules = modules_of(model)
     parameters = list({id(p): p for module in modules for p in module.parameters(recurse=False)}.values())
-    if len({parameter.device for parameter in parameters}) == 1:
-        check_device("the model's parameters", parameters[0].device, inputs)
+    # a function may call a module without values of its own with those of others (torch.func.functional_call)
+    devices = {one.device for one in parameters if isinstance(model, nn.Module) or not one.is_meta}
+    if len(devices) == 1:
+        check_device("the model's parameters", devices.pop(), inputs)
     if any(parameter.is_inference() for parameter in parameters):
         raise ValueError(
             "the model's parameters were made under torch.inference_mode(), so that it cannot be differentiated: "

@@ -18,6 +18,8 @@ _SLACK = 1e-6
 # Half the spacing of float32 below 1, by which an image's entries are rounded: what lies on a ball of 8/255 is
 # measured at up to that much beyond it.
 _ROUNDING = 2**-24
+# That is of norms: of a smaller radius, as of 1 − SSIM, it is at most this share.
+_SMALL = 1e-4
 
 
 def lower_median(distances: ArrayLike) -> float:
@@ -76,7 +78,7 @@ def robust_accuracy_at(distances: ArrayLike, radii: Sequence[float] | Numbers) -
     """Return the robust accuracy at given radii: the fraction of samples without an adversarial within each.
 
     A distance counts as within a radius where rounding to float32 alone may have put it beyond: by at most 1e-6 of
-    the radius plus 2⁻²⁴. Otherwise it is `robust_accuracy` at those places.
+    the radius plus 2⁻²⁴, or 1e-4 of the radius if that is less. Otherwise it is `robust_accuracy` at those places.
 
     Args:
         distances: (samples,) ≥ 0, inf where the attack failed. It is the model's accuracy at radius 0 when samples
@@ -95,7 +97,7 @@ def robust_accuracy_at(distances: ArrayLike, radii: Sequence[float] | Numbers) -
         raise ValueError(f"radii must be one dimension of finite numbers ≥ 0, got {at.tolist()}")
     if not found.size:
         return np.full_like(at, math.nan)
-    within: Numbers = at * (1 + _SLACK) + _ROUNDING
+    within: Numbers = at * (1 + _SLACK) + np.minimum(_ROUNDING, _SMALL * at)
     reached = np.searchsorted(np.sort(found), within, side="right")
     return 1 - reached / found.size
 

@@ -17,8 +17,9 @@ DEEP, MANY = 4, 1000  # no data set is looked through for a network
 def networks(model: Callable[..., Any]) -> list[nn.Module]:
     """Return the outermost modules that calling a model may run, each once.
 
-    That is a module itself, or those in a function's closure, defaults and the globals that it names, in what a
+    That is a module itself, and those in a function's closure, defaults and the globals that it names, in what a
     method is bound to, in what `functools.partial` holds and in an object's attributes, up to four steps deep.
+    Modules may hold functions, too.
     """
     found: dict[int, nn.Module] = {}
     seen: dict[int, Any] = {}  # with the object, so that no other gets its identity
@@ -30,6 +31,7 @@ def networks(model: Callable[..., Any]) -> list[nn.Module]:
         seen[id(value)] = value
         if isinstance(value, nn.Module):
             found[id(value)] = value
+            waiting.extend((part, depth + 1) for part in _functions_in(value))
         elif depth < DEEP:
             waiting.extend((part, depth + 1) for part in _parts(value))
     inner = {id(part) for network in found.values() for part in network.modules() if part is not network}
@@ -60,6 +62,14 @@ def _parts(value: Any) -> Iterable[Any]:
         inside = cast("list[Any]", value)
         return tuple(inside) if len(inside) <= MANY else ()
     return tuple(getattr(value, "__dict__", {}).values())
+
+
+def _functions_in(network: nn.Module) -> Iterator[Any]:
+    """Functions that modules hold: torch registers other modules alone."""
+    for module in network.modules():
+        yield from (
+            part for part in vars(module).values() if isinstance(part, FunctionType | MethodType | partial)
+        )
 
 
 def _of_function(function: FunctionType) -> Iterator[Any]:

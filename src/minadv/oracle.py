@@ -262,6 +262,7 @@ class Oracle:
             non_finite=marked(self._troubles.non_finite),
             unmeasured=marked(self._troubles.unmeasured),
             flat=marked(self._troubles.flat),
+            kept=self._troubles.kept,
         )
         device = batch.inputs.device
         forwards, backwards = self._ledger.forwards.to(device), self._ledger.backwards.to(device)
@@ -280,9 +281,10 @@ class Oracle:
         before = leaf._version
         if widths is not None and part is not None:
             widths = part.gather(widths)
-        soft = nullcontext() if widths is None or not differentiate else SoftGates(widths)
-        with torch.set_grad_enabled(differentiate), soft:
+        soft = None if widths is None or not differentiate else SoftGates(widths)
+        with torch.set_grad_enabled(differentiate), soft or nullcontext():
             logits = self._searched(leaf.clone() if self._batch.in_place else leaf)
+        self._troubles.kept |= soft is not None and soft.kept
         if leaf._version != before:
             raise ValueError(
                 "model changed its input in place, which it did not with the clean images: clone the input in its "

@@ -2,10 +2,18 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from minadv.ledger import BudgetSpentError
 from minadv.probe import Step
+
+
+def _is_true(answer: object) -> bool:
+    """Whether a callback said True, also as a comparison of tensors or arrays does; other answers mean nothing."""
+    boolean = answer.dtype == torch.bool if isinstance(answer, Tensor) else isinstance(answer, bool | np.bool_)
+    return boolean and bool(answer)
 
 
 class Progress:
@@ -28,7 +36,7 @@ class Progress:
                 # runs that are repeated within a round don't turn progress back
                 at = (done * count + index, rounds * count)
                 self._shown = max(at, self._shown, key=lambda pair: pair[0] / pair[1])
-                if self._on_step(Step(*self._shown, best_distance())) is True:
+                if _is_true(self._on_step(Step(*self._shown, best_distance()))):
                     raise BudgetSpentError
             yield index
 

@@ -40,7 +40,8 @@ def _mix(bits: Tensor) -> Tensor:
 
 def keys(samples: Float[Tensor, "batch ..."], seed: int) -> Keys:
     """One key per sample, from its float32 content and the seed: equal for equal samples, wherever they stand."""
-    bits = samples.detach().flatten(1).to(torch.float32).contiguous().view(torch.int32).to(torch.int64)
+    values = samples.detach().flatten(1).to(torch.float32) + 0.0  # where −0 becomes 0, which it is equal to
+    bits = values.contiguous().view(torch.int32).to(torch.int64)
     places = torch.arange(bits.shape[1], device=bits.device) * _GOLDEN
     return _mix(_mix(bits + places).sum(dim=1) + _signed(seed * _GOLDEN))
 

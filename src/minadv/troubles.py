@@ -18,11 +18,13 @@ class Troubles:
         non_finite: logits or gradients were NaN or infinite.
         unmeasured: the distance was, of an image that the model could classify.
         flat: all gradients at the first point that was differentiated were exactly 0.
+        kept: whether ReLUs of the model kept their own gates where soft ones were asked for.
     """
 
     non_finite: Tensor
     unmeasured: Tensor
     flat: Tensor
+    kept: bool = field(default=False, init=False)
     _began: "ref[Probe] | None" = field(default=None, init=False)  # a look at that point
 
     @classmethod

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from minadv.distances import Distance
+from minadv.gates import KEPT
 from minadv.goals import Goal
 from minadv.result import Status
 
@@ -87,7 +88,10 @@ def fewest_rows() -> int:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a search claims, for every row of the batch: the tensors are (batch, ...) and (batch,)."""
+    """What a search claims, for every row of the batch: the tensors are (batch, ...) and (batch,).
+
+    `kept` is whether ReLUs kept their own gates where soft ones were asked for.
+    """
 
     inputs: Tensor
     answers: Tensor
@@ -96,6 +100,7 @@ class Outcome:
     non_finite: Tensor
     unmeasured: Tensor
     flat: Tensor
+    kept: bool = False
 
 
 class Verified(TypedDict):
@@ -162,6 +167,12 @@ def verify(
             UserWarning,
             stacklevel=4,
         )
+    if outcome.kept:
+        warnings.warn(
+            f"gradients of the model are masked, and {KEPT}; soft_gates=False takes none",
+            UserWarning,
+            stacklevel=4,
+        )
     return Verified(
         adversarials=answers,
         success=success,
@@ -194,11 +205,20 @@ def _passes(x: Tensor, logits: Tensor, goal: Goal, already: Tensor, settings: Se
 
 
 def measured(distance: Distance, x: Tensor, x0: Tensor) -> Tensor:
-    """(batch,) distances of stored images, in float64 where the device has it, a few images at a time."""
-    dtype = x0.dtype if x0.device.type == "mps" else torch.float64
-    with torch.no_grad():
-        parts = (slice(start, start + ROWS_AT_A_TIME) for start in range(0, len(x), ROWS_AT_A_TIME))
-        return torch.cat([distance(x[rows].to(dtype), x0[rows].to(dtype)) for rows in parts])
+    """(batch,) distances of stored images, a few at a time, in float64 where device and distance have it."""
+    try:
+        return _measured(distance, x, x0, x0.dtype if x0.device.type == "mps" else torch.float64)
+    except RuntimeError:
+        if x0.dtype == torch.float64:
+            raise
+        # what the caller's own distance computes with may have the images' precision
+        return _measured(distance, x, x0, x0.dtype)
+
+
+@torch.no_grad()
+def _measured(distance: Distance, x: Tensor, x0: Tensor, dtype: torch.dtype) -> Tensor:
+    parts = (slice(start, start + ROWS_AT_A_TIME) for start in range(0, len(x), ROWS_AT_A_TIME))
+    return torch.cat([distance(x[rows].to(dtype), x0[rows].to(dtype)) for rows in parts])
 
 
 def _distances(outcome: Outcome, success: Tensor, distance: Distance) -> Tensor:

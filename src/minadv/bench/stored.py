@@ -36,7 +36,7 @@ class Stored:
         notes: what a reader should know about the folder: damaged files, results of earlier settings left out.
         environments: where the shards were computed.
         pictures: (cell id, sample numbers) → originals and adversarials.
-        traces: cell id → the trace of its samples, or None when none was kept.
+        traces: (cell id, sample numbers) → their trace, or None when none was kept.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Stored:
     notes: tuple[str, ...]
     environments: tuple[Environment, ...]
     pictures: Callable[[str, Sequence[int]], Pictures]
-    traces: Callable[[str], Trace | None]
+    traces: Callable[[str, Sequence[int]], Trace | None]
     earlier: tuple[tuple[Cell, pl.DataFrame], ...] = ()
     damaged: Callable[[], tuple[str, ...]] = lambda: ()
 

@@ -56,10 +56,10 @@ class Tensors:
                 found[number] = tensors["originals"][row], tensors["adversarials"][row]
         return Pictures(*(torch.stack([found[number][part] for number in numbers]) for part in (0, 1)))
 
-    def traces(self, cell: str) -> Trace | None:
-        """Read the trace of a cell's samples; None when one has no intact trace."""
+    def traces(self, cell: str, numbers: Sequence[int]) -> Trace | None:
+        """Read the trace of samples of a cell; None for none, and when one has no intact trace."""
         parts: list[Trace] = []
-        for shard, samples in self._of(cell):
+        for shard, samples in self._of(cell, numbers):
             if TRACE_FILE not in shard.files:
                 return None
             try:
@@ -70,10 +70,9 @@ class Tensors:
             parts.append(Trace(tensors["propagations"], tensors["distances"]).select(wanted))
         return join(parts) if parts else None
 
-    def _of(self, cell: str, numbers: Sequence[int] | None = None) -> list[tuple[ShardRecord, list[int]]]:
-        """Shards of a cell, each with those of the samples that count in it."""
-        rows = self.rows.slice(*self.places.get(cell, (0, 0)))
-        rows = rows if numbers is None else rows.filter(pl.col("sample").is_in(numbers))
+    def _of(self, cell: str, numbers: Sequence[int]) -> list[tuple[ShardRecord, list[int]]]:
+        """Shards of samples of a cell, each with those that count in it."""
+        rows = self.rows.slice(*self.places.get(cell, (0, 0))).filter(pl.col("sample").is_in(numbers))
         listed = rows.group_by("shard", maintain_order=True).agg("sample")
         return [(self.shards[shard], samples) for shard, samples in listed.iter_rows()]
 

@@ -1,10 +1,12 @@
 """A model whose backward passes go through soft gates, for any attack where ReLUs mask gradients."""
 
+import warnings
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
-from minadv.gates import SoftGates
+from minadv.gates import KEPT, SoftGates
 
 
 class Softened(nn.Module):
@@ -29,10 +31,20 @@ class Softened(nn.Module):
             raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
         if not width > 0:
             raise ValueError(f"width must be > 0, got {width}")
-        self.model, self.width = model, width
+        self.model, self.width, self._told = model, width, False
         self.training = any(part.training for part in self.children())  # its own flag: the model keeps what it has
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the model's logits."""
-        with SoftGates(x.new_full((len(x),), self.width)):
+        """Return the model's logits.
+
+        Warns:
+            UserWarning: once, when ReLUs keep their own gates, see `SoftGates`.
+        """
+        if not torch.is_grad_enabled():
             return self.model(x)
+        with SoftGates(x.new_full((len(x),), self.width)) as soft:
+            logits = self.model(x)
+        if soft.kept and not self._told:
+            self._told = True
+            warnings.warn(f"Softened: {KEPT}", UserWarning, stacklevel=2)
+        return logits

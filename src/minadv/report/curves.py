@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minadv.metrics import Numbers, robust_accuracy
@@ -33,9 +34,15 @@ def robust_accuracy_svg(distances: Numbers, name: str, radius: float | None = No
 
 
 def progress(trace: Trace) -> tuple[Numbers, Numbers]:
-    """Return propagations and the median best distance so far (inf before half of the samples are found)."""
-    spent = trace.propagations.double().amax(dim=1).numpy()
-    return spent, trace.distances.double().median(dim=1).values.numpy()
+    """Return propagations, and the median of what each sample's best distance was after as many of its own.
+
+    It is inf before half of the samples are found. Samples that leave the batch spend less than others in a row.
+    """
+    spent, best = trace.propagations.T.contiguous(), trace.distances.double().T
+    at = np.unique(spent.numpy())
+    row = torch.searchsorted(spent, torch.from_numpy(at).expand(len(spent), -1).contiguous(), right=True) - 1
+    so_far = torch.where(row < 0, torch.inf, best.gather(1, row.clamp_min(0)))
+    return at.astype(np.float64), so_far.median(dim=0).values.numpy()
 
 
 def progress_svg(trace: Trace, name: str) -> str | None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
-from minadv.bench.records import Population
 from minadv.bench.stored import Stored
 from minadv.report import curves
 from minadv.report.bench import names, panels
@@ -16,19 +16,23 @@ STEPS = 400
 
 
 def of(
-    stored: Stored, groups: Sequence[Group], styles: Mapping[int, Style], population: Population | None
+    stored: Stored, groups: Sequence[Group], styles: Mapping[int, Style], rows: pl.DataFrame
 ) -> tuple[Panel, ...]:
-    """Return a panel for each group with traces. Attacks that minimised another distance are left out."""
-    found = (_panel(stored, group, styles, population) for group in groups)
+    """Return a panel for each group with traces, of the samples that count in the tables' `rows`.
+
+    Attacks that minimised another distance are left out.
+    """
+    counted = dict(rows.filter("counted").group_by("entry").agg("sample").iter_rows())
+    found = (_panel(stored, group, styles, counted) for group in groups)
     return tuple(panel for panel in found if panel is not None)
 
 
 def _panel(
-    stored: Stored, group: Group, styles: Mapping[int, Style], population: Population | None
+    stored: Stored, group: Group, styles: Mapping[int, Style], counted: Mapping[int, Sequence[int]]
 ) -> Panel | None:
     # a trace is of what was minimised, which need not be the distance that the table compares
     entries = [entry for entry in group.entries if same(entry.cell.minimises, group.distance)]
-    medians = {entry.number: _median(stored, entry, population) for entry in entries}
+    medians = {entry.number: _median(stored, entry, counted.get(entry.number, ())) for entry in entries}
     entries = [entry for entry in entries if medians[entry.number] is not None]
     if not entries:
         return None
@@ -53,16 +57,10 @@ def same(minimised: str, distance: str) -> bool:
     )
 
 
-def _median(
-    stored: Stored, entry: Entry, population: Population | None
-) -> tuple[panels.Numbers, panels.Numbers] | None:
+def _median(stored: Stored, entry: Entry, samples: Sequence[int]) -> tuple[panels.Numbers, panels.Numbers] | None:
     """Return propagations and medians where they change; None without a trace, or when no median is finite."""
-    trace = stored.traces(entry.cell.id)
+    trace = stored.traces(entry.cell.id, samples)
     if trace is None:
-        return None
-    if (population or entry.cell.population) == "correct":
-        trace = trace.select(trace.distances[0] > 0)
-    if not trace.distances.numel():
         return None
     spent, median = curves.progress(trace)
     kept = np.isfinite(median) & (median > 0)

@@ -29,7 +29,7 @@ PACKAGE = "minadv.report.bench"
 def render(report: Report, curves: Sequence[Panel]) -> str:
     """Return the page. Every name in it is escaped; markup is let through only where it is our own."""
     stored, lines = report.stored, report.lines
-    progress = convergence.of(stored, report.groups, report.styles, report.population)
+    progress = convergence.of(stored, report.groups, report.styles, report.rows)
     points = {group.slug: spending.panel(group, lines, report.styles) for group in report.groups}
     galleries = showcase.of(stored, report.rows, report.cells, report.groups)
     panels = [*curves, *progress, *(panel for panel in points.values() if panel is not None)]
