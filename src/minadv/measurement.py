@@ -6,14 +6,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from minadv import distances
+from minadv import distances, verification
 from minadv.distances import Distance
 from minadv.distances.ssim import WINDOW
 from minadv.goals import Targeted, Untargeted
 from minadv.guard import Model, guarded
 from minadv.result import Result
 from minadv.run_folder import COLUMNS
-from minadv.verification import quantise
 
 ROWS_AT_ONCE = 64
 
@@ -57,11 +56,8 @@ def other_distances(result: Result, originals: Tensor) -> dict[str, Tensor]:
 
 def measured(distance: Distance, result: Result, originals: Tensor) -> Tensor:
     """(batch,) distances of the stored images, in float64; inf where the attack failed."""
-    parts = [
-        distance(result.adversarials[rows].double(), originals[rows].double()).double()
-        for rows in _chunks(len(result))
-    ]
-    return torch.cat(parts).masked_fill(~result.success, torch.inf)
+    found = verification.measured(distance, result.adversarials, originals)
+    return found.double().masked_fill(~result.success, torch.inf)
 
 
 def applicable(images: Tensor) -> tuple[str, ...]:
@@ -80,7 +76,7 @@ def survive_8_bits(
     """Whether each image still meets the goal after its values are rounded to multiples of 1/255."""
     kept: list[Tensor] = []
     for rows in _chunks(len(adversarials)):
-        images, classes = quantise(adversarials[rows].to(device), 256), labels[rows].to(device)
+        images, classes = verification.quantise(adversarials[rows].to(device), 256), labels[rows].to(device)
         goal = Untargeted(classes) if target is None else Targeted(torch.full_like(classes, target))
         with guarded(model, images) as logits, torch.no_grad():
             kept.append((goal.margin(logits(images)) < 0).cpu())
