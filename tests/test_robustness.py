@@ -271,3 +271,17 @@ def test_a_distance_of_your_own_may_know_one_precision_alone(attack: Attack) -> 
 
     with pytest.raises(RuntimeError):  # what is wrong in both is not hidden
         replace(attack, distance=broken)(MODEL, X[:2], Y[:2])
+
+
+def test_what_has_a_negative_distance_is_no_success() -> None:
+    def partly(x: Tensor, x0: Tensor) -> Tensor:
+        delta = (x - x0).flatten(1)
+        return delta.norm(dim=1) - 8 * delta[:, 0].abs()
+
+    with pytest.warns(UserWarning, match=r"negative in the search for \d of 6 .* count as failures: it has to"):
+        found = ALMA(steps=40, distance=partly)(MODEL, X, Y)
+    assert (found.distances >= 0).all()
+    lost = ~found.success
+    assert lost.any()
+    assert torch.equal(found.adversarials[lost], X[lost])
+    assert found.distances[lost].isinf().all()

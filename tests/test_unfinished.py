@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import minadv
 import minadv.unfinished
 from minadv import DDN, FMN, Result, cli, evaluate, run_folder
+from minadv.cli import running
 from minadv.result import concatenate
 from minadv.unfinished import Unfinished
 from tests.networks import convolutional, images, predictions
@@ -242,3 +243,29 @@ def test_overwriting_starts_anew_where_something_else_was_interrupted(tmp_path: 
     assert "--overwrite" in refused.stderr
     assert CliRunner().invoke(cli.app, [*command, "--overwrite"]).exit_code == 0
     assert not (tmp_path / "one" / "unfinished").exists()
+
+
+@pytest.mark.parametrize("step", ["save", "write_report"])
+def test_a_run_that_was_interrupted_while_it_was_written_goes_on(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "one"
+    command = ["attack", "--samples", "4", "--attack", "ddn", "--steps", "3", "--png", "--out", str(out)]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_folder if step == "save" else running, step, full)
+        assert CliRunner().invoke(cli.app, command).exit_code == 2
+    assert run_folder.exists(out)
+    other = CliRunner().invoke(cli.app, [*command, "--seed", "1"])
+    assert other.exit_code == 2
+    assert "another run" in other.stderr
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 0, done.output
+    assert "4 of 4 samples were finished before" in done.stdout
+    assert (out / "report.html").is_file()
+    assert len(list((out / "png").iterdir())) >= 4
+    assert not (out / "unfinished").exists()
+    assert "already holds a run" in CliRunner().invoke(cli.app, command).stderr

@@ -119,14 +119,16 @@ def verify(
 ) -> Verified:
     """Classify the answers again by a separate forward pass, and recompute their distances.
 
-    Rows that were not found, or that do not pass, become the original with distance inf. That is another batch,
-    and verified again, until all that is returned has passed as it is returned.
+    Rows that were not found, that have no distance ≥ 0, or that do not pass become the original with distance inf.
+    That is another batch, and verified again, until all that is returned has passed as it is returned.
 
     Warns:
         UserWarning: when answers of the search do not pass, when a distance was none, or when the search began
             without a gradient.
     """
-    answers, success = outcome.answers, outcome.found | outcome.already
+    distances, measurable = _distances(outcome, distance)
+    answers, success = outcome.answers, (outcome.found & measurable) | outcome.already
+    answers[~measurable] = outcome.inputs[~measurable]
     while True:
         logits = classify(model, answers, settings)
         passed = success & _passes(answers, logits, goal, outcome.already, settings)
@@ -134,7 +136,8 @@ def verify(
         if not failing.any():
             break
         answers[failing] = outcome.inputs[failing]
-    lost = outcome.found & ~success
+    distances = torch.where(success, distances, torch.inf)
+    lost = outcome.found & measurable & ~success
     if lost.any():
         rounded = "" if settings.lower is None else f", and precision={settings.precision!r} can be left out"
         if settings.precision is None and settings.autocast is not None:
@@ -147,13 +150,13 @@ def verify(
             UserWarning,
             stacklevel=4,
         )
-    distances = _distances(outcome, success, distance)
-    none = outcome.unmeasured | (distances < -ROUNDED)
+    none = outcome.unmeasured | ~measurable
     if none.any():
+        failed = f", and {int((~measurable).sum())} of them count as failures" if not measurable.all() else ""
         warnings.warn(
             f"distance {distance.name} was NaN, infinite or negative in the search for {int(none.sum())} of "
-            f"{len(none)} samples, and their answers may be far from the nearest: it has to be finite and ≥ 0 on "
-            "the whole box [0, 1]",
+            f"{len(none)} samples, and their answers may be far from the nearest{failed}: it has to be finite and "
+            "≥ 0 on the whole box [0, 1]",
             UserWarning,
             stacklevel=4,
         )
@@ -221,14 +224,13 @@ def _measured(distance: Distance, x: Tensor, x0: Tensor, dtype: torch.dtype) -> 
     return torch.cat([distance(x[rows].to(dtype), x0[rows].to(dtype)) for rows in parts])
 
 
-def _distances(outcome: Outcome, success: Tensor, distance: Distance) -> Tensor:
-    """Recompute distances from the stored images."""
-    report = torch.full(success.shape, torch.inf, dtype=outcome.inputs.dtype, device=success.device)
-    report[outcome.already & success] = 0
-    rows = torch.nonzero(outcome.found & success).flatten()
+def _distances(outcome: Outcome, distance: Distance) -> tuple[Tensor, Tensor]:
+    """Recompute distances from the stored images, ≥ 0; and whether each is one, up to rounding."""
+    report = outcome.inputs.new_zeros(len(outcome.inputs))
+    rows = torch.nonzero(outcome.found).flatten()
     if len(rows):
         report[rows] = measured(distance, outcome.answers[rows], outcome.inputs[rows]).to(report.dtype)
-    return report
+    return report.clamp_min(0), (report >= -ROUNDED) & report.isfinite()
 
 
 def _statuses(outcome: Outcome, success: Tensor) -> tuple[Status, ...]:

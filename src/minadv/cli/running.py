@@ -22,7 +22,7 @@ from minadv.report import pictures, summary
 from minadv.report import write as write_report
 from minadv.report.symbols import symbol
 from minadv.result import Result
-from minadv.unfinished import Unfinished
+from minadv.unfinished import Unfinished, kept
 
 PNG = "png"
 
@@ -33,7 +33,8 @@ def run(request: Request) -> None:
     Raises:
         ValueError, TypeError, OSError, ImportError, MemoryError: for what cannot be done, saying why.
     """
-    if run_folder.exists(request.out) and not request.overwrite:
+    # with batches that are kept, it was interrupted while it was written, or is about to be replaced
+    if run_folder.exists(request.out) and not kept(request.out) and not request.overwrite:
         raise ValueError(
             f"{request.out} already holds a run: choose another --out, or add --overwrite to replace it"
         )
@@ -53,7 +54,6 @@ def run(request: Request) -> None:
                 stored = recorded(work, result, started, seconds, said)
     pictures.remove_all(request.out / PNG)  # of a run that is replaced
     run_folder.write(request.out, stored)
-    unfinished.forget()
     facts = summary.of(stored)
     if request.png:
         pictures.write_all(request.out / PNG, stored)
@@ -63,6 +63,7 @@ def run(request: Request) -> None:
                 "more, rounding to 8 bits undid them: with --levels 256 all survive"
             )
     page = write_report(request.out)
+    unfinished.forget()
     say.print(outcome(facts))
     if facts.doubt is not None and not request.quiet:
         console.warn(facts.doubt)
@@ -128,8 +129,8 @@ def attacked(work: Work, unfinished: Unfinished, say: console.Console, said: lis
             on_batch=keep,
         )
     except KeyboardInterrupt as interrupt:
-        kept = f"{done} of {len(work.samples)} samples are kept in {request.out}"
-        again = f"{kept}, the same command goes on" if done else "no batch was finished, nothing is kept"
+        safe = f"{done} of {len(work.samples)} samples are kept in {request.out}"
+        again = f"{safe}, the same command goes on" if done else "no batch was finished, nothing is kept"
         raise KeyboardInterrupt(again) from interrupt
     return result, before + time.perf_counter() - began
 
