@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from skimage import color
 
 from minadv import metrics, paper
-from minadv.bench.records import MEASURED, Cell, Diagnosis, Population
+from minadv.bench.records import MEASURED, Cell, Diagnosis, Planned, Population
 from minadv.bench.stored import Stored
 from minadv.distances import CIEDE2000
 from minadv.report import bench, pictures
@@ -342,6 +342,15 @@ def test_means_over_fewer_models_are_said_to_be():
         ("DDN 100", "1", False),
     ]
     assert "Means over different models do not compare." in overall.notes
+
+
+def test_means_without_a_model_that_is_not_done_yet_are_marked():
+    parts = [(cell(model=model), [1.0, 2.0]) for model in "AB"] + [(cell(model="A", attack="DDN 100"), [0.1, 0.2])]
+    folder, other = stored(*parts), cell(model="B", attack="DDN 100")
+    waiting = Planned(model="B", attack="DDN 100", cell=other, samples=(0, 1))
+    overall = report.of(replace(folder, planned=(*folder.planned, waiting))).tables[1]
+    assert [row[0].text for row in overall.blocks[0].rows] == ["ALMA ℓ2 100", "DDN 100 †"]
+    assert "† Not all samples of all models are done." in overall.notes
 
 
 def test_robust_accuracy_has_columns_at_the_radii_of_the_suite():

@@ -19,6 +19,7 @@ from minadv.bench.planning import plan
 from minadv.bench.records import MEASURED, ROWS
 from minadv.bench.running import Run, View
 from minadv.bench.store import Store
+from minadv.report.bench import report
 from tests import benches
 
 # the kinds of public/mnist and public/cifar10, at few steps
@@ -270,6 +271,16 @@ def test_correctly_classified_samples_are_found_by_classifying(words: tuple[str,
     stored = benches.tensors(tmp_path / "out")
     originals = torch.stack([stored[rows["cell"][0], number][0] for number in rows["sample"]])
     assert logits(originals).argmax(dim=1).tolist() == rows["label"].to_list()
+
+
+def test_a_folder_that_was_of_correct_samples_has_all_of_those_that_are_asked_for_next(tmp_path: Path):
+    path, out = small(tmp_path, samples=6), tmp_path / "out"
+    for words, numbers in ((["--population", "correct"], [0, 2, 3, 5, 6, 7]), ([], list(range(6)))):
+        assert benches.bench(path, out, *words).exit_code == 0
+        (planned,) = reading.read(out).planned
+        assert list(planned.samples) == numbers
+    shown = report.of(reading.read(out))
+    assert sorted(shown.rows["sample"]) == list(range(6))
 
 
 def test_each_model_has_its_own_correct_samples(tmp_path: Path):

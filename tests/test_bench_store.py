@@ -1,6 +1,7 @@
 """The store: damage is noticed, finished work is never lost, what decides a number is in its name."""
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -204,6 +205,20 @@ def test_reading_works_without_the_plan(damage: Callable[[Path], None], whole: P
     assert benches.bits(read.rows.drop("seconds")) == benches.bits(reading.read(whole).rows.drop("seconds"))
 
 
+@pytest.mark.parametrize(("was", "now"), [("FMN ℓ1 6", "FMN ℓ1 9"), ('"column":"l2"', '"column":"lx"')])
+def test_an_altered_plan_is_noticed(was: str, now: str, whole: Path, out: Path):
+    text = (out / "plan.json").read_text()
+    assert was in text
+    (out / "plan.json").write_text(text.replace(was, now))
+    read = reading.read(out)
+    assert any("plan.json was altered" in note for note in read.notes)
+    assert {cell.attack for cell in read.cells} == {"ALMA ℓ2 6", "FMN ℓ1 6"}
+    older = json.loads(text)  # of a version that wrote no checksum
+    del older["checksum"]
+    (out / "plan.json").write_text(json.dumps(older))
+    assert reading.read(out).notes == reading.read(whole).notes
+
+
 @pytest.mark.parametrize("damage", [cut, empty, delete], ids=lambda damage: damage.__name__)
 def test_reading_works_without_a_cells_file(damage: Callable[[Path], None], whole: Path, out: Path):
     victim = sorted((out / "cells").iterdir())[0]
@@ -308,6 +323,16 @@ def test_two_halves_make_the_whole(place: Path, whole: Path, tmp_path: Path):
     assert (merged.copied, merged.there) == (0, 3)
 
 
+def test_a_folder_of_minadv_attack_takes_no_shards(whole: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    assert benches.minadv("attack", "--samples", 2, "--attack", "ddn", "--steps", 2, "--out", run).exit_code == 0
+    before = sorted(path.name for path in run.iterdir())
+    done = benches.minadv("merge", whole, run)
+    assert done.exit_code == 2
+    assert "holds a run of minadv attack" in done.output.replace("\n", " ")
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
 def test_halves_of_the_samples_make_the_whole(place: Path, whole: Path, tmp_path: Path):
     text = (place / "suite.toml").read_text()
     for name, samples in (("one", "[0, 8]"), ("two", "[8, 12]")):
@@ -324,7 +349,8 @@ def test_what_could_not_be_computed_here_is_what_it_is_elsewhere(whole: Path, ou
     missing = [
         planned.model_copy(update={"cell": None, "unavailable": "no weights"}) for planned in plan_of.planned
     ]
-    files.write_text(out / "plan.json", plan_of.model_copy(update={"planned": tuple(missing)}).model_dump_json())
+    changed = plan_of.model_copy(update={"planned": tuple(missing)}).sealed()
+    files.write_text(out / "plan.json", changed.model_dump_json())
     assert reading.read(out).rows.is_empty()
     merge(whole, out)
     assert len(reading.read(out).rows) == 24

@@ -77,6 +77,7 @@ def test_nothing_is_said_about_a_linear_model(dtype: torch.dtype):
         "training mode",
         "accuracy",
         "probabilities",
+        "scale",
         "randomness",
         "batch dependence",
         "gradients",
@@ -140,6 +141,16 @@ def test_log_probabilities_are_a_note():
 
 def test_outputs_in_the_unit_interval_that_do_not_sum_to_1_are_no_probabilities():
     assert "probabilities" not in severities(wrapped(after=torch.sigmoid))
+
+
+@pytest.mark.parametrize(("factor", "severity"), [(1e-5, "problem"), (3e-3, "warning"), (1, None)])
+def test_logits_that_hardly_differ_are_found(factor: float, severity: str | None):
+    model = wrapped(after=lambda z: factor * z)
+    assert severities(model).get("scale") == severity
+    if severity == "problem":
+        done = diagnose(model, X, predictions(model, X), steps=5)
+        assert done.distances is not None
+        assert done.distances.white_box.isinf().all()
 
 
 def test_saturation_counts_the_samples_where_cross_entropy_stands_still():

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minadv import models
+from minadv.bench import places
 from minadv.models import search, weights, zoo
 from minadv.models.architectures import BUILDERS
 from minadv.models.architectures.wide import WideResNet
@@ -168,3 +169,15 @@ def test_a_file_with_the_official_name_and_another_content_is_used_with_a_warnin
     models.load(
         f"zoo:mnist_kw@{nowhere / 'mnist_kw.safetensors'}"
     )  # a file of one's own is nobody else's business
+
+
+def test_a_weight_file_without_a_folder_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    state = BUILDERS["lenet5"]().state_dict()
+    save_file(state, tmp_path / "own.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"no weight file own\.safetensors"):
+        models.load("file:lenet5@own.safetensors")
+    given = places.model_spec("file:lenet5@own.safetensors", (tmp_path,))
+    assert given == f"file:lenet5@{tmp_path / 'own.safetensors'}"
+    monkeypatch.setenv("MINADV_WEIGHTS", str(tmp_path))
+    found = models.load("file:lenet5@own.safetensors").state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in state.items())

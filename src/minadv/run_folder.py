@@ -112,6 +112,13 @@ def exists(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CONFIGURATION, RESULTS, TENSORS))
 
 
+def check_free(folder: Path) -> None:
+    """Raise ValueError where a folder holds a run, finished or interrupted."""
+    if exists(folder) or kept(folder):
+        how = "a run" if exists(folder) else "an interrupted run"
+        raise ValueError(f"{folder} holds {how} of minadv attack: choose another folder")
+
+
 def prepare(folder: Path) -> None:
     """Make a folder for a run, before anything is computed that could be lost.
 

@@ -61,11 +61,13 @@ class Documents:
             self._write_plan(before or plan, [*own, *more])
 
     def _write_plan(self, plan: Plan, planned: Sequence[Planned]) -> None:
-        files.write_text(self.folder / PLAN, plan.model_copy(update={"planned": tuple(planned)}).model_dump_json())
+        whole = plan.model_copy(update={"planned": tuple(planned)}).sealed()
+        files.write_text(self.folder / PLAN, whole.model_dump_json())
 
     def plan(self) -> tuple[Plan | None, str | None]:
         """Read what was asked for; None, and why, when there is no plan that can be read."""
-        return files.read(Plan, self.folder / PLAN)
+        plan, why = files.read(Plan, self.folder / PLAN)
+        return (plan, why) if plan is None or plan.intact() else (None, f"{PLAN} was altered")
 
     def cells(self) -> Iterator[tuple[Path, Cell | None]]:
         """Read what the cells are, None for a damaged file."""
@@ -108,7 +110,9 @@ def _together(mine: Planned, others: Sequence[Planned]) -> Planned:
     there = [other for other in others if other.cell is not None and other.name == mine.name]
     if mine.cell is None:
         return next(iter(there), mine)
-    same = [other.samples for other in there if other.cell is not None and other.cell.id == mine.cell.id]
+    # of another population, more samples than were asked for would be those that the model gets right
+    own = mine.cell.id, mine.cell.population
+    same = [one.samples for one in there if one.cell is not None and (one.cell.id, one.cell.population) == own]
     samples = {number for numbers in (mine.samples, *same) for number in numbers}
     return mine.model_copy(update={"samples": tuple(sorted(samples))})
 

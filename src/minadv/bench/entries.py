@@ -1,5 +1,6 @@
 """From a suite's entries to the rows of its tables: a label each, and how to build the attack."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from inspect import signature
@@ -16,6 +17,7 @@ from minadv.importing import PREFIX
 
 TITLES = {"cw": "C&W", "percal": "PerC-AL", "minimal_apgd": "minimal APGD", "lpa": "LPA", "sigma_zero": "σ-zero"}
 NESTED = ("cw", "ead")  # searches of so many steps each
+PLACEHOLDER = re.compile(r"\{(\w*)\}")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def _of_attack(number: int, entry: AttackEntry, suite: Suite) -> list[Wanted]:
     try:
         cls = attacks.find(entry.attack)
         options = _options(cls, entry)
+        _label(entry, "", None, None)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
     all_steps: Sequence[int | None] = entry.steps or (None,)
@@ -126,7 +129,9 @@ def _of_attack(number: int, entry: AttackEntry, suite: Suite) -> list[Wanted]:
 def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
     for key in ("steps", "budget", "distance"):
         if key in entry.options:
-            raise ValueError(f"options have {key!r}, which has a key of its own: write {key}s = …")
+            raise ValueError(
+                f"options have {key!r}, which has a key of its own: write {key.removesuffix('s')}s = …"
+            )
     own = {field.name for field in fields(cls)} - {"distance", "budget"}
     presets = set(signature(cls.paper).parameters) - {"distance", "others", "budget"}
     known = own | presets if entry.paper else own
@@ -148,6 +153,11 @@ def _label(entry: AttackEntry, distance: str, steps: int | None, budget: int | N
     if distance.startswith(PREFIX):
         symbol = options.rpartition(":")[2]
     if entry.label is not None:
+        for name in PLACEHOLDER.findall(entry.label):
+            if name not in ("distance", "steps", "budget"):
+                raise ValueError(
+                    f"label has {{{name}}}, where {{distance}}, {{steps}} and {{budget}} alone are filled in"
+                )
         return (
             entry.label.replace("{distance}", symbol)
             .replace("{steps}", str(steps))

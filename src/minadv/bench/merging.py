@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minadv.bench.store import DamagedError, Store
+from minadv.run_folder import check_free
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ def merge(source: Path, target: Path) -> Merged:
 
     Raises:
         FileNotFoundError: `source` is no benchmark folder.
+        ValueError: `target` holds a run of `minadv attack`.
         OSError: `target` cannot be written to.
     """
     old, new = Store(source), Store(target)
     if not old.exists():
         raise FileNotFoundError(f"{source} is no benchmark folder: give the --out of a minadv bench")
+    check_free(target)
     new.create()
     copied, there, damaged = 0, 0, list[str]()
     for name in old.shard_names():

@@ -15,8 +15,11 @@ SOURCES = {
 
 
 def model_spec(spec: str, files: Sequence[Path]) -> str:
-    """Return the spec of a zoo model with its weight file, when one of the folders has it; any other as it is."""
+    """Return the spec of a zoo model, or of an architecture, with its weight file where a folder has it."""
     kind, _, name = spec.partition(":")
+    if kind == "file" and "@" in name:
+        architecture, _, file = name.partition("@")
+        return f"file:{architecture}@{search.placed(file, files)}"
     if kind == "robustbench":
         kind, name = "zoo", zoo.ROBUSTBENCH.get(name, name)
     if kind != "zoo" or name not in zoo.ENTRIES:

@@ -113,11 +113,20 @@ class Planned(Record):
 
 
 class Plan(Record):
-    """What was asked of a folder, over all calls: `plan.json`."""
+    """What was asked of a folder, over all calls: `plan.json`. Its checksum is empty in older ones."""
 
     format: Literal[1] = FORMAT
     title: str
     planned: tuple[Planned, ...]
+    checksum: str = ""
+
+    def sealed(self) -> "Plan":
+        """Return it with its checksum."""
+        return self.model_copy(update={"checksum": _digest(self)})
+
+    def intact(self) -> bool:
+        """Whether the checksum is that of the content."""
+        return self.checksum in ("", _digest(self))
 
 
 class Failure(Record):
@@ -161,15 +170,11 @@ class ShardRecord(Record):
 
     def sealed(self) -> "ShardRecord":
         """Return it with its checksum."""
-        return self.model_copy(update={"checksum": self._digest()})
+        return self.model_copy(update={"checksum": _digest(self)})
 
     def intact(self) -> bool:
         """Whether the checksum is that of the content."""
-        return self.checksum == self._digest()
-
-    def _digest(self) -> str:
-        content = self.model_dump(mode="json", exclude={"checksum"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return self.checksum == _digest(self)
 
 
 class Diagnosis(Record):
@@ -188,3 +193,9 @@ class Diagnosis(Record):
     samples: int
     checks: tuple[str, ...]
     findings: tuple[Finding, ...]
+
+
+def _digest(record: Record) -> str:
+    """SHA-256 of everything in a record but its checksum, as it is once it was stored."""
+    content = json.loads(record.model_dump_json(exclude={"checksum"}))
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -20,7 +20,6 @@ from minadv.bench.running import Report, Run
 from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.cli.bench_view import Live
-from minadv.unfinished import kept
 from minadv.validation import usable_device
 
 FINISHED, INCOMPLETE, UNWRITABLE = 0, 1, 3
@@ -56,10 +55,7 @@ def run(request: Request) -> int:
     with console.err(request.quiet).status("reading the suite") as status:
         planned = _planned(request, asked, lambda what: status.update(f"looking at {what}"))
     store = Store(request.out)
-    if run_folder.exists(request.out):
-        raise ValueError(f"{request.out} holds a run of minadv attack: choose another --out")
-    if kept(request.out):
-        raise ValueError(f"{request.out} holds an interrupted run of minadv attack: choose another --out")
+    run_folder.check_free(request.out)
     if request.out.exists() and not request.out.is_dir():
         raise ValueError(f"--out {request.out} is a file: give a folder")
     if request.dry_run:

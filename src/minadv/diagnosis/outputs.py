@@ -1,4 +1,4 @@
-"""Checks of a model's outputs: probabilities in place of logits, and a loss that saturates."""
+"""Checks of a model's outputs: probabilities in place of logits, their scale, and a loss that saturates."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -6,6 +6,8 @@ from torch.nn import functional
 from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradient_of
 from minadv.diagnosis.subject import Subject
+from minadv.validation import NEAR
+from minadv.verification import Settings
 
 # how far the outputs of a softmax computed in half precision sum from 1
 SUM_TOLERANCE = 1e-3
@@ -47,6 +49,31 @@ def probabilities(subject: Subject) -> tuple[Finding, ...]:
             ),
         )
     return ()
+
+
+def scale(subject: Subject) -> tuple[Finding, ...]:
+    """Find logits that hardly differ: an answer has to be `confidence` logits beyond the boundary."""
+    samples = subject.select(subject.correct)
+    if not len(samples):
+        return ()
+    confidence = Settings.confidence
+    spread = (samples.clean.amax(dim=1) - samples.clean.amin(dim=1)).median().item()
+    near = samples.goal.margin(samples.clean).median().item()
+    if near >= NEAR * confidence:
+        return ()
+    impossible = spread < 2 * confidence
+    return (
+        Finding(
+            check="scale",
+            severity="problem" if impossible else "warning",
+            model=subject.name,
+            seen=f"of {len(samples)} correctly classified samples, the largest and the smallest logit differ by "
+            f"{spread:.3g}, and the boundary is {near:.3g} logits away (medians)",
+            matters=f"An answer has to be confidence={confidence:g} logits beyond the boundary, so that attacks "
+            + ("find nothing here, whatever the model is worth." if impossible else "go farther than they must."),
+            remedy="Scale the model's logits, which changes no prediction, or pass a smaller confidence.",
+        ),
+    )
 
 
 def saturation(subject: Subject) -> tuple[Finding, ...]:

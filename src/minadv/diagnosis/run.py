@@ -13,7 +13,7 @@ from minadv.diagnosis.attempts import Ran, attempt
 from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradients
 from minadv.diagnosis.masking import Distances
-from minadv.diagnosis.outputs import probabilities, saturation
+from minadv.diagnosis.outputs import probabilities, saturation, scale
 from minadv.diagnosis.repeatability import batch_dependence, randomness
 from minadv.diagnosis.subject import Subject, examined
 from minadv.diagnosis.training import training_mode
@@ -26,6 +26,7 @@ Progress = Callable[[str, float], None]
 STATIC: Mapping[str, Callable[[Subject], tuple[Finding, ...]]] = {
     "accuracy": accuracy,
     "probabilities": probabilities,
+    "scale": scale,
     "randomness": randomness,
     "batch dependence": batch_dependence,
     "gradients": gradients,

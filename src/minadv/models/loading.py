@@ -92,7 +92,7 @@ def _entry(spec: Spec) -> zoo.Entry:
 def _network(spec: Spec, architecture: str, default: Callable[[], Path]) -> nn.Module:
     network = BUILDERS[architecture]()
     if not spec.random:
-        path = default() if spec.at is None else Path(spec.at).expanduser()
+        path = default() if spec.at is None else Path(search.placed(spec.at)).expanduser()
         weights.fit(network, weights.read(path), path)
     return network
 

@@ -28,6 +28,14 @@ def find(name: str, entry: Entry, first: Sequence[Path] = ()) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
+def placed(file: str, first: Sequence[Path] = ()) -> str:
+    """Return a file's place: as it is given, or else in the first folder that has one of a name without folder."""
+    if Path(file).name != file or Path(file).is_file():
+        return file
+    found = (folder / file for folder in (*first, *folders()) if (folder / file).is_file())
+    return str(next(found, file))
+
+
 def compared(path: Path, name: str, entry: Entry) -> Path:
     """Return a weight file that was found by name, with a warning when it is not the official one.
 

@@ -45,8 +45,9 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
     medians = [means[attack].median for attack in whole] if compare and len(whole) > 1 else []
     least = min(filter(math.isfinite, medians), default=math.inf)
     best = number(least / 10**group.exponent, places).text if least < math.inf else ""
+    begun = {entry.cell.attack for entry in group.entries if not lines[entry.number].complete}
     rows = [
-        _row(group, list(found.values()), means[attack], theirs.get(attack), places, best, beside)
+        _row(group, list(found.values()), means[attack], theirs.get(attack), places, best, beside, attack in begun)
         for attack, found in attacks.items()
     ]
     notes = ["Geometric means over models; – where a median is ∞. Optimality: the mean of the models' values."]
@@ -58,7 +59,7 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
         notes.append(NOTE_DIFFERENT)
     if any(row[1].text != str(len(group.models)) for row in rows):
         notes.append("Means over different models do not compare.")
-    if any(not line.complete for found in attacks.values() for line in found.values()):
+    if begun & attacks.keys():
         notes.append(f"{INCOMPLETE} Not all samples of all models are done.")
     return Table(
         f"{group.title}: over all models",
@@ -97,6 +98,7 @@ def _row(
     places: int,
     best: str,
     beside: bool,
+    begun: bool,
 ) -> tuple[Value, ...]:
     scale = 10**group.exponent
     median = number(mean.median / scale, places)
@@ -116,9 +118,8 @@ def _row(
             counts,
             pair(theirs.forwards, theirs.backwards, quiet=True),
         ]
-    complete = all(line.complete for line in lines)
     return (
-        Value(mean.attack if complete else f"{mean.attack} {INCOMPLETE}", mean.attack),
+        Value(f"{mean.attack} {INCOMPLETE}" if begun else mean.attack, mean.attack),
         Value(str(len(lines)), len(lines)),
         *numbers,
         number(metrics.global_optimality([line.optimality for line in lines]), 3),
