@@ -153,3 +153,7 @@ def test_files_of_different_runs_are_refused(folder: Path):
     run().results.head(3).write_parquet(folder / run_folder.RESULTS)
     with pytest.raises(ValueError, match="mixes files of different runs: 3 rows"):
         run_folder.read(folder)
+    for column in ("label", "sample"):
+        run().results.with_columns(pl.col(column).reverse()).write_parquet(folder / run_folder.RESULTS)
+        with pytest.raises(ValueError, match="mixes files of different runs: 6 rows"):
+            run_folder.read(folder)

@@ -178,9 +178,11 @@ def read(folder: Path) -> Run:
     """
     configuration = _configuration(_existing(folder, CONFIGURATION))
     results = _results(_existing(folder, RESULTS))
-    tensors = load(_existing(folder, TENSORS), ("adversarials", "originals"))
+    tensors = load(_existing(folder, TENSORS), ("adversarials", "originals", "labels", "samples"))
     adversarials, originals = tensors["adversarials"], tensors["originals"]
-    if not len(results) == len(adversarials) == len(originals) or adversarials.shape != originals.shape:
+    rows = [results["label"].to_list(), results["sample"].to_list()]
+    theirs = [tensors["labels"].tolist(), tensors["samples"].tolist()]
+    if rows != theirs or len(results) != len(adversarials) or adversarials.shape != originals.shape:
         raise ValueError(
             f"{folder} mixes files of different runs: {len(results)} rows in {RESULTS}, in {TENSORS} "
             f"adversarials {tuple(adversarials.shape)} and originals {tuple(originals.shape)}; "
