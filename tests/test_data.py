@@ -388,3 +388,18 @@ def test_pt_names_the_spec_of_a_numpy_archive(tmp_path: Path):
     np.savez(tmp_path / "a.npz", images=np.zeros((1, 4, 4, 3), np.uint8), labels=np.zeros(1, int))
     with pytest.raises(ValueError, match=re.escape(f"npz:{tmp_path / 'a.npz'}")):
         data.load(f"pt:{tmp_path / 'a.npz'}")
+
+
+def test_samples_are_chosen_by_numbers_or_a_mask() -> None:
+    found = data.load("demo")
+    mask = torch.zeros(len(found), dtype=torch.bool)
+    mask[[3, 7, 11]] = True
+    expected = found.labels[mask]
+    for chosen in (mask, mask.numpy(), mask.tolist(), [3, 7, 11], np.array([3, 7, 11]), torch.tensor([3, 7, 11])):
+        assert torch.equal(found.select(chosen).labels, expected)
+        assert torch.equal(found.batch(chosen)[0], found.batch([3, 7, 11])[0])
+    assert len(found.select([])) == 0
+    with pytest.raises(IndexError, match="a mask must have shape"):
+        found.select(mask[:5])
+    with pytest.raises(IndexError, match="whole numbers or a mask"):
+        found.select(torch.tensor([1.9]))

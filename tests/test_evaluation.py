@@ -1,12 +1,14 @@
 import logging
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import minadv
-from minadv import ALMA, Result, evaluate
+from minadv import ALMA, DDN, Result, evaluate
 from minadv.attacks.base import Attack
+from minadv.result import concatenate
 from tests.networks import convolutional, images, predictions
 
 MODEL = convolutional()
@@ -230,3 +232,62 @@ def test_a_pair_may_be_a_list_and_a_list_of_samples_is_a_data_set() -> None:
     assert same(evaluate(MODEL, [(x, int(y)) for x, y in zip(X, Y, strict=True)], ATTACK, progress=False), whole)
     two = [(X[0], Y[0]), (X[1], Y[1])]
     assert len(evaluate(MODEL, two, ATTACK, progress=False)) == 2
+
+
+class Small(nn.Module):
+    """A model that runs out of memory on more rows than a few."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.inner, self.most = convolutional(), most
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("too many")
+        return self.inner(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*out of memory")
+def test_going_on_needs_no_more_memory_than_the_run() -> None:
+    model, x = Small(8).eval(), images(24)
+    y, kept = predictions(model.inner, x), list[Result]()
+    whole = evaluate(
+        model, (x, y), DDN(steps=5), batch_size=8, progress=False, on_batch=lambda _, r: kept.append(r)
+    )
+    again = evaluate(model, (x, y), DDN(steps=5), batch_size=8, progress=False, finished=concatenate(kept[:2]))
+    assert torch.equal(whole.adversarials, again.adversarials)
+    with pytest.raises(MemoryError, match="even one sample"):
+        evaluate(
+            Small(0).eval(), (x, y), DDN(steps=5), batch_size=8, progress=False, finished=concatenate(kept[:2])
+        )
+
+
+def test_a_model_is_not_moved_to_where_it_loses_its_values() -> None:
+    model, x = convolutional(), images(4)
+    with pytest.raises(ValueError, match="device='meta'"):
+        evaluate(model, (x, predictions(model, x)), DDN(steps=2), device="meta", progress=False)
+    assert all(not parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("label", [3.9, True, "3", torch.tensor([1, 2]), None])
+def test_labels_are_whole_numbers(label: object) -> None:
+    with pytest.raises(TypeError, match=r"data\[0\] must have a whole number as label"):
+        evaluate(convolutional(), [(images(1)[0], label)] * 3, DDN(steps=2), progress=False)
+
+
+@pytest.mark.parametrize("label", [torch.tensor(1), torch.tensor([1]), np.int64(1), np.array(1), 1])
+def test_labels_may_be_tensors_and_arrays_of_one_number(label: object) -> None:
+    found = evaluate(convolutional(), [(images(1)[0], label)] * 2, DDN(steps=2), progress=False)
+    assert len(found) == 2
+
+
+def test_images_of_a_batch_have_one_shape() -> None:
+    with pytest.raises(ValueError, match="must have one shape"):
+        evaluate(convolutional(), [(images(1)[0], 1), (images(1, side=8)[0], 1)], DDN(steps=2), progress=False)
+
+
+def test_results_of_different_confidence_are_not_joined() -> None:
+    model, x = convolutional(), images(4)
+    one, other = (DDN(steps=5, confidence=value)(model, x, predictions(model, x)) for value in (1e-4, 1e-2))
+    with pytest.raises(ValueError, match=r"results must be of one confidence, got 0\.0001, 0\.01"):
+        concatenate([one, other])

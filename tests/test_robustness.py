@@ -285,3 +285,34 @@ def test_what_has_a_negative_distance_is_no_success() -> None:
     assert lost.any()
     assert torch.equal(found.adversarials[lost], X[lost])
     assert found.distances[lost].isinf().all()
+
+
+def test_gradients_that_are_nan_are_warned_about() -> None:
+    def model(x: Tensor) -> Tensor:
+        return MODEL(x) + (0 * (0 * x.flatten(1).sum(dim=1)).sqrt())[:, None]
+
+    assert model(X).isfinite().all()
+    with pytest.warns(UserWarning, match=r"exactly 0 \(or not finite\) .* for 6 of 6"):
+        FMN(steps=10)(model, X, Y)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("distance", ["l1", "l2", "linf"])
+def test_the_margin_has_no_scale(distance: str, classes: int) -> None:
+    model = convolutional(classes=classes)
+    y = predictions(model, X)
+    found = [
+        ALMA(distance=distance, steps=100, constraint="margin", confidence=1e-4 * scale)(
+            lambda x, scale=scale: scale * model(x), X, y
+        )
+        for scale in (0.25, 1, 64)
+    ]
+    assert all(one.success.all() for one in found)
+    for other in found[1:]:
+        assert torch.equal(found[0].adversarials, other.adversarials)
+
+
+@pytest.mark.parametrize("p", [3, 0.5, -1, float("nan")])
+def test_orders_that_are_not_known_are_refused(p: float) -> None:
+    with pytest.raises(ValueError, match=r"p must be 0, 1, 2 or math\.inf, got"):
+        minadv.distances.Lp(p)

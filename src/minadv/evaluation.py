@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -23,6 +24,8 @@ from minadv.result import Result, concatenate
 from minadv.samples import Samples, check_samples, classes_to_reach, paired, take
 from minadv.validation import usable_device
 from minadv.verification import Precision
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -96,14 +99,21 @@ def evaluate(
     fill_up = True
     with _on_device(model, device) as where, _Bar(total, done, progress, on_progress) as bar:
         if finished is not None:
-            resumed.check_samples(finished, model, samples, wanted, resolve(attack.distance), where)
+            check = partial(
+                resumed.check_samples, finished, model, samples, wanted, resolve(attack.distance), where
+            )
+            rows = min(size, resumed.ROWS_AT_ONCE)
+            while not _or_none_without_memory(partial(check, rows)):
+                if rows == 1:
+                    raise MemoryError(f"not enough memory on {where} to look at even one sample at a time")
+                rows //= 2
         while done < total:
             numbers = range(done, min(done + size, total))
             with _explained(numbers, lost=0 if on_batch else done - before):
                 inputs, labels = take(samples, numbers)
-                run = partial(attack, model, inputs.to(where), labels.to(where), fill_up=fill_up, **options)
-                goal = None if wanted is None else wanted[list(numbers)].to(where)
-                result = _or_none_without_memory(partial(run, targets=goal, on_step=bar.on_step(len(numbers))))
+                goal = None if wanted is None else wanted[list(numbers)]
+                run = partial(attack, model, fill_up=fill_up, on_step=bar.on_step(len(numbers)), **options)
+                result = _or_none_without_memory(partial(_attacked, run, inputs, labels, goal, where))
                 if result is None and len(numbers) == 1 and not fill_up:
                     raise MemoryError(f"not enough memory on {where} to attack even one sample at a time")
             if result is None:
@@ -116,6 +126,14 @@ def evaluate(
             if on_batch is not None:
                 on_batch(numbers, results[-1])
     return concatenate(results)
+
+
+def _attacked(
+    run: Callable[..., Result], inputs: Tensor, labels: Tensor, targets: Tensor | None, where: torch.device
+) -> Result:
+    """Attack one batch on a device."""
+    goal = None if targets is None else targets.to(where)
+    return run(inputs.to(where), labels.to(where), targets=goal)
 
 
 def _check_options(attack: object, limit: int | None, batch_size: int | None) -> None:
@@ -150,7 +168,7 @@ def _first_batch_size(sample: Tensor) -> int:
     return max(1, min(LARGEST_BATCH, ENTRIES_PER_BATCH // sample.numel()))
 
 
-def _or_none_without_memory(run: Callable[[], Result]) -> Result | None:
+def _or_none_without_memory(run: Callable[[], T]) -> T | None:
     """Return the result of `run`, or None, with its memory freed, when memory ran out."""
     try:
         return run()
@@ -173,10 +191,14 @@ def _or_none_without_memory(run: Callable[[], Result]) -> Result | None:
 def _on_device(model: Model, device: torch.device | str | None) -> Generator[torch.device]:
     """Yield the device to compute on, with the model there; move it back afterwards."""
     away = home(model) if device is None else usable_device(device, "device={!r}")
+    if device is not None and away.type == "meta":
+        raise ValueError(
+            "device='meta' holds no values, and a model that is moved there loses its own: try device='cpu'"
+        )
     moved = [(network, home(network)) for network in networks(model) if home(network) != away]
-    for network, _ in moved:
-        network.to(away)
     try:
+        for network, _ in moved:
+            network.to(away)
         yield away
     finally:
         for network, before in moved:

@@ -71,7 +71,7 @@ class SoftGates(TorchFunctionMode):
         if not (transformed or x.requires_grad) or not torch.is_grad_enabled() or not x.numel():
             return func(*args, **named)
         if transformed or x.ndim < 2 or len(x) != len(self._widths):
-            self.kept = True
+            self.kept |= transformed or (x.ndim > 0 and len(x) != len(self._widths))
             return func(*args, **named)
         sides = sides_of(x.detach(), self._widths, self._hard)
         if func in PURE or not (func in IN_PLACE or named.get("inplace", False) or args[1:2] == (True,)):

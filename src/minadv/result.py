@@ -140,7 +140,7 @@ def concatenate(results: Sequence[Result]) -> Result:
     """Join the results of several batches, and their traces where all have one.
 
     Raises:
-        ValueError: for no results, or results under different distances.
+        ValueError: for no results, or results under different distances or of different confidences.
     """
     if not results:
         raise ValueError("results must be at least one, got none")
@@ -148,6 +148,8 @@ def concatenate(results: Sequence[Result]) -> Result:
     names = sorted({result.distance for result in results})
     if len(names) > 1:
         raise ValueError(f"results must be under one distance, got {', '.join(names)}")
+    if len(confidences := sorted({result.confidence for result in results})) > 1:
+        raise ValueError(f"results must be of one confidence, got {', '.join(map(repr, confidences))}")
     joined = {
         field.name: torch.cat([getattr(result, field.name) for result in results])
         for field in fields(first)

@@ -38,7 +38,8 @@ def check_samples(
     targets: Tensor | None,
     distance: Distance,
     device: torch.device,
-) -> None:
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> bool:
     """Check that results are of the first of these samples, of this model and of these classes to reach.
 
     Args:
@@ -48,13 +49,17 @@ def check_samples(
         targets: (samples,) classes to reach; None untargeted.
         distance: what was minimised.
         device: where to compute.
+        rows_at_once: most samples on it.
+
+    Returns:
+        True.
 
     Raises:
         ValueError: where an answer is not as far from its original, or as many logits beyond the boundary, as it
             was. A model whose logits change by themselves is not held to them.
     """
-    for start in range(0, len(finished), ROWS_AT_ONCE):
-        numbers = range(start, min(start + ROWS_AT_ONCE, len(finished)))
+    for start in range(0, len(finished), rows_at_once):
+        numbers = range(start, min(start + rows_at_once, len(finished)))
         inputs, labels = take(data, numbers)
         rows = slice(start, numbers.stop)
         answers = finished.adversarials[rows]
@@ -67,8 +72,10 @@ def check_samples(
         told = finished.distances[rows].to(away).where(found, 0.0)
         _refuse(numbers, ~torch.isclose(away, told, rtol=ROUNDING), "they are not as far from these images")
         goal: Goal = Untargeted(labels.to(device)) if targets is None else Targeted(targets[rows].to(device))
-        moved = _moved(model, answers, goal, finished.margins[rows].to(device))
+        filled = rows_at_once == ROWS_AT_ONCE  # fewer are all that fit
+        moved = _moved(model, answers, goal, finished.margins[rows].to(device), filled)
         _refuse(numbers, moved, "their logits are others, or their labels or targets")
+    return True
 
 
 def _away(distance: Distance, answers: Tensor, inputs: Tensor, found: Tensor) -> Tensor:
@@ -79,9 +86,9 @@ def _away(distance: Distance, answers: Tensor, inputs: Tensor, found: Tensor) ->
     return away
 
 
-def _moved(model: Model, answers: Tensor, goal: Goal, margins: Tensor) -> Tensor:
+def _moved(model: Model, answers: Tensor, goal: Goal, margins: Tensor, filled: bool) -> Tensor:
     """(batch,) which answers have margins that differ from the given ones by more than rounding."""
-    settings = Settings(fill_up=not by_batch(model))
+    settings = Settings(fill_up=filled and not by_batch(model))
     with guarded(model, answers) as looked_at:
         look = alike(looked_at)
         logits = classify(look, answers, settings)

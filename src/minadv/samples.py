@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Protocol, cast, final, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from minadv.attacks.base import whole
@@ -110,19 +112,39 @@ def take(data: Dataset | Pair, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return inputs (n, ...) and labels (n,) of the given samples.
 
     Raises:
-        TypeError: for a sample that is not (image tensor, label).
+        TypeError: for a sample that is not (image tensor, label), or a label that is no whole number.
+        ValueError: for images of different shapes.
     """
     if isinstance(data, Pair):
         return data.inputs[list(numbers)], data.labels[list(numbers)]
     samples = [_sample(data, number) for number in numbers]
-    return torch.stack([image for image, _ in samples]), torch.tensor([int(label) for _, label in samples])
+    shapes = sorted({tuple(image.shape) for image, _ in samples})
+    if len(shapes) > 1:
+        raise ValueError(f"images of a batch must have one shape, got {' and '.join(map(str, shapes[:2]))}")
+    return torch.stack([image for image, _ in samples]), torch.tensor([label for _, label in samples])
 
 
-def _sample(data: Dataset, number: int) -> tuple[Tensor, Any]:
+def _sample(data: Dataset, number: int) -> tuple[Tensor, int]:
     sample = cast("object", data[number])
     given = type(sample).__name__
     parts = cast("Sequence[object]", sample if isinstance(sample, tuple | list) else ())
     if len(parts) != 2 or not isinstance(parts[0], Tensor):
         given += f" ({', '.join(type(part).__name__ for part in parts)})" if parts else ""
         raise TypeError(f"data[{number}] must be (image, label) with a tensor as image, got {given}")
-    return parts[0], parts[1]
+    return parts[0], _class(parts[1], number)
+
+
+def _class(label: object, number: int) -> int:
+    """Return a label as a number: a whole one, or a tensor or array of one."""
+    if isinstance(label, np.ndarray):
+        label = torch.from_numpy(cast("NDArray[np.generic]", label))
+    if isinstance(label, Tensor) and label.numel() == 1:
+        label = cast("object", label.item())
+    if not whole(label):
+        given = (
+            f"{label!r} ({type(label).__name__})"
+            if isinstance(label, float | bool | str)
+            else type(label).__name__
+        )
+        raise TypeError(f"data[{number}] must have a whole number as label, the class, got {given}")
+    return int(cast("int", label))

@@ -17,7 +17,7 @@ class Troubles:
     Attributes:
         non_finite: logits or gradients were NaN or infinite.
         unmeasured: the distance was, of an image that the model could classify.
-        flat: all gradients at the first point that was differentiated were exactly 0.
+        flat: all gradients at the first point that was differentiated were exactly 0, or none.
         kept: whether ReLUs of the model kept their own gates where soft ones were asked for.
     """
 
@@ -45,10 +45,10 @@ class Troubles:
         """Note what is no gradient, and return it, (batch, ...), with zeros there."""
         if self._began is None and probe.part is None:
             self._began, self.flat = ref(probe), ~(probe.adversarial | self.non_finite)
+        if possibly_broken(gradient):  # asked of the whole batch, decided by each entry
+            entries = broken(gradient)
+            self.non_finite |= entries.flatten(1).any(dim=1)
+            gradient = gradient.masked_fill_(entries, 0)
         if self._began is not None and self._began() is probe:
             self.flat = self.flat & ~gradient.flatten(1).any(dim=1)
-        if not possibly_broken(gradient):  # asked of the whole batch, decided by each entry
-            return gradient
-        entries = broken(gradient)
-        self.non_finite |= entries.flatten(1).any(dim=1)
-        return gradient.masked_fill_(entries, 0)
+        return gradient

@@ -163,10 +163,10 @@ def verify(
     if outcome.flat.any():
         flat, samples = int(outcome.flat.sum()), len(outcome.flat)
         warnings.warn(
-            f"the gradient was exactly 0 where the search began for {flat} of {samples} samples, as rounding or "
-            "saturation makes it, in the model or of a loss at large logits: answers are missing or may be far "
-            "from the nearest; `minadv diagnose` tells more (docs/diagnosis.md), and docs/recipes.md has a "
-            "remedy for steps without a gradient",
+            f"the gradient was exactly 0 (or not finite) where the search began for {flat} of {samples} samples, "
+            "as rounding or saturation makes it, in the model or of a loss at large logits: answers are missing "
+            "or may be far from the nearest; `minadv diagnose` tells more (docs/diagnosis.md), and "
+            "docs/recipes.md has a remedy for steps without a gradient",
             UserWarning,
             stacklevel=4,
         )

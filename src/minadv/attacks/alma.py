@@ -12,7 +12,7 @@ from torch import Tensor
 
 from minadv import distances, penalties
 from minadv.attacks.base import Attack, among, counts, positive, require, whole, within
-from minadv.attacks.directions import nonzero
+from minadv.attacks.directions import TINY, nonzero
 from minadv.attacks.gating import narrowing, trust, untrusted
 from minadv.attacks.momentum import Momentum
 from minadv.attacks.pace import Pace
@@ -45,7 +45,8 @@ class ALMA(Attack):
     Args:
         steps: forwards and backwards.
         penalty: P2, P3, P1 or PHR, by name or as a function.
-        constraint: "dlr" (DLR⁺, scale-invariant; needs 3 classes, 4 when targeted) or "margin" (raw logits).
+        constraint: "dlr" (DLR⁺, scale-invariant; needs 3 classes, 4 when targeted) or "margin", that
+            of the logits relative to the original's.
         alpha: smoothing of the multiplier; None, here and below, is our choice by distance and steps (`Pace`).
         alpha_rms, momentum: smoothing of squared gradients and momentum of the steps; None is `alpha` where
             that is given.
@@ -150,13 +151,16 @@ class ALMA(Attack):
         # η r^{(i − first)/(N − first)} as a product: a table, as a vector's powers round by their place in it
         decays = x.new_tensor([pace.final_step ** (1 / (N - i)) for i in range(N)] + [1.0])
         reference = eta = longest = mu  # set at step 0
-        masked = None
+        masked, unit = None, mu
 
         for i in oracle.steps(N):
             # on a grid the search goes on between its points, or steps below half a cell would go nowhere
             widths = narrowing(GATE, masked, i, N)
             probe = oracle.probe(oracle.snap(x), distance_gradient=i > 0, widths=widths)
             constraint = oracle.goal.constraint(probe.logits, self.constraint, self.confidence)
+            if self.constraint == "margin":  # as DLR⁺ is, whatever the scale of logits
+                unit = constraint.detach().clamp_min(max(self.confidence, TINY)) if i == 0 else unit
+                constraint = constraint / unit
             g = constraint.detach()
             if i == 0:
                 reference = g

@@ -73,10 +73,14 @@ class Attack(ABC):
             value = getattr(self, field.name)
             if isinstance(value, np.generic):  # a number that JSON has, with the same value
                 object.__setattr__(self, field.name, value.item())
+            if isinstance(field.default, bool):
+                given = getattr(self, field.name)
+                require(field.name, given, isinstance(given, bool), "True or False")
         self._check_distance()
-        for argument in ("levels", "budget", "seed"):
+        for argument in ("levels", "budget"):
             value = getattr(self, argument)
-            require(argument, value, value is None or whole(value), "a whole number")
+            require(argument, value, value is None or whole(value), "None or a whole number")
+        require("seed", self.seed, whole(self.seed), "a whole number")
         within(self, "confidence", inside=lambda value: value >= 0, needed="≥ 0 logits")
         require("levels", self.levels, self.levels is None or self.levels >= 2, "None or ≥ 2 (256 for 8 bits)")
         require("budget", self.budget, self.budget is None or self.budget >= 1, "None or ≥ 1 propagations")

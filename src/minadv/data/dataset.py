@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from minadv import errors
@@ -70,12 +73,12 @@ class Data:
         return inputs[0], int(labels[0])
 
     def batch(
-        self, indices: Sequence[int] | Tensor
+        self, indices: Sequence[int] | NDArray[np.generic] | Tensor
     ) -> tuple[Float[Tensor, "n channels height width"], Int64[Tensor, " n"]]:
-        """Read these samples: inputs (n, channels, height, width) in [0, 1] and labels (n,).
+        """Read these samples, by their numbers or a mask of all: inputs (n, channels, height, width), labels (n,).
 
         Raises:
-            IndexError: an index is not in the data set.
+            IndexError: an index is not in the data set, or not a whole number.
         """
         rows = self._rows(indices)
         return self.images.read(rows), self.labels[torch.tensor(rows, dtype=torch.int64)]
@@ -92,20 +95,29 @@ class Data:
             raise ValueError(f"limit must not be negative, got {limit}")
         return self.batch(range(len(self) if limit is None else min(limit, len(self))))
 
-    def select(self, indices: Sequence[int] | Tensor) -> "Data":
-        """Keep these samples only, in this order.
+    def select(self, indices: Sequence[int] | NDArray[np.generic] | Tensor) -> "Data":
+        """Keep these samples only, in this order; `indices` are numbers, or a mask of all samples.
 
         Raises:
-            IndexError: an index is not in the data set.
+            IndexError: an index is not in the data set, or not a whole number.
         """
         rows = self._rows(indices)
         return replace(
             self, images=self.images.select(rows), labels=self.labels[torch.tensor(rows, dtype=torch.int64)]
         )
 
-    def _rows(self, indices: Sequence[int] | Tensor) -> list[int]:
+    def _rows(self, indices: Sequence[int] | NDArray[np.generic] | Tensor) -> list[int]:
+        found = torch.as_tensor(indices if isinstance(indices, Tensor | np.ndarray) else list(indices))
+        if found.dtype == torch.bool:
+            if found.shape != (len(self),):
+                raise IndexError(
+                    f"a mask must have shape ({len(self)},) for {self.name!r}, got {tuple(found.shape)}"
+                )
+            found = torch.nonzero(found).flatten()
+        if found.is_floating_point() and len(found):
+            raise IndexError(f"indices must be whole numbers or a mask, got {found.dtype}")
         # IndexError, not ValueError: it is also what ends `for image, label in data`
-        rows = [int(index) for index in indices]
+        rows = cast("list[int]", found.tolist())
         outside = next((row for row in rows if not -len(self) <= row < len(self)), None)
         if outside is not None:
             raise IndexError(f"index {outside} is not in {self.name!r}, which has {len(self)} samples")

@@ -30,6 +30,10 @@ class Lp:
 
     p: float
 
+    def __post_init__(self) -> None:
+        if self.p not in (0, 1, 2, math.inf):
+            raise ValueError(f"p must be 0, 1, 2 or math.inf, got {self.p!r}: others can be a function (x, x0)")
+
     @property
     def name(self) -> str:
         """Return l0, l1, l2 or linf."""
