@@ -194,3 +194,10 @@ def test_every_penalty_finds_small_perturbations(penalty: str) -> None:
     result = ALMA(distance="l2", steps=200, penalty=penalty)(model, x, labels)
     assert result.success.all()
     assert result.median <= 1.2 * reference
+
+
+def test_a_tie_at_the_original_is_left_without_confidence() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3, bias=False)).eval()
+    x, y = torch.zeros(3, 3, 2, 2), torch.tensor([0, 1, 2])
+    found = ALMA(distance="l2", steps=100, confidence=0.0)(model, x, y)
+    assert found.success.all()

@@ -24,7 +24,9 @@ def test_budget_bounds_forwards_and_backwards_each(budget: int, distance: str) -
     model.register_forward_hook(lambda _module, inputs, _output: calls.append(len(inputs[0])))
     result = Auto(distance=distance, budget=budget, stop_early=False)(model, x, labels)
     assert (result.forwards == budget).all()
-    assert (result.backwards == budget).all()
+    # the last step of an exploration has no backward
+    left = 4 * max(budget // 80, 1) if budget > 1 else 0
+    assert ((result.backwards <= budget) & (result.backwards >= budget - left)).all()
     assert len(calls) == budget + 1  # what was counted is what happened, but for the verification
 
 
@@ -83,8 +85,8 @@ def test_stops_where_rounds_agree_and_loses_nothing_there() -> None:
     labels = predictions(model, x)
     early, full = (Auto(budget=1500, stop_early=early)(model, x, labels) for early in (True, False))
     assert (full.forwards == 1500).all()
-    # a look at fewer entries, at most once a round, has no backward
-    assert ((full.backwards >= 1500 - 15) & (full.backwards <= 1500)).all()
+    # a look at fewer entries, at most once a round, has no backward, nor have the last steps of explorations
+    assert ((full.backwards >= 1500 - 15 * 5) & (full.backwards <= 1500)).all()
     assert (early.forwards < 1500).any()
     assert (early.distances <= full.distances * 1.005 + 1e-6).all()
 

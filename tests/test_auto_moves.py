@@ -126,9 +126,9 @@ def thresholds(x: Tensor) -> Tensor:
     return torch.stack((torch.full_like(count, 3.5), count), dim=1)
 
 
-def answered(x: Tensor, first: Tensor, distance: str) -> Oracle:
+def answered(x: Tensor, first: Tensor, distance: str, levels: int | None = None) -> Oracle:
     labels = torch.zeros(len(x), dtype=torch.int64)
-    settings = Settings(budget=2 * 10_000, fill_up=False)
+    settings = Settings(budget=2 * 10_000, fill_up=False, levels=levels)
     oracle = Oracle(thresholds, x, {"labels": labels}, Untargeted(labels), get(distance), settings)
     oracle.probe(first, differentiate=False)
     return oracle
@@ -151,6 +151,18 @@ def test_moves_come_nearer_by_forwards_alone_and_for_each_sample_alike(distance:
     alone = answered(x[1:2], first[1:2], distance)
     move_about(alone, 600, p, 1e-4, live[1:2])
     assert torch.equal(alone.best_distance, after[1:2])
+
+
+@pytest.mark.parametrize(("distance", "p"), [("l0", 0), ("l1", 1), ("l2", 2)])
+def test_moves_come_nearer_on_a_grid(distance: str, p: float) -> None:
+    x = ((0.5 + 0.01 * torch.rand(4, 1, 4, 4, generator=generator(4))) * 255).round() / 255
+    first = ((x + 0.2 * torch.rand(x.shape, generator=generator(5)) + 0.06) * 255).round() / 255
+    oracle = answered(x, first, distance, 256)
+    before = oracle.best_distance.clone()
+    move_about(oracle, 600, p, 1e-4, torch.ones(4, dtype=torch.bool))
+    assert (oracle.best_distance < 0.8 * before).all()
+    best = oracle.best * 255
+    torch.testing.assert_close(best, best.round())
 
 
 def test_a_step_nearer_is_made_at_once_where_the_boundary_is_far() -> None:

@@ -112,6 +112,21 @@ def test_a_refinement_without_an_adversarial_point_goes_all_the_way_to_the_bound
     assert not found(Refinement(lost=Refinement.longest)).any()
 
 
+@pytest.mark.parametrize(("distance", "p"), [("l1", 1), ("l2", 2), ("linf", math.inf)])
+def test_a_refinement_at_the_original_leaves_it(distance: str, p: float) -> None:
+    model, x = convolutional(), images(8)
+
+    class Refining(Auto):
+        def search(self, oracle: Oracle) -> None:
+            towards, start = (
+                aiming.constrain(oracle, None, self.confidence),
+                Refined.at(oracle.best.clone(), oracle),
+            )
+            Refinement()(oracle, start, 12, towards, ByNorm(oracle.originals, p))
+
+    assert Refining(distance=distance)(model, x, predictions(model, x)).success.all()
+
+
 def test_slight_entries_are_not_changed() -> None:
     x0 = torch.zeros(2, 1, 4)
     delta = torch.tensor([[[0.9, 0.004, 0.2, 0.0]], [[0.9, 0.004, 0.2, 0.0]]])

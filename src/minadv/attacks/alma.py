@@ -216,7 +216,8 @@ class ALMA(Attack):
         if self.first_step_limit is None:
             return eta, eta
         boundary = slope / h.flatten(1).square().sum(dim=1)
-        return torch.minimum(eta, self.first_step_limit * boundary), eta
+        limit = torch.where(boundary > 0, self.first_step_limit * boundary, torch.inf)  # 0 would stay 0
+        return torch.minimum(eta, limit), eta
 
 
 def _look_up(table: dict[str, float], distance: str | Distance | Callable[..., Tensor]) -> float | None:

@@ -74,9 +74,10 @@ class Aims:
 
 
 def chances(oracle: Oracle) -> Tensor:
-    """Before any search: a class's logit, and −∞ for the original's own."""
-    logits = oracle.logits_of_originals
-    return logits.scatter(1, logits.argmax(dim=1, keepdim=True), -torch.inf)
+    """Before any search: a class's logit, and −∞ for the label."""
+    logits, goal = oracle.logits_of_originals, oracle.goal
+    own = goal.labels if isinstance(goal, Untargeted) else logits.argmax(dim=1)
+    return logits.scatter(1, own[:, None], -torch.inf)
 
 
 def reached(chances: Tensor, classes: Tensor) -> Tensor:

@@ -124,18 +124,19 @@ class Auto(Attack):
             aims = replace(aims, view=look(x0, blind))
         for number in oracle.rounds(len(rounds)):
             steps, by = rounds[number], family.members[number % len(family.members)].by
+            live = standing.live  # once: the oracle knows a mask again
             refine = partial(
                 refiner,
                 by=by,
                 homeward=hurried(family.homeward, steps.tries[0].refining + steps.refining),
                 constrain=aims.constrain(oracle, number, aims.at((number, 0), family.aimed), self.confidence),
-                live=standing.live,
+                live=live,
             )
             if number == 0 and budget >= family.lagrangian:
                 self._lagrangian(oracle, steps.tried)
                 end, before = Refined.at(oracle.best.clone(), oracle), 0
             else:
-                end, stride, aims = self._tries(explorer, steps, refine, stride, aims, standing.live)
+                end, stride, aims = self._tries(explorer, steps, refine, stride, aims, live)
                 before = steps.tries[0].refining
             rest = steps.refining - forwards
             kept = family.kept if before else 1.0
@@ -185,7 +186,8 @@ class Auto(Attack):
             across=self.across or family.across,
             bolder=self.bolder or family.bolder,
             gated=family.gated if self.soft_gates else math.inf,
-            moved=family.moved if self.moves else 0.0,
+            # on a grid, no move is a little nearer at ℓ∞
+            moved=family.moved if self.moves and not (self.levels and family.members[0].p == math.inf) else 0.0,
         )
 
     def _look(

@@ -161,24 +161,29 @@ class Exploration:
         masked = None if stride is None or not self.gate else stride.masked
         for i in oracle.steps(steps):
             clean = x is oracle.originals  # known already, and without a direction back
-            slope, widths = pull is None and not clean, None if masked is None else self.gate * masked
-            probe = oracle.probe(oracle.snap(x), live, distance_gradient=slope, widths=widths)
+            # nobody looks at where the last step would lead
+            going = i < steps - 1 or stride is None or remember
+            slope, widths = going and pull is None and not clean, None if masked is None else self.gate * masked
+            probe = oracle.probe(oracle.snap(x), live, slope, differentiate=going, widths=widths)
             constraint = constrain(probe.logits)
-            h = oracle.gradient(probe, constraint)
-            trusted = trust(h, self.dense) if stride is None else stride.trusted
-            h = nonzero(h, oracle, stream=stream)
-            if coordinates is not None:
-                h = coordinates.slope(h)
-            if stride is None:
-                floor = TINY + self.softness / h[0].numel() ** 0.5 * trusted
-                stride = Stride.told(self.first(constraint.detach(), h), floor, trusted)
-                masked = stride.masked if self.gate else None
+            h = oracle.gradient(probe, constraint) if going else None
+            if h is not None:
+                trusted = trust(h, self.dense) if stride is None else stride.trusted
+                h = nonzero(h, oracle, stream=stream)
+                if coordinates is not None:
+                    h = coordinates.slope(h)
+                if stride is None:
+                    floor = TINY + self.softness / h[0].numel() ** 0.5 * trusted
+                    stride = Stride.told(self.first(constraint.detach(), h), floor, trusted)
+                    masked = stride.masked if self.gate else None
             # towards one class, an adversarial of another is on the way
             met = probe.adversarial & (constraint.detach() < 0)
             seen = seen | met
             overwrite(last, met | ~seen, x)
             distance = torch.where(met, probe.distance, distance)
             classes = torch.where(met, probe.logits.detach().argmax(dim=1), classes)
+            if h is None or stride is None:
+                break
             weight = steady(torch.sigmoid, logit)
             unit = h.div_(per_sample(norm(h, 2), h))
             if remember:

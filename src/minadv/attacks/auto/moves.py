@@ -59,7 +59,8 @@ def move_about(oracle: Oracle, steps: int, p: float, confidence: float, live: Te
     move = {0: exchange, math.inf: window}.get(p, rearrangement)
     margin = torch.full_like(oracle.best_distance, torch.inf)  # before x itself was seen, as near as the moves are
     for i in oracle.steps(steps):
-        radius = torch.where(live, (1 - NEARER) * oracle.best_distance, 0.0)
+        best = oracle.best_distance
+        radius = torch.where(live, (1 - NEARER) * best, 0.0)
         numbers = random.uniform(oracle.keys, NUMBERS, STREAM + i).T
         delta = x - x0
         moved = move(as_planes(delta), radius, numbers, 1 - i / steps).reshape(x.shape)
@@ -69,7 +70,10 @@ def move_about(oracle: Oracle, steps: int, p: float, confidence: float, live: Te
         seen = oracle.goal.margin(probe.logits, confidence)
         lower = live & (seen < margin)
         overwrite(x, lower, tried)
-        margin = torch.where(lower, seen, margin).masked_fill(probe.adversarial, torch.inf)
+        # on a grid, what is tried may be the best answer itself
+        margin = torch.where(lower, seen, margin).masked_fill(
+            probe.adversarial & (probe.distance < best), torch.inf
+        )
 
 
 def within(delta: Tensor, radius: Tensor, p: float) -> Tensor:

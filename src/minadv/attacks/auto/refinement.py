@@ -13,7 +13,7 @@ from minadv.attacks.directions import TINY, inner, norm
 from minadv.attacks.gating import narrowing
 from minadv.attacks.schedules import between, passed
 from minadv.elementwise import heaviside_
-from minadv.masks import overwrite
+from minadv.masks import overwrite, possibly_any
 from minadv.oracle import Oracle
 from minadv.shapes import per_sample
 
@@ -166,6 +166,8 @@ class Refinement:
             size = norm(delta, 2)
             lost = oracle.best_distance.isinf()
             bound = longest.masked_fill(lost, self.lost) * size
+            if possibly_any(lost):  # and still at the original
+                bound = torch.where(lost & (size == 0), way.abs(), bound)
             step = overshoot * torch.maximum(torch.minimum(way, bound), -bound)
             overshoot = (self.bolder * overshoot).clamp_max_(self.boldest)
             overshoot.masked_fill_(probe.adversarial, self.overshoot)
