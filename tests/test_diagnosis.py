@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -623,3 +624,10 @@ def test_names_are_not_markup(data: str, monkeypatch: pytest.MonkeyPatch):
     code, text = run("[bold]x[/bold]", data, "--no-attack")
     assert code == 0, text
     assert "[bold]x[/bold]: 12 samples" in text
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"seed": 1.5}, {"transfer": linear(48)}])
+def test_what_is_asked_for_is_checked(wrong: dict[str, Any]):
+    model, x = linear(48), torch.rand(4, 48, generator=generator())
+    with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
+        diagnose(model, x, predictions(model, x), **wrong)

@@ -1,6 +1,7 @@
 """Every distance through the same properties; each one's own ground truth is in its own file."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -202,3 +203,35 @@ def test_an_own_distance_is_differentiated_in_parts() -> None:
     (expected,) = torch.autograd.grad(own(leaf, x0).sum(), leaf)
     torch.testing.assert_close(value, own(x, x0))
     torch.testing.assert_close(gradient, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["ssim", "ciede2000", "lpips:trunk=demo"])
+def test_distances_of_images_in_the_box_say_where_others_are_given(name: str) -> None:
+    x, x0 = torch.rand(2, 2, 3, 32, 32)
+    distance = distances.get(name)
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got values up to .*: divide by 255"):
+        distance(255 * x, 255 * x0)
+    assert distance(1.01 * x, x0).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["ciede2000", "lpips:trunk=demo"])
+def test_a_gradient_that_is_not_there_is_said(name: str) -> None:
+    x, x0 = torch.rand(2, 2, 3, 32, 32)
+    with pytest.raises(ValueError, match="gradient to its first argument alone"):
+        distances.get(name)(x, x0.requires_grad_())
+    with torch.no_grad():
+        assert distances.get(name)(x, x0).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trunk_weights": "missing.pth"}, "trunk_weights are of"),
+        ({"linear_weights": "missing.pth"}, "linear_weights are of"),
+        ({"layers": ["nothing"]}, "unknown layer 'nothing'"),
+        ({"linear": "paper"}, "no learned weights for the trunk 'demo'"),
+    ],
+)
+def test_options_of_lpips_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        distances.get("lpips", **{"trunk": "demo", "linear": "none"} | options)

@@ -128,7 +128,7 @@ def test_wrong_files_and_options_are_explained(trunk_files: dict[str, Path]) -> 
         distances.get("lpips", trunk=convolutional())
     with pytest.raises(ValueError, match="unknown layer '9'"):
         distances.get("lpips", trunk=convolutional(), layers=["9"])
-    with pytest.raises(ValueError, match="no weights for the trunk"):
+    with pytest.raises(ValueError, match="no learned weights for the trunk"):
         distances.get("lpips", trunk="demo", linear="learned")
     with pytest.raises(ValueError, match="too small for this trunk"):
         distances.get("lpips", trunk_weights=trunk_files["alex"])(images(1), images(1))

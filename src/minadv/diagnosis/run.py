@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from minadv.attacks.base import require, whole
 from minadv.diagnosis import masking
 from minadv.diagnosis.accuracy import accuracy
 from minadv.diagnosis.attempts import Ran, attempt
@@ -93,6 +95,10 @@ def diagnose(
         TypeError, ValueError: for bad inputs or labels, or outputs that no attack could work with.
         Exception: what the model raises for the clean inputs; what it raises later is a finding.
     """
+    require("steps", steps, whole(steps) and steps >= 1, "a whole number ≥ 1")
+    require("seed", seed, whole(seed), "a whole number")
+    several = not isinstance(transfer, torch.nn.Module | str)  # whose parts would be taken for models
+    require("transfer", cast("object", transfer), several, "other models, by name or in a list, e.g. [model]")
     say = progress or _silent
     training = _ran("training mode", name, partial(training_mode, model, name))
     with examined(model, inputs, labels, name) as subject:

@@ -41,7 +41,7 @@ class CIEDE2000:
 
     def __call__(self, x: Batch, x0: Batch) -> PerSample:
         """√(Σ ΔE₀₀²) for each row."""
-        check_pair(self.name, x, x0)
+        check_pair(self.name, x, x0, unit=True, anchored=True)
         return self.anchored(x0)(x)
 
     def anchored(self, x0: Batch) -> "AnchoredCIEDE2000":

@@ -51,7 +51,7 @@ class LPIPS:
 
     def __call__(self, x: Batch, x0: Batch) -> PerSample:
         """LPIPS of each row; computed in the trunk's precision."""
-        check_pair(self.name, x, x0)
+        check_pair(self.name, x, x0, unit=True, anchored=True)
         return self.anchored(x0)(x)
 
     def anchored(self, x0: Batch) -> "AnchoredLPIPS":
@@ -179,6 +179,8 @@ def build(
     linear = linear or ("learned" if network.learned is not None else "none")
     if linear not in ("learned", "none", "paper"):
         raise ValueError(f"linear must be 'learned', 'none' or 'paper', got {linear!r}")
+    if linear == "none" and linear_weights is not None:
+        raise ValueError("linear_weights are of linear='learned' and 'paper', got them with linear='none'")
     weights = None if linear == "none" else learned_weights(network, linear_weights)
     if root not in (None, True, False):
         raise ValueError(f"root must be true or false, got {root!r}")

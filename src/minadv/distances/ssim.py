@@ -40,7 +40,7 @@ class SSIM:
 
     def __call__(self, x: Batch, x0: Batch) -> PerSample:
         """1 − SSIM for each row."""
-        check_pair(self.name, x, x0)
+        check_pair(self.name, x, x0, unit=True)
         return self.anchored(x0)(x)
 
     def anchored(self, x0: Batch) -> "AnchoredSSIM":

@@ -79,31 +79,42 @@ class Trunk:
 def load_trunk(trunk: str | nn.Module, layers: Sequence[str] | None, file: str | Path | None) -> Trunk:
     """Return the trunk of that name, or of a module and its layers."""
     layers = layers.split("+") if isinstance(layers, str) else layers  # as in "lpips:layers=relu1+relu2"
+    if file is not None and (isinstance(trunk, nn.Module) or trunk == "demo"):
+        raise ValueError(f"trunk_weights are of {', '.join(IMAGENET_TRUNKS)}; a module and 'demo' have their own")
     if isinstance(trunk, nn.Module):
         known = [name for name, _ in cast("Iterable[tuple[str, nn.Module]]", trunk.named_modules()) if name]
         if not layers:
             raise ValueError(f"layers must name the feature layers of the trunk; it has: {', '.join(known)}")
-        for layer in layers:
-            if layer not in known:
-                raise unknown("layer", layer, known)
         # a copy: the caller's module keeps its mode, and a trunk may be the attacked model itself
-        return Trunk(type(trunk).__name__, _frozen(deepcopy(trunk)), tuple(layers))
+        return _checked(Trunk(type(trunk).__name__, _frozen(deepcopy(trunk)), tuple(layers)))
     if trunk == "demo":
         from minadv.models import load
         from minadv.models.architectures.demo import FEATURES
 
-        return Trunk("demo", load("demo"), tuple(layers or FEATURES), channels=3)
+        return _checked(Trunk("demo", load("demo"), tuple(layers or FEATURES), channels=3))
     if trunk not in IMAGENET_TRUNKS:
         raise unknown("trunk", trunk, [*IMAGENET_TRUNKS, "demo"])
     spec = IMAGENET_TRUNKS[trunk]
     named = tuple(layers or (f"features.{layer}" for layer in spec.layers))
-    return Trunk(trunk, _imagenet(spec, file), named, learned=None if layers else trunk, channels=3)
+    return _checked(Trunk(trunk, _imagenet(spec, file), named, learned=None if layers else trunk, channels=3))
+
+
+def _checked(trunk: Trunk) -> Trunk:
+    """Raise ValueError for a layer that the trunk does not have."""
+    modules = cast("Iterable[tuple[str, nn.Module]]", trunk.module.named_modules())
+    known = [name for name, _ in modules if name]
+    for layer in trunk.layers:
+        if layer not in known:
+            raise unknown("layer", layer, known)
+    return trunk
 
 
 def learned_weights(trunk: Trunk, file: str | Path | None) -> tuple[Tensor, ...]:
     """Return the learned weights of the lpips package (v0.1), one (channels,) tensor per layer."""
     if trunk.learned is None:
-        raise ValueError(f"linear='learned' has no weights for the trunk {trunk.name!r}: use linear='none'")
+        raise ValueError(
+            f"there are no learned weights for the trunk {trunk.name!r} with these layers: use linear='none'"
+        )
     path = Path(file) if file else _packaged(trunk.learned)
     state = _read(path)
     names = [f"lin{layer}.model.1.weight" for layer in range(len(trunk.layers))]
