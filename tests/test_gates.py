@@ -374,3 +374,12 @@ def test_activations_that_are_made_again_are_said_and_work_with_hard_gates(kind:
         KINDS[kind]("l2", True)(model, x, labels)
     again, once = (KINDS[kind]("l2", False)(one, x, labels) for one in (model, model.inner))
     assert torch.equal(again.adversarials, once.adversarials)
+
+
+def test_a_compiled_model_has_soft_gates_too(caplog: pytest.LogCaptureFixture) -> None:
+    model, x = Masked().eval(), 0.5 + 0.15 * torch.rand(8, 1, 7, 7, generator=generator(8))
+    labels = predictions(model, x)
+    compiled = torch.compile(model, backend="eager")
+    found, plain = (ALMA(steps=10)(one, x, labels) for one in (compiled, model))
+    assert torch.equal(found.adversarials, plain.adversarials)
+    assert "Graph break" not in caplog.text

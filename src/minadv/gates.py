@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _are_functorch_transforms_active  # pyright: ignore[reportPrivateUsage] there is no other way
+from torch.compiler import is_compiling
 from torch.nn.functional import relu
 from torch.overrides import TorchFunctionMode
 
@@ -95,7 +96,8 @@ def sides_of(x: Tensor, widths: Tensor, hard: bool = True) -> Tensor:
     """Return how far on, 1, or off, −1, ReLUs of `x` are, (batch, ...); `hard` where a width may be 0."""
     size = x.abs()
     largest = size.flatten(1).amax(dim=1)
-    unbounded = possibly_any(largest.isinf())  # as where a model leaves entries out by −∞
+    # as where a model leaves entries out by −∞; a compiler cannot ask
+    unbounded = not is_compiling() and possibly_any(largest.isinf())
     if unbounded:
         largest = size.masked_fill(size.isinf(), 0).flatten(1).amax(dim=1)
     width = per_sample(widths.to(x.dtype) * largest, x).clamp_min(torch.finfo(x.dtype).tiny)
@@ -130,6 +132,6 @@ class _Gated(torch.autograd.Function):
         """Multiply the gradient by the gates; one that is none ends where ReLUs are off, as it does in torch."""
         sides, _ = ctx.saved_tensors
         passed = grad_outputs[0] * ctx.within.gates(sides)
-        if possibly_broken(passed):
+        if is_compiling() or possibly_broken(passed):
             passed = torch.where((sides > 0) | passed.isfinite(), passed, 0.0)
         return passed, None, None, None
