@@ -376,7 +376,9 @@ def test_activations_that_are_made_again_are_said_and_work_with_hard_gates(kind:
     assert torch.equal(again.adversarials, once.adversarials)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch itself looks
 def test_a_compiled_model_has_soft_gates_too(caplog: pytest.LogCaptureFixture) -> None:
+    torch._dynamo.reset()
     model, x = Masked().eval(), 0.5 + 0.15 * torch.rand(8, 1, 7, 7, generator=generator(8))
     labels = predictions(model, x)
     compiled = torch.compile(model, backend="eager")
