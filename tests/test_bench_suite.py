@@ -145,7 +145,10 @@ def test_two_models_with_one_name_are_refused():
             ("attacks[1]", "'budget'"),
         ),
         (({**ALMA, "options": {"steps": 6}},), ("attacks[0]", "'steps'", "write steps = …")),
-        (({**ALMA, "label": "A {nope}"},), ("attacks[0]", "attack", "{nope}", "{distance}, {steps} and {budget}")),
+        (
+            ({**ALMA, "label": "A {nope}"},),
+            ("attacks[0]", "attack", "{nope}", "{distance}, {steps}, {budget} alone"),
+        ),
         ((ALMA, ALMA), ("attacks[0]", "two attacks are called 'ALMA ℓ2 5'", "label")),
         (({**ALMA, "steps": [5, 6], "label": "x"},), ("attacks[0]", "two attacks are called 'x'")),
     ],

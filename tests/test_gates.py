@@ -158,7 +158,8 @@ class Purified(nn.Module):
             energy = self.inner(leaf).logsumexp(dim=1).sum()
             if self.backward:
                 energy.backward()
-                return self.inner(x + 0.05 * leaf.grad.sign())  # type: ignore[union-attr]
+                assert leaf.grad is not None
+                return self.inner(x + 0.05 * leaf.grad.sign())
             return self.inner(x + 0.05 * torch.autograd.grad(energy, leaf, create_graph=True)[0])
 
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -112,12 +113,12 @@ def test_it_is_checked_as_a_module_is() -> None:
 class Named(nn.Module):
     """A module that holds a function, which torch knows nothing of."""
 
-    def __init__(self, function: object) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)  # type: ignore[operator]
+        return self.function(x)
 
 
 def test_networks_behind_functions_that_modules_hold_are_found() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import minadv
 from minadv import ALMA, CW, DDN, EAD, FAB, FMN, PDGD, PDPGD, Attack, Auto, DeepFool, SuperDeepFool
-from minadv.distances.base import check_pair
+from minadv.distances.checks import check_pair
 from tests.networks import convolutional, images, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")
@@ -240,11 +240,13 @@ def test_only_the_models_passes_are_in_the_callers_autocast(distance: str) -> No
 
 
 @pytest.mark.parametrize("kind", [torch.tensor, np.bool_, bool])
-def test_a_callback_ends_a_search_with_any_kind_of_true(kind: Callable[[bool], object]) -> None:
-    for answer, most in ((True, 1), (False, 40)):
-        steps: list[int] = []
-        DDN(steps=40)(MODEL, X, Y, on_step=lambda _: steps.append(1) or kind(answer))  # noqa: B023
-        assert len(steps) == most
+@pytest.mark.parametrize(("answer", "most"), [(True, 1), (False, 40)])
+def test_a_callback_ends_a_search_with_any_kind_of_true(
+    kind: Callable[[bool], object], answer: bool, most: int
+) -> None:
+    steps: list[int] = []
+    DDN(steps=40)(MODEL, X, Y, on_step=lambda _: steps.append(1) or kind(answer))
+    assert len(steps) == most
 
 
 @pytest.mark.parametrize("kind", [torch.tensor, np.int64, int])

@@ -10,6 +10,7 @@ from torch import Tensor
 from minadv.distances import Distance, anchor, family
 from minadv.distances.base import Selectable
 from minadv.goals import Goal
+from minadv.logit_scale import check_scale
 from minadv.masks import or_else
 from minadv.probe import Probe
 from minadv.validation import (
@@ -17,7 +18,6 @@ from minadv.validation import (
     check_independence,
     check_logits,
     check_range,
-    check_scale,
     tell_inputs,
 )
 from minadv.verification import Settings

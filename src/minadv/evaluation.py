@@ -1,12 +1,10 @@
 """Attack a whole data set: batches, progress, and a batch size that survives running out of memory."""
 
-import gc
 import logging
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -18,14 +16,13 @@ from minadv.attacks.base import Attack, require, whole
 from minadv.distances import resolve
 from minadv.errors import RowError
 from minadv.guard import Model
+from minadv.memory import or_none
 from minadv.networks import home, networks
 from minadv.probe import Step
 from minadv.result import Result, concatenate
 from minadv.samples import Samples, check_samples, classes_to_reach, paired, take
 from minadv.validation import usable_device
 from minadv.verification import Precision
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -99,21 +96,14 @@ def evaluate(
     fill_up = True
     with _on_device(model, device) as where, _Bar(total, done, progress, on_progress) as bar:
         if finished is not None:
-            check = partial(
-                resumed.check_samples, finished, model, samples, wanted, resolve(attack.distance), where
-            )
-            rows = min(size, resumed.ROWS_AT_ONCE)
-            while not _or_none_without_memory(partial(check, rows)):
-                if rows == 1:
-                    raise MemoryError(f"not enough memory on {where} to look at even one sample at a time")
-                rows //= 2
+            resumed.check_samples(finished, model, samples, wanted, resolve(attack.distance), where, size)
         while done < total:
             numbers = range(done, min(done + size, total))
             with _explained(numbers, lost=0 if on_batch else done - before):
                 inputs, labels = take(samples, numbers)
                 goal = None if wanted is None else wanted[list(numbers)]
                 run = partial(attack, model, fill_up=fill_up, on_step=bar.on_step(len(numbers)), **options)
-                result = _or_none_without_memory(partial(_attacked, run, inputs, labels, goal, where))
+                result = or_none(partial(_attacked, run, inputs, labels, goal, where))
                 if result is None and len(numbers) == 1 and not fill_up:
                     raise MemoryError(f"not enough memory on {where} to attack even one sample at a time")
             if result is None:
@@ -166,25 +156,6 @@ def _explained(numbers: Sequence[int], lost: int) -> Generator[None]:
 
 def _first_batch_size(sample: Tensor) -> int:
     return max(1, min(LARGEST_BATCH, ENTRIES_PER_BATCH // sample.numel()))
-
-
-def _or_none_without_memory(run: Callable[[], T]) -> T | None:
-    """Return the result of `run`, or None, with its memory freed, when memory ran out."""
-    try:
-        return run()
-    except (MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if not (
-            isinstance(error, MemoryError | torch.OutOfMemoryError)
-            or "out of memory" in text
-            or "can't allocate memory" in text
-        ):
-            raise
-    # outside the handler, so that the traceback no longer holds the batch's tensors
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None
 
 
 @contextmanager

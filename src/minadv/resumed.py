@@ -1,6 +1,7 @@
 """What an earlier evaluation found, held against the one that goes on from it: one pass over its images."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from minadv.distances import Distance, resolve
 from minadv.errors import listed
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, alike, by_batch, guarded
+from minadv.memory import or_none
 from minadv.result import Result, Status
 from minadv.samples import Dataset, Pair, take
 from minadv.verification import ROUNDING_SLACK, Settings, classify, measured
@@ -38,8 +40,8 @@ def check_samples(
     targets: Tensor | None,
     distance: Distance,
     device: torch.device,
-    rows_at_once: int = ROWS_AT_ONCE,
-) -> bool:
+    batch_size: int,
+) -> None:
     """Check that results are of the first of these samples, of this model and of these classes to reach.
 
     Args:
@@ -49,33 +51,52 @@ def check_samples(
         targets: (samples,) classes to reach; None untargeted.
         distance: what was minimised.
         device: where to compute.
-        rows_at_once: most samples on it.
-
-    Returns:
-        True.
+        batch_size: most samples on it; fewer when memory runs out.
 
     Raises:
         ValueError: where an answer is not as far from its original, or as many logits beyond the boundary, as it
             was. A model whose logits change by themselves is not held to them.
+        MemoryError: when memory does not even suffice for one sample.
     """
-    for start in range(0, len(finished), rows_at_once):
-        numbers = range(start, min(start + rows_at_once, len(finished)))
-        inputs, labels = take(data, numbers)
-        rows = slice(start, numbers.stop)
-        answers = finished.adversarials[rows]
-        if answers.shape != inputs.shape:
-            shapes = f"shape {tuple(inputs.shape[1:])}, got {tuple(answers.shape[1:])}"
-            raise ValueError(f"finished must be of these samples, of {shapes}: attack these samples again")
-        inputs, answers = inputs.to(device), answers.to(device)
-        found = torch.tensor([status == Status.FOUND for status in finished.status[rows]], device=device)
-        away = _away(distance, answers, inputs, found)
-        told = finished.distances[rows].to(away).where(found, 0.0)
-        _refuse(numbers, ~torch.isclose(away, told, rtol=ROUNDING), "they are not as far from these images")
-        goal: Goal = Untargeted(labels.to(device)) if targets is None else Targeted(targets[rows].to(device))
-        filled = rows_at_once == ROWS_AT_ONCE  # fewer are all that fit
-        moved = _moved(model, answers, goal, finished.margins[rows].to(device), filled)
-        _refuse(numbers, moved, "their logits are others, or their labels or targets")
-    return True
+    start, size = 0, min(batch_size, ROWS_AT_ONCE)
+    while start < len(finished):
+        numbers = range(start, min(start + size, len(finished)))
+        done = or_none(partial(_check, finished, model, data, targets, distance, device, numbers, size))
+        if done is None and size == 1:
+            raise MemoryError(f"not enough memory on {device} to look at even one sample at a time")
+        if done is None:
+            size //= 2
+        else:
+            start = done
+
+
+def _check(
+    finished: Result,
+    model: Model,
+    data: Dataset | Pair,
+    targets: Tensor | None,
+    distance: Distance,
+    device: torch.device,
+    numbers: range,
+    size: int,
+) -> int:
+    """Check some samples, `size` at a time; return the number of the next."""
+    inputs, labels = take(data, numbers)
+    rows = slice(numbers.start, numbers.stop)
+    answers = finished.adversarials[rows]
+    if answers.shape != inputs.shape:
+        shapes = f"shape {tuple(inputs.shape[1:])}, got {tuple(answers.shape[1:])}"
+        raise ValueError(f"finished must be of these samples, of {shapes}: attack these samples again")
+    inputs, answers = inputs.to(device), answers.to(device)
+    found = torch.tensor([status == Status.FOUND for status in finished.status[rows]], device=device)
+    away = _away(distance, answers, inputs, found)
+    told = finished.distances[rows].to(away).where(found, 0.0)
+    _refuse(numbers, ~torch.isclose(away, told, rtol=ROUNDING), "they are not as far from these images")
+    goal: Goal = Untargeted(labels.to(device)) if targets is None else Targeted(targets[rows].to(device))
+    # fewer rows at a time may be all that fit, and are not filled up
+    moved = _moved(model, answers, goal, finished.margins[rows].to(device), filled=size == ROWS_AT_ONCE)
+    _refuse(numbers, moved, "their logits are others, or their labels or targets")
+    return numbers.stop
 
 
 def _away(distance: Distance, answers: Tensor, inputs: Tensor, found: Tensor) -> Tensor:

@@ -10,8 +10,6 @@ from minadv.errors import RowError
 
 # What a distance may be from an image to itself, relative to what it is far off: of √(Σδ² + ε), say.
 NEARLY = 0.01
-# Where a boundary is fewer times the confidence away, that makes distances some per cent larger.
-NEAR = 50
 HALVES = (torch.bfloat16, torch.float16)
 FLOATS = (*HALVES, torch.float64, torch.float32)
 
@@ -177,32 +175,6 @@ def check_independence(name: str, distance: float, again: float) -> None:
             f"{again:.6g} in another, so that it depends on the batch, or is random: reduce over every "
             "axis but the first, e.g. .flatten(1).mean(dim=1)"
         )
-
-
-def check_scale(logits: Tensor, margin: Tensor, confidence: float, asked: bool) -> None:
-    """Warn where logits are so small that `confidence` logits beyond a boundary are far, or more than there are.
-
-    Args:
-        logits: (batch, classes) of the clean images.
-        margin: (batch,) how many logits each is from the boundary.
-        confidence: how many beyond it an answer has to be.
-        asked: whether that was chosen: then distances may grow by it.
-    """
-    spread, near = (logits.amax(dim=1) - logits.amin(dim=1)).median().item(), margin.abs().median().item()
-    remedy = "scale the model's logits, or pass a smaller confidence"
-    if spread < 2 * confidence:
-        text = (
-            f"the largest and the smallest logit of a clean image differ by {spread:.3g} only (median), and an "
-            f"answer has to be confidence={confidence:g} logits beyond the boundary: {remedy}"
-        )
-    elif not asked and near < NEAR * confidence:
-        text = (
-            f"a clean image is {near:.3g} logits from the boundary (median), and an answer has to be "
-            f"confidence={confidence:g} logits beyond it, which makes distances larger: {remedy}"
-        )
-    else:
-        return
-    warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def _remedy(output: Tensor) -> str:

@@ -17,6 +17,7 @@ from minadv.importing import PREFIX
 
 TITLES = {"cw": "C&W", "percal": "PerC-AL", "minimal_apgd": "minimal APGD", "lpa": "LPA", "sigma_zero": "σ-zero"}
 NESTED = ("cw", "ead")  # searches of so many steps each
+FILLED_IN = ("distance", "steps", "budget")  # of labels
 PLACEHOLDER = re.compile(r"\{(\w*)\}")
 
 
@@ -111,7 +112,7 @@ def _of_attack(number: int, entry: AttackEntry, suite: Suite) -> list[Wanted]:
     try:
         cls = attacks.find(entry.attack)
         options = _options(cls, entry)
-        _label(entry, "", None, None)
+        _check_label(entry.label or "")
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
     all_steps: Sequence[int | None] = entry.steps or (None,)
@@ -146,6 +147,13 @@ def _options(cls: type[Attack], entry: AttackEntry) -> dict[str, Any]:
     }
 
 
+def _check_label(label: str) -> None:
+    for name in PLACEHOLDER.findall(label):
+        if name not in FILLED_IN:
+            known = ", ".join(f"{{{known}}}" for known in FILLED_IN)
+            raise ValueError(f"label has {{{name}}}, where {known} alone are filled in")
+
+
 def _label(entry: AttackEntry, distance: str, steps: int | None, budget: int | None) -> str:
     """Name a row as the paper does where it has one, e.g. "FMN ℓ1 100"."""
     family, _, options = distance.partition(":")
@@ -153,11 +161,6 @@ def _label(entry: AttackEntry, distance: str, steps: int | None, budget: int | N
     if distance.startswith(PREFIX):
         symbol = options.rpartition(":")[2]
     if entry.label is not None:
-        for name in PLACEHOLDER.findall(entry.label):
-            if name not in ("distance", "steps", "budget"):
-                raise ValueError(
-                    f"label has {{{name}}}, where {{distance}}, {{steps}} and {{budget}} alone are filled in"
-                )
         return (
             entry.label.replace("{distance}", symbol)
             .replace("{steps}", str(steps))

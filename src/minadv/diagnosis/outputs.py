@@ -6,7 +6,7 @@ from torch.nn import functional
 from minadv.diagnosis.finding import Finding
 from minadv.diagnosis.gradients import gradient_of
 from minadv.diagnosis.subject import Subject
-from minadv.validation import NEAR
+from minadv.logit_scale import LogitScale
 from minadv.verification import Settings
 
 # how far the outputs of a softmax computed in half precision sum from 1
@@ -56,19 +56,17 @@ def scale(subject: Subject) -> tuple[Finding, ...]:
     samples = subject.select(subject.correct)
     if not len(samples):
         return ()
-    confidence = Settings.confidence
-    spread = (samples.clean.amax(dim=1) - samples.clean.amin(dim=1)).median().item()
-    near = samples.goal.margin(samples.clean).median().item()
-    if near >= NEAR * confidence:
+    found, confidence = LogitScale.of(samples.clean, samples.goal.margin(samples.clean)), Settings.confidence
+    impossible = found.too_small(confidence)
+    if not impossible and not found.close(confidence):
         return ()
-    impossible = spread < 2 * confidence
     return (
         Finding(
             check="scale",
             severity="problem" if impossible else "warning",
             model=subject.name,
             seen=f"of {len(samples)} correctly classified samples, the largest and the smallest logit differ by "
-            f"{spread:.3g}, and the boundary is {near:.3g} logits away (medians)",
+            f"{found.spread:.3g}, and the boundary is {found.near:.3g} logits away (medians)",
             matters=f"An answer has to be confidence={confidence:g} logits beyond the boundary, so that attacks "
             + ("find nothing here, whatever the model is worth." if impossible else "go farther than they must."),
             remedy="Scale the model's logits, which changes no prediction, or pass a smaller confidence.",

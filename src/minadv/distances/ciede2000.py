@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minadv.distances.base import check_pair, differentiable, need_images
+from minadv.distances.base import differentiable
+from minadv.distances.checks import check_pair, need_images
 from minadv.distances.colour import D65, PAPER, LabSpace, Map, lab, lab_and_pullback
 from minadv.distances.delta_e import Reference, squared_ciede2000
 from minadv.distances.portions import Rows, by_parts, few

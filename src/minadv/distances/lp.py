@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from minadv.distances.base import check_pair, safe_sqrt
+from minadv.distances.base import safe_sqrt
+from minadv.distances.checks import check_pair
 from minadv.elementwise import clip
 from minadv.masks import possibly_any
 from minadv.shapes import Batch, PerSample, per_sample

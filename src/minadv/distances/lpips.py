@@ -17,7 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from minadv.distances.base import check_pair, differentiable, need_images
+from minadv.distances.base import differentiable
+from minadv.distances.checks import check_pair, need_images
 from minadv.distances.portions import Rows, by_parts, few
 from minadv.distances.trunks import Trunk, learned_weights, load_trunk
 from minadv.shapes import Batch, PerSample, per_sample

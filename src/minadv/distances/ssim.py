@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from minadv.distances.base import check_pair, need_images
+from minadv.distances.checks import check_pair, need_images
 from minadv.shapes import Batch, PerSample
 
 WINDOW, SIGMA = 11, 1.5
