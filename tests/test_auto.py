@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("as_given")
 @pytest.mark.parametrize(
     ("distance", "spared"), [("l2", (0, 1, 1, 1, 2, 5)), ("l0", (0,) * 6), (weighted, (0, 1, 1, 1, 1, 3))]
 )
-@pytest.mark.parametrize(("place", "budget"), enumerate([1, 2, 3, 9, 40, 250]))
+@pytest.mark.parametrize(("place", "budget"), list(enumerate([1, 2, 3, 9, 40, 250])))
 def test_budget_bounds_forwards_and_backwards_each(
     place: int, budget: int, distance: str, spared: tuple[int, ...]
 ) -> None:
