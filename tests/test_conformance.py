@@ -54,19 +54,14 @@ def steps(count: int = 40, **others: Any) -> dict[str, Any]:
 K = CLASSES
 
 
-def autos(spared: int) -> Callable[[int, int], bool]:
-    """A budget of 40, but for the backwards of the last steps of explorations and settling."""
-    return lambda f, b: (f, b) == (40, 40 - spared)
-
-
 CASES = [
-    Case("auto", "l0", {"budget": 40}, counts=autos(0), linear=({"budget": 100}, 0.02)),
-    Case("auto", "l1", {"budget": 40}, counts=autos(1), linear=({"budget": 1000}, 0.01)),
-    Case("auto", "l2", {"budget": 40}, counts=autos(2), linear=({"budget": 1000}, 0.01)),
-    Case("auto", "linf", {"budget": 40}, counts=autos(1), linear=({"budget": 100}, 0.02)),
-    Case("auto", "ssim", {"budget": 40}, counts=autos(1)),
-    Case("auto", "ciede2000", {"budget": 40}, counts=autos(1)),
-    Case("auto", "lpips:trunk=demo", {"budget": 40}, counts=autos(1)),
+    Case("auto", "l0", {"budget": 40}, linear=({"budget": 100}, 0.02)),
+    Case("auto", "l1", {"budget": 40}, linear=({"budget": 1000}, 0.01)),
+    Case("auto", "l2", {"budget": 40}, linear=({"budget": 1000}, 0.01)),
+    Case("auto", "linf", {"budget": 40}, linear=({"budget": 100}, 0.02)),
+    Case("auto", "ssim", {"budget": 40}),
+    Case("auto", "ciede2000", {"budget": 40}),
+    Case("auto", "lpips:trunk=demo", {"budget": 40}),
     Case("alma", "l2", steps(), linear=(steps(1000), 0.02)),
     Case("alma", "l1", steps(), linear=(steps(1000), 0.02)),
     Case("cw", "l2", steps(searches=3, rate=0.05, c=0.1, abort_early=False),

@@ -48,8 +48,8 @@ def test_radii_share_our_searches_and_ask_for_the_others_again(monkeypatch: pyte
             "1.00",
             "1.00",
             "1/0" if installed else "–",
-            "10/9",
-            "20/19",
+            "10/10",
+            "20/20",
         )
         assert far[3:6] == (f"{flipped:.2f}" if installed else "–", "0.00", "0.00")
         assert table.complete

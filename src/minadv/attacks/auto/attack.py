@@ -119,9 +119,9 @@ class Auto(Attack):
         aims, standing = Aims.of(oracle, self.aimed), Standing.at_first(oracle.best_distance)
         stride, forwards = None, 0
         moves = rounds[len(rounds) - int(family.moved * len(rounds)) :]  # what becomes of them where masked
-        blind = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0
-        if blind:
-            aims = replace(aims, view=look(x0, blind))
+        owed = aims.affordable(FIRST_LOOK, rounds[0].refining) if explores else 0  # backwards more than forwards
+        if owed:
+            aims = replace(aims, view=look(x0, owed))
         for number in oracle.rounds(len(rounds)):
             steps, by = rounds[number], family.members[number % len(family.members)].by
             live = standing.live  # once: the oracle knows a mask again
@@ -138,11 +138,12 @@ class Auto(Attack):
             else:
                 end, stride, aims = self._tries(explorer, steps, refine, stride, aims, live)
                 before = steps.tries[0].refining
+                owed -= steps.ends if by != "count" else 0
             rest = steps.refining - forwards
             kept = family.kept if before else 1.0
             finish = number == len(rounds) - 1 and not last
             schedule = before, before + rest
-            end = refine(end, rest, stride=stride, kept=kept, blind=blind, schedule=schedule, finish=finish)
+            end = refine(end, rest, stride=stride, kept=kept, blind=max(owed, 0), schedule=schedule, finish=finish)
             if self.stop_early:
                 standing = standing.after(oracle.best_distance, end)
             classes = end.classes
@@ -153,7 +154,7 @@ class Auto(Attack):
             if looks:
                 aims = aims.again(oracle, classes, look(oracle.best.clone(), looks).ways)
             # a look is one forward, and a backward for each class
-            forwards, blind = min(looks, 1), max(looks - 1, 0)
+            forwards, owed = min(looks, 1), min(owed, 0) + max(looks - 1, 0)
             if moves and moves[0].number == number + 1 and stride is not None:
                 standing = standing.leaving(oracle.best_distance, stride)
             if nobody(standing.live):

@@ -47,6 +47,11 @@ class Round:
         """All but those that refine the nearest answer."""
         return sum(one.exploring + one.settling + one.refining for one in self.tries)
 
+    @property
+    def ends(self) -> int:
+        """Ends of explorations, of which none needs a gradient."""
+        return sum((one.exploring > 0) + (one.settling > 0) for one in self.tries)
+
 
 def divide(
     budget: int, family: Family, length: int, explorations: int, explored: float | None
