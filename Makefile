@@ -62,4 +62,4 @@ parity: .venv/.installed-peers
 	$(BIN)/python -m benchmarks.parity --out runs/parity.md
 
 clean:
-	rm -rf .venv runs build dist
+	rm -rf .venv build dist

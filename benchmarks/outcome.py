@@ -53,6 +53,7 @@ def run_ours(attack: Attack, model: nn.Module, inputs: Tensor, labels: Tensor) -
 
 def run_theirs(peer: Peer, model: nn.Module, inputs: Tensor, labels: Tensor) -> Found:
     counting = Counting(model).requires_grad_(False)
+    peer.load()
     start = time.perf_counter()
     images = peer(counting, inputs, labels)
     seconds = time.perf_counter() - start

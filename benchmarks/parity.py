@@ -163,9 +163,13 @@ class Comparison:
 
 def verdict(ours: Outcome, theirs: Outcome) -> tuple[str, str, str]:
     """Ratio of medians, ratio of times, and the mark."""
-    medians = 1.0 if ours.median == theirs.median else ours.median / theirs.median
+    medians = 1.0 if ours.median == theirs.median else _ratio(ours.median, theirs.median)
     worse = medians > WORSE or ours.asr < theirs.asr
     return f"{medians:.3f}", f"{ours.seconds / theirs.seconds:.2f}", MISSED if worse else ""
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    return ours / theirs if theirs > 0 else math.inf
 
 
 def tables(chosen: Sequence[Row], comparison: Comparison, note: str, track: Track) -> Iterator[Table]:

@@ -2,25 +2,27 @@
 
     python -m benchmarks.radii [--samples 100] [--out FILE]
 
-AutoAttack (Croce and Hein, ICML 2020; as torchattacks has it, which `make parity` installs) asks whether a sample
-breaks within a radius, by APGD with cross-entropy and with targets, FAB and 5000 queries of Square. A smallest
-perturbation answers that for every radius. The models are the public ones in ../shared/data.
+AutoAttack (Croce and Hein, ICML 2020; their own code as pyautoattack, which `make parity` installs) asks whether a
+sample breaks within a radius, by 100 steps of APGD with cross-entropy, of APGD and of FAB towards each of nine
+classes, and 5000 queries of Square. A smallest perturbation answers that for every radius. The models are the
+public ones in ../shared/data.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from benchmarks import targets
 from benchmarks.outcome import run_theirs, score
 from benchmarks.parity import AT, CIFAR, KW
-from benchmarks.peers import Peer, installed, there, torchattacks
+from benchmarks.peers import autoattack, installed, there
 from benchmarks.tables import Table
 from benchmarks.tracking import Track, on_public_models
 from minadv import Auto, Result, metrics
 
 BUDGETS = 100, 1000, 5000
-CLASSES = 10
+NORMS: dict[str, Literal["Linf", "L2"]] = {"linf": "Linf", "l2": "L2"}
 COLUMNS = (
     "model",
     "distance",
@@ -54,24 +56,19 @@ QUESTIONS = (
 )
 
 
-def autoattack(distance: str, radius: float) -> Peer:
-    """Return the standard version for one radius."""
-    norm = {"linf": "Linf", "l2": "L2"}[distance]
-    return torchattacks("AutoAttack", norm=norm, eps=radius, version="standard", n_classes=CLASSES, seed=0)
-
-
 def tables(folder: Path, samples: int, track: Track) -> Iterator[Table]:
     """Yield the table after every row: a question's radii share Auto's searches."""
     rows = list[tuple[str, ...]]()
     note = (
-        f"The first {samples} images that each model classifies correctly; {installed('torchattacks')}. "
+        f"The first {samples} images that each model classifies correctly; {installed('pyautoattack')}. "
         "Forwards/backwards are per image: AutoAttack's for this radius, Auto's for all radii."
     )
     for question in track("radii", QUESTIONS):
         batch = targets.load(question.model, folder, samples)
         ours = [Auto(distance=question.distance, budget=budget)(*batch) for budget in BUDGETS]
+        norm = NORMS[question.distance]
         for radius in question.radii:
-            theirs = run_theirs(autoattack(question.distance, radius), *batch) if there("torchattacks") else None
+            theirs = run_theirs(autoattack(norm, radius), *batch) if there("pyautoattack") else None
             robust = "–" if theirs is None else f"{1 - score(theirs, question.distance, *batch).asr:.2f}"
             shares = (metrics.robust_accuracy_at(one.distances, [radius]).item() for one in ours)
             passes = "–" if theirs is None else f"{theirs.forwards:.0f}/{theirs.backwards:.0f}"

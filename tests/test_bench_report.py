@@ -36,6 +36,7 @@ from minadv.report.bench import (
     scored,
     selection,
     showcase,
+    spending,
 )
 from minadv.report.bench.tables import THIN, Block, Column, Table, Value, decimals, number
 from minadv.result import Trace
@@ -1057,3 +1058,63 @@ def test_models_that_were_checked_and_what_is_absent_are_said_once(tmp_path: Pat
     page = bench.write(tmp_path, found, formats=("html",)).read_text(encoding="utf-8")
     assert "was checked on 7 samples for probabilities, randomness: 2 findings." in page
     assert page.count("not available</span>") == len({planned.unavailable for planned in found.planned} - {None})
+
+
+def test_a_sample_with_another_label_is_another_sample():
+    before = cell(attack="FMN ℓ2 100")
+    wrong = rows(before, [0.0, 0.0, 2.0]).with_columns(label=pl.Series([3, 3, 2]))
+    shown = report.of(stored((cell(), [1.0, 2.0, 3.0]), (before, wrong)))
+    assert shown.rows["best"].to_list() == [1.0, 2.0, 2.0, 0.0, 0.0, 2.0]
+    found = scored.envelope(shown.rows, shown.cells, shown.beyond).filter(distance="l2")
+    assert sorted(found.select("sample", "label", "best").rows()) == [
+        (0, 0, 1.0),
+        (0, 3, 0.0),
+        (1, 1, 2.0),
+        (1, 3, 0.0),
+        (2, 2, 2.0),
+    ]
+
+
+def test_answers_count_for_others_that_are_as_far_beyond_the_boundary():
+    def confident(confidence: float, name: str) -> Cell:
+        of = cell(attack=name)
+        return of.model_copy(update={"settings": {**of.settings, "confidence": confidence}})
+
+    far, near = confident(5.0, "FMN ℓ2 100"), confident(1e-4, "DDN ℓ2 100")
+    deep = rows(far, [4.0, 4.0]).with_columns(margin=pl.Series([-5.0, -5.0]))
+    shallow = rows(near, [1.0, 2.0]).with_columns(margin=pl.Series([-1e-4, -6.0]))
+    shown = report.of(stored((far, deep), (near, shallow)))
+    assert shown.rows["best"].to_list() == [4.0, 2.0, 1.0, 2.0]
+
+
+def test_an_attack_within_one_radius_has_no_median_and_does_not_win():
+    ball = cell("Net", "APGD ℓ2 100", settings={"steps": 100, "budget": None, "fixed_radius": 0.5})
+    shown = report.of(stored((ball, [0.1, 0.2, INF]), (cell(), [0.2, 0.3, 3.0])))
+    line, other = shown.lines.values()
+    assert all(map(math.isnan, (line.median, line.mean, line.optimality)))
+    assert line.asr == pytest.approx(2 / 3)
+    assert other.optimality < 1  # its answers are known all the same
+    assert results.compared([line, other]) == []
+    assert results.NOTE_RADIUS in shown.tables[0].notes
+    assert results.robust(line, [0.1, 0.5, 0.7])[1] == pytest.approx(1 / 3)
+    assert [math.isnan(share) for share in results.robust(line, [0.1, 0.5, 0.7])] == [True, False, True]
+
+
+def test_means_over_models_leave_out_counts_of_models_with_nothing_to_attack():
+    easy, hard = cell("Easy"), cell("Hard")
+    also = cell("Easy", "DDN 100"), cell("Hard", "DDN 100")
+    shown = report.of(
+        stored(
+            (easy, [0.0, 0.0, 0.0]),
+            (hard, [1.0, 2.0, 3.0]),
+            (also[0], [0.0, 0.0, 0.0]),
+            (also[1], [1.0, 2.0, 3.0]),
+        )
+    )
+    table = next(table for table in shown.tables if table.slug.endswith("-overall"))
+    counts = next(i for i, column in enumerate(table.columns) if column.head == "forwards / backwards")
+    assert all(row[counts].text != "–" for row in table.blocks[0].rows)
+    assert not any(value.best for row in table.blocks[0].rows for value in row)
+    (group,) = shown.groups
+    spent = spending.table(group, shown.lines)
+    assert all(row[3].text not in ("–", "") for row in spent.blocks[0].rows)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 import torch
 from benchmarks import radii, targets
+from benchmarks.outcome import run_theirs
 from benchmarks.parity import KW
-from benchmarks.peers import Peer
+from benchmarks.peers import Peer, autoattack
 from torch import Tensor, nn
 
-from tests.networks import convolutional, images, predictions
+from tests.networks import convolutional, exact, generator, images, linear, predictions
 
 T = TypeVar("T")
 
@@ -55,3 +56,20 @@ def test_radii_share_our_searches_and_ask_for_the_others_again(monkeypatch: pyte
         assert table.complete
     assert asked == [1e-6, 1.0]
     assert torch.equal(x, images(8))
+
+
+@pytest.mark.parametrize(("norm", "distance"), [("Linf", "linf"), ("L2", "l2")])
+def test_autoattack_by_its_authors_finds_what_is_within_a_radius(
+    norm: Literal["Linf", "L2"], distance: str
+) -> None:
+    pytest.importorskip("pyautoattack")
+    model = linear(3 * 8 * 8, classes=10)
+    x = 0.5 + 0.4 * (torch.rand(24, 3, 8, 8, generator=generator(1)) - 0.5)
+    labels = predictions(model, x)
+    best = exact(model, x, labels, distance).amin(dim=1)
+    radius = best.quantile(0.6).item()
+    found = run_theirs(autoattack(norm, radius), model, x, labels)
+    broken = predictions(model, found.images) != labels
+    assert not (broken & (best > 1.001 * radius)).any()
+    assert broken[best < 0.98 * radius].all()
+    assert found.backwards > 100  # a robust image's: APGD alone takes as many

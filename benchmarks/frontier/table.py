@@ -17,8 +17,11 @@ from minadv.report.bench.lines import Line
 from minadv.report.summary import number
 
 OURS = ("auto", "alma")
-NOTE = "Medians are lower medians, failures infinite. Optimality: against the best of everything that is stored."
 UNFINISHED = "†"
+NOTE = (
+    "Medians are lower medians, failures infinite. Optimality: against the best of everything that is stored. "
+    f"{UNFINISHED}: unfinished, or over other samples than the others."
+)
 
 
 @dataclass(frozen=True)
@@ -137,33 +140,44 @@ def _optimality(rows: Iterable[Row]) -> tuple[float, float]:
 
 
 def summary(rows: Sequence[Row], budgets: Sequence[int]) -> Iterator[Table]:
-    """Yield two tables: Auto at each budget beside the paper's ALMA and the best peer, then by distance.
+    """Yield two tables: Auto at each budget beside ALMA, ours and the paper's, and a peer; then by distance.
 
-    A peer is any attack but Auto and ALMA that spends at most the largest budget.
+    A peer is any attack but Auto and ALMA that spends at most the largest budget, on the samples that Auto has.
     """
     most = max(budgets)
-    ours, paper = [f"Auto {budget}" for budget in budgets], [f"ALMA.paper {budget}" for budget in budgets]
+    ours, alma, paper = ([f"{name} {budget}" for budget in budgets] for name in ("Auto", "ALMA", "ALMA.paper"))
     heads = ("target", "distance", *ours, *(f"optimality {budget}" for budget in budgets))
     lines: list[tuple[str, ...]] = []
     for (target, distance), part in groupby(sorted(rows, key=_place(rows)), key=lambda row: row.where):
         some = list(part)
         line = {row.attack: row.line for row in some}
-        if not any(name in line for name in ours):
+        over = {line[name].over for name in ours if name in line}
+        if not over:
             continue
-        peers = [row for row in some if row.family not in OURS and row.within(most)]
+        # what has other samples does not compare, and has a mark where it has a column of its own
+        peers = [row for row in some if row.family not in OURS and row.within(most) and {row.line.over} == over]
         best = min(peers, key=lambda row: row.line.median, default=None)
+
+        def medians(attacks: list[str], line: dict[str, Line] = line, over: set[str] = over) -> list[str]:
+            return [_median(line[name], over) if name in line else "" for name in attacks]
+
         lines.append(
             (
                 target,
                 names.symbol(distance),
-                *(number(line[name].median) if name in line else "" for name in ours),
+                *medians(ours),
                 *(_share(line[name].optimality) if name in line else "" for name in ours),
-                "" if best is None else f"{number(best.line.median)} ({best.attack})",
-                *(number(line[name].median) if name in line else "" for name in paper),
+                "" if best is None else f"{_median(best.line, over)} ({best.attack})",
+                *medians(alma),
+                *medians(paper),
             )
         )
-    yield Table("Smallest perturbations", (*heads, f"best peer ≤ {most}", *paper), tuple(lines), NOTE)
+    yield Table("Smallest perturbations", (*heads, f"best peer ≤ {most}", *alma, *paper), tuple(lines), NOTE)
     yield _by_distance(rows, budgets)
+
+
+def _median(line: Line, over: set[str]) -> str:
+    return number(line.median) + ("" if line.complete and {line.over} == over else f" {UNFINISHED}")
 
 
 def _by_distance(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
@@ -181,8 +195,14 @@ def _by_distance(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
                 for attack, some in of_attack.items()
                 if some[0].family != "auto" and all(row.within(budget) for row in some)
             }
-            # an attack that was not run everywhere has no mean to compare
-            means = {attack: _optimality(some)[0] for attack, some in others.items() if len(some) == len(places)}
+            # an attack that was not run everywhere, on the same samples, has no mean to compare
+            same = {(row.target, row.line.over) for row in auto}
+            whole = {
+                attack: some
+                for attack, some in others.items()
+                if {(row.target, row.line.over) for row in some} == same
+            }
+            means = {attack: _optimality(some)[0] for attack, some in whole.items()}
             best = max(means, key=lambda attack: means[attack], default=None)
             mean, least = map(_share, _optimality(auto))
             other = "" if best is None else f"{_share(means[best])} ({best})"

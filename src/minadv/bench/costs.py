@@ -18,7 +18,8 @@ def at_most(family: str, attack: Attack, classes: int) -> Counts | None:
     """
     count = _COUNTS.get(family)
     if count is None:
-        return None if attack.propagations is None else (attack.propagations, 0)
+        most = attack.propagations
+        return None if most is None else (most - most // 2, most // 2)
     forwards, backwards = count(attack, classes)
     if attack.propagations is not None and forwards + backwards > attack.propagations:
         share = attack.propagations / (forwards + backwards)

@@ -173,4 +173,6 @@ def _label(entry: AttackEntry, distance: str, steps: int | None, budget: int | N
         searches = entry.options.get("searches", 9) if entry.attack in NESTED else None
         words.append(str(steps) if searches is None else f"{searches}×{steps}")
     words += [f"{key}={value}" for key, value in entry.options.items() if key != "searches"]
-    return " ".join(words) + (f" ≤{budget}" if budget is not None else "")
+    if budget is not None:  # of Auto's forwards, and of its backwards
+        words.append(f"≤{budget}+{budget}" if entry.attack == "auto" else f"≤{budget}")
+    return " ".join(words)

@@ -86,7 +86,7 @@ class AttackEntry(Part):
         attack: its name in `minadv list attacks`.
         distances: what to minimise; default: the attack's usual one.
         steps: lengths of the search; default: the attack's own.
-        budgets: most propagations per sample; default: the suite's.
+        budgets: most propagations per sample, forwards plus backwards (of auto: of each); default: the suite's.
         paper: start from the settings of the paper's tables.
         label: what tables call it; {distance}, {steps} and {budget} are filled in.
         options: any other hyper-parameter.
@@ -134,7 +134,7 @@ class Suite(Part):
             "correct": so many samples that the model classifies correctly.
         target: a class to reach, by number or name, instead of leaving the label; its own samples are left out.
         seed: of every attack.
-        budgets: most propagations (forwards plus backwards) per sample; each makes a row of its own.
+        budgets: most propagations per sample, forwards plus backwards (of auto: of each); each makes a row.
         radii: by distance, as attacks and tables write it: where the tables say how robust a model is, e.g.
             {linf = "8/255", l2 = [0.5, 1]}.
         shard_size: samples per shard, the unit that is stored and that an interruption can cost.

@@ -4,6 +4,7 @@ The appendix says only that much. Two things are our reading: that success rates
 the same way as medians, and which data are in which table (`NUMBERS`).
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -49,7 +50,7 @@ class Measured(Protocol):
 
     @property
     def forwards(self) -> float:
-        """Propagations per sample."""
+        """Propagations per sample; nan where there was nothing to attack."""
         ...
 
     @property
@@ -65,6 +66,7 @@ class Mean:
     Attributes:
         models: what was averaged over, in order; means over different models do not compare.
         median: nan when a model's median is inf: the mean is undefined.
+        forwards, backwards: over models with something to attack; nan without any.
     """
 
     data: str
@@ -100,6 +102,6 @@ def _mean(rows: list[Measured]) -> Mean:
         models=tuple(row.model for row in rows),
         asr=geometric_mean([row.asr for row in rows]),
         median=geometric_mean([row.median for row in rows]),
-        forwards=geometric_mean([row.forwards for row in rows]),
-        backwards=geometric_mean([row.backwards for row in rows]),
+        forwards=geometric_mean([row.forwards for row in rows if not math.isnan(row.forwards)]),
+        backwards=geometric_mean([row.backwards for row in rows if not math.isnan(row.backwards)]),
     )

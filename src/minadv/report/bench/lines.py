@@ -35,7 +35,8 @@ class Line:
         survives: share of found samples that are adversarial after rounding to 8 bits.
         optimality: local optimality against the best known distances; nan where it is undefined.
 
-    Numbers of nothing are nan.
+    Numbers of nothing are nan, and so are the median, mean and optimality of an attack within one radius: its
+    distances are not the smallest.
     """
 
     entry: Entry
@@ -65,10 +66,8 @@ class Line:
 
     @property
     def searched(self) -> float:
-        """How far the attack searched in the distance by which it is compared: what is beyond is not known."""
-        cell = self.entry.cell
-        radius = hyper_parameters.fixed_radius(cell.settings)
-        return math.inf if radius is None or names.compared_by(cell) != cell.minimises else radius
+        """The only radius that was searched, in the distance that compares; inf where distances are minimised."""
+        return _searched(self.entry)
 
 
 _NEEDED = (
@@ -108,6 +107,7 @@ def _line(entry: Entry, rows: pl.DataFrame, failed: set[int]) -> Line:
     attacked = counted.filter("attacked")
     found = attacked.filter(pl.col("status") == Status.FOUND.value)
     distances = counted["value"].to_numpy()
+    minimal = _searched(entry) == math.inf
     forwards, backwards = attacked["forwards"].to_numpy(), attacked["backwards"].to_numpy()
     return Line(
         entry=entry,
@@ -117,14 +117,19 @@ def _line(entry: Entry, rows: pl.DataFrame, failed: set[int]) -> Line:
         over=_hash(counted),
         distances=np.sort(distances),
         asr=metrics.asr(distances),
-        median=metrics.lower_median(distances),
-        mean=metrics.mean_found(attacked["value"].to_numpy()),
+        median=metrics.lower_median(distances) if minimal else math.nan,
+        mean=metrics.mean_found(attacked["value"].to_numpy()) if minimal else math.nan,
         forwards=_mean(forwards),
         backwards=_mean(backwards),
         spent=float((forwards + backwards).max()) if forwards.size else math.nan,
         survives=_mean(found["survives_8bit"].drop_nulls().to_numpy()),
-        optimality=metrics.local_optimality(distances, counted["best"].to_numpy()),
+        optimality=metrics.local_optimality(distances, counted["best"].to_numpy()) if minimal else math.nan,
     )
+
+
+def _searched(entry: Entry) -> float:
+    radius = hyper_parameters.fixed_radius(entry.cell.settings)
+    return math.inf if radius is None or names.compared_by(entry.cell) != entry.cell.minimises else radius
 
 
 def _hash(rows: pl.DataFrame) -> str:

@@ -44,13 +44,16 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
     whole = {attack for attack, found in attacks.items() if _everywhere(group, found.values())}
     medians = [means[attack].median for attack in whole] if compare and len(whole) > 1 else []
     least = min(filter(math.isfinite, medians), default=math.inf)
-    best = number(least / 10**group.exponent, places).text if least < math.inf else ""
+    # a median of 0 says how many samples are adversarial from the start, nothing of attacks
+    best = number(least / 10**group.exponent, places).text if 0 < least < math.inf else ""
     begun = {entry.cell.attack for entry in group.entries if not lines[entry.number].complete}
     rows = [
         _row(group, list(found.values()), means[attack], theirs.get(attack), places, best, beside, attack in begun)
         for attack, found in attacks.items()
     ]
     notes = ["Geometric means over models; – where a median is ∞. Optimality: the mean of the models' values."]
+    if any(math.isnan(line.forwards) for found in attacks.values() for line in found.values()):
+        notes.append("A model whose samples are all adversarial from the start has no propagations to average.")
     if beside:
         notes.append("Paper: means of its tables over the same models, as in its tables 1 and 2.")
     if any(any(rows) and not all(rows) for rows in printed.values()):

@@ -14,7 +14,7 @@ from minadv.report.bench.tables import INCOMPLETE, Block, Column, Table, Value, 
 ABOUT = {
     "asr": "attack success rate: samples with an adversarial, those adversarial from the start included",
     "median": "lower median of the smallest distance found; failures are infinite, – is a median of ∞",
-    "robust": "robust accuracy: samples without an adversarial within ε; – beyond the only ε that was searched",
+    "robust": "robust accuracy: samples without an adversarial within ε; – but at the only ε that was searched",
     "counts": "propagations through the model, the mean over attacked samples",
     "optimality": "1: the best known distance on every sample, 0: nothing better than the worst of these",
     "mean": "mean distance over samples that were attacked and found",
@@ -22,6 +22,10 @@ ABOUT = {
     "samples": "samples that the statistics are over, or done of asked for where some are missing",
 }
 NOTE_INCOMPLETE = f"{INCOMPLETE} Not all samples are done: the numbers are of those that are, and will change."
+NOTE_RADIUS = (
+    "An attack within one radius has a success rate alone, 100 % less the robust accuracy there: "
+    "its distances are not the smallest."
+)
 NOTE_DIFFERENT = "No median is bold among attacks with different samples of a model: those do not compare."
 
 
@@ -54,6 +58,8 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table:
     parts = {model: of_model(ours, model) for model in group.models}
     blocks = [Block(model, _rows(part, printed, layout)) for model, part in parts.items()]
     notes = [] if all(line.complete for line in ours) else [NOTE_INCOMPLETE]
+    if any(line.searched < math.inf for line in ours):
+        notes.append(NOTE_RADIUS)
     if not all(map(comparable, parts.values())):
         notes.append(NOTE_DIFFERENT)
     if rows:
@@ -108,8 +114,11 @@ def comparable(lines: Sequence[Line]) -> bool:
 
 
 def compared(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines of one model whose medians compare: the complete ones; none where fewer than two do."""
-    complete = [line for line in lines if line.complete and line.counted]
+    """Return the lines of one model whose medians compare: the complete ones; none where fewer than two do.
+
+    An attack within one radius has none.
+    """
+    complete = [line for line in lines if line.complete and line.counted and line.searched == math.inf]
     return complete if len(complete) > 1 and comparable(lines) else []
 
 
@@ -171,9 +180,10 @@ def _theirs(line: Line, row: paper.Row, layout: Layout) -> tuple[Value, Value, V
 
 
 def robust(line: Line, radii: Sequence[float]) -> list[float]:
-    """Return the robust accuracy at radii; nan beyond the only one that an attack searched."""
+    """Return the robust accuracy at radii; nan but at the only one that an attack searched, if there is one."""
     shares = metrics.robust_accuracy_at(line.distances, radii).tolist()
-    return [share if at <= line.searched else math.nan for share, at in zip(shares, radii, strict=True)]
+    known = [line.searched == math.inf or math.isclose(at, line.searched) for at in radii]
+    return [share if there else math.nan for share, there in zip(shares, known, strict=True)]
 
 
 def ratio(ours: float, theirs: float) -> float:

@@ -14,7 +14,8 @@ from minadv.report.bench import names
 from minadv.report.bench.groups import Group
 from minadv.result import Status
 
-NEEDED = ("entry", "content", "sample", "success", "status", "distance", *MEASURED)
+NEEDED = ("entry", "content", "label", "sample", "success", "status", "margin", "distance", *MEASURED)
+SAME = "source", "content", "label"  # what makes two rows' samples the same
 LABELS = ("cell", "data", "model", "attack", "family", "minimises", "compared_by", "goal", "model_hash")
 
 
@@ -22,8 +23,9 @@ def cells(groups: Sequence[Group], population: Population | None) -> pl.DataFram
     """Return what is said of each planned cell, in the order of the tables.
 
     Columns are `LABELS`, and `entry`: position in `Stored.planned`; `source`: a sample is the same where this
-    (data, model's weights and goal) and its content are; `only_correct`: whether the population (None: that of
-    the cell) leaves misclassified samples out.
+    (data, model's weights and goal), its content and its label are; `confidence`: how many logits beyond the
+    boundary its answers are; `only_correct`: whether the population (None: that of the cell) leaves misclassified
+    samples out.
     """
     entries = [entry for group in groups for entry in group.entries]
     facts = [entry.cell for entry in entries]
@@ -38,9 +40,15 @@ def cells(groups: Sequence[Group], population: Population | None) -> pl.DataFram
         "compared_by": [group.distance for group in groups for _ in group.entries],
         "goal": [cell.goal for cell in facts],
         "model_hash": [cell.model_hash for cell in facts],
+        "confidence": list(map(_confidence, facts)),
         "only_correct": [(population or cell.population) == "correct" for cell in facts],
     }
-    schema = {"entry": pl.UInt32, **dict.fromkeys(LABELS, pl.String), "only_correct": pl.Boolean}
+    schema = {
+        "entry": pl.UInt32,
+        **dict.fromkeys(LABELS, pl.String),
+        "confidence": pl.Float64,
+        "only_correct": pl.Boolean,
+    }
     frame = pl.DataFrame(columns, schema_overrides=schema)
     return frame.with_columns(source=pl.struct("data", "model_hash", "goal").rank("dense"))
 
@@ -70,7 +78,10 @@ def beyond(stored: Stored, cells: pl.DataFrame) -> Beyond:
     described = (
         pl.DataFrame(facts, schema=dict.fromkeys(facts, pl.String))
         .with_row_index("entry", offset=len(stored.planned))
-        .with_columns(only_correct=pl.lit(False))
+        .with_columns(
+            pl.Series("confidence", [_confidence(cell) for cell, _ in stored.earlier], dtype=pl.Float64),
+            only_correct=pl.lit(False),
+        )
         .join(cells.select("data", "model_hash", "goal", "source").unique(), on=("data", "model_hash", "goal"))
         .select(cells.columns)
     )
@@ -91,7 +102,8 @@ def rows(stored: Stored, groups: Sequence[Group], cells: pl.DataFrame, beyond: B
     - `value`: the distance by which the cell is compared; inf unless found, 0 when already adversarial;
     - `attacked`: false for samples that were adversarial already;
     - `counted`: whether the sample is in the population;
-    - `best`: smallest `value` known for the sample, from any attack; inf when nobody found one.
+    - `best`: smallest `value` known for the sample, of any attack's answers that are as far beyond the boundary as
+      this cell's have to be; inf when nobody found one.
     """
     asked = cells.select("cell", "entry", "only_correct").with_row_index("position")
     # which rows, and in which order, from a few narrow columns: a million rows are copied once
@@ -134,7 +146,9 @@ def labelled(rows: pl.DataFrame, cells: pl.DataFrame) -> pl.LazyFrame:
 
 
 def envelope(rows: pl.DataFrame, cells: pl.DataFrame, beyond: Beyond) -> pl.DataFrame:
-    """Return the best known distance per (data, model, goal, sample content, distance), and who reached it.
+    """Return the best known distance per (data, model, goal, sample, distance), and who reached it.
+
+    A sample is its content and label.
 
     Every distance that was measured counts, whatever the attack minimised. Distances that are not among
     `records.MEASURED` are known under their label, from attacks that minimised them. Samples that nobody broke
@@ -147,23 +161,23 @@ def envelope(rows: pl.DataFrame, cells: pl.DataFrame, beyond: Beyond) -> pl.Data
     parts = [_best(rows, cells, name, name) for name in measured]
     own = cells.filter(~pl.col("compared_by").is_in(MEASURED))["compared_by"].unique(maintain_order=True)
     parts += [_best(rows, cells.filter(pl.col("compared_by") == name), "distance", name) for name in own]
-    names = ("data", "model", "model_hash", "goal", "sample", "content", "distance", "best", "attack", "cell")
+    names = ("data", "model", "model_hash", "goal", "sample", "content", "label", "distance", "best")
     return (
         pl.concat(parts)
         .join(cells, on="entry")
-        .select(names)
-        .sort("data", "model", "goal", "distance", "sample", "content")
+        .select(*names, "attack", "cell")
+        .sort("data", "model", "goal", "distance", "sample", "content", "label")
     )
 
 
 def _best(rows: pl.DataFrame, cells: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
-    """Reduce rows to the smallest distance per source and content; the first where several are equal."""
+    """Reduce rows to the smallest distance per sample; the first where several are equal."""
     return (
         rows.lazy()
-        .select("entry", "content", "sample", best=_reached(column))
+        .select("entry", "content", "label", "sample", best=_reached(column))
         .filter(pl.col("best").is_finite())
         .join(cells.lazy().select("entry", "source"), on="entry", maintain_order="left")
-        .group_by("source", "content", maintain_order=True)
+        .group_by(SAME, maintain_order=True)
         .agg(pl.col("entry", "sample", "best").get(pl.col("best").arg_min()))
         .with_columns(distance=pl.lit(name))
         .collect()
@@ -174,24 +188,33 @@ def _distances(
     frame: pl.DataFrame, groups: Sequence[Group], cells: pl.DataFrame, beyond: Beyond
 ) -> tuple[pl.Series, pl.Series]:
     """Return `value` and `best` of every row."""
-    labels = ("entry", "source", "compared_by")
+    labels = ("entry", "source", "compared_by", "confidence")
     keyed = frame.lazy().with_row_index().join(cells.lazy().select(labels), on="entry")
     more = beyond.rows.lazy().join(pl.concat([cells, beyond.cells]).lazy().select(labels), on="entry")
+    confidences = {entry.number: _confidence(entry.cell) for group in groups for entry in group.entries}
     parts: list[pl.LazyFrame] = []
-    for distance, column in dict.fromkeys((group.distance, group.column) for group in groups):
+    for distance, column, confidence in dict.fromkeys(
+        (group.distance, group.column, confidences[entry.number]) for group in groups for entry in group.entries
+    ):
         minimised = pl.col("compared_by") == distance
-        reached = keyed.select("index", "source", "content", "compared_by", value=_reached(column))
-        others = more.select("source", "content", "compared_by", value=_reached(column))
-        candidates = pl.concat([reached.drop("index"), others]) if len(beyond.rows) else reached
-        candidates = candidates.filter(minimised) if column == "distance" else candidates
-        best = candidates.group_by("source", "content").agg(best=pl.col("value").min())
-        parts.append(
-            reached.filter(minimised).join(best, on=("source", "content")).select("index", "value", "best")
-        )
+        columns = (*SAME, "compared_by", "confidence", "margin")
+        reached = keyed.select("index", *columns, value=_reached(column))
+        candidates = pl.concat([reached.drop("index"), more.select(*columns, value=_reached(column))])
+        as_far = (pl.col("confidence") >= confidence) | (pl.col("margin") <= -confidence)
+        candidates = candidates.filter(as_far & minimised if column == "distance" else as_far)
+        best = candidates.group_by(SAME).agg(best=pl.col("value").min())
+        compared = reached.filter(minimised & (pl.col("confidence") == confidence))
+        parts.append(compared.join(best, on=SAME).select("index", "value", "best"))
     if not parts:
         return frame["distance"].alias("value"), frame["distance"].alias("best")
     found = pl.concat(parts).sort("index").collect()
     return found["value"], found["best"]
+
+
+def _confidence(cell: Cell) -> float:
+    """Return how many logits beyond the boundary a cell's answers are, as every attack's settings say."""
+    value = cell.settings.get("confidence")
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _reached(column: str) -> pl.Expr:

@@ -40,7 +40,7 @@ def _row(attack: str, lines: list[Line]) -> tuple[Value, ...]:
         Value(attack, attack),
         number(steps.pop() if len(steps) == 1 else math.nan, 0),
         number(mean, 0),
-        number(max(line.spent for line in lines), 0),
+        number(max((line.spent for line in lines if math.isfinite(line.spent)), default=math.nan), 0),
         Value("none", math.inf) if budget == math.inf else number(budget, 0),
         number(100 * mean / budget, 0) if budget < math.inf else Value(UNDEFINED, math.nan),
     )
