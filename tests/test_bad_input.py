@@ -240,6 +240,14 @@ def test_distances_that_are_not_0_at_the_original(given: str) -> None:
         ALMA(distance=own, steps=5)(MODEL, X, Y)
 
 
+def test_distances_with_an_offset_beside_their_answers_are_told() -> None:
+    def own(x: Tensor, x0: Tensor) -> Tensor:
+        return (x - x0).flatten(1).square().sum(dim=1) + 0.1
+
+    with pytest.warns(UserWarning, match=r"distance own is 0\.1 from an image to itself, where its answer is"):
+        ALMA(distance=own, steps=30)(MODEL, X, Y)
+
+
 def test_distances_in_large_units_that_are_nearly_0_are_fine() -> None:
     def own(x: Tensor, x0: Tensor) -> Tensor:
         return 1e4 * ((x - x0).flatten(1).square().sum(dim=1) + 1e-8).sqrt()

@@ -1118,3 +1118,9 @@ def test_means_over_models_leave_out_counts_of_models_with_nothing_to_attack():
     (group,) = shown.groups
     spent = spending.table(group, shown.lines)
     assert all(row[3].text not in ("–", "") for row in spent.blocks[0].rows)
+
+
+def test_rows_of_latex_that_begin_with_a_bracket_stay_rows():
+    assert latex.escape("[mine] 1") == "{}[mine] 1"
+    assert latex.escape("*mine").startswith("{}")
+    assert latex.escape("mine [1]") == "mine [1]"

@@ -536,3 +536,79 @@ def test_an_attack_is_listed_with_every_hyper_parameter() -> None:
         refused = minadv("list", *words)
         assert refused.exit_code == 2
         assert expected in refused.stderr
+
+
+LAZY = """
+import torch
+
+class Lazy(torch.nn.Module):
+    def forward(self, x):
+        from helps_later import double
+        return double(x.flatten(1)[:, :4])
+
+def lazy():
+    return Lazy().eval()
+"""
+
+
+def test_own_code_imports_from_the_working_directory_while_it_runs(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "imports_later.py").write_text(LAZY)
+    (tmp_path / "helps_later.py").write_text("def double(x):\n    return 2 * x\n")
+    words = [
+        "attack",
+        "--model",
+        "python:imports_later:lazy",
+        "--data",
+        f"npz:{data}",
+        "--samples",
+        "4",
+        "--steps",
+        "3",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from minadv.cli import main; main()", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_streams_that_lack_letters_show_others_instead(encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "minadv", "list", "distances"],
+        capture_output=True,
+        encoding=encoding,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ciede2000" in done.stdout
+
+
+def test_diagnose_says_at_once_that_it_cannot_write(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for path, words in ((tmp_path, "got the folder"), (tmp_path / "file" / "x.json", "choose another --json")):
+        done = minadv("diagnose", MODEL, f"npz:{data}", "--no-attack", "--json", path)
+        assert done.exit_code == 2
+        assert words in done.output.replace("\n", " ")
+    made = tmp_path / "new" / "folder" / "x.json"
+    assert minadv("diagnose", MODEL, f"npz:{data}", "--no-attack", "--json", made).exit_code == 0
+    assert made.is_file()
+
+
+@pytest.mark.filterwarnings("default:the first 6 samples")
+def test_samples_of_one_class_alone_are_told(tmp_path: Path) -> None:
+    images, labels = np.zeros((12, 8, 8, 3), np.uint8) + 99, np.repeat(np.arange(3), 4)
+    np.savez(tmp_path / "sorted.npz", images=images, labels=labels + (labels == 0))
+    words = "attack", "--model", MODEL, "--data", f"npz:{tmp_path / 'sorted.npz'}", "--steps", 1
+    assert "are all of class 1, one of 3" in minadv(*words, "--samples", 6).stderr
+    assert "are all of class" not in minadv(*words).stderr
+
+
+def test_a_target_is_named_with_its_label(data: Path, tmp_path: Path) -> None:
+    assert "targeted at class 2 (label 2)" in attack(data, tmp_path / "run", "--target", 2).output.replace(
+        "\n", " "
+    )

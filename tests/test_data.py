@@ -1,6 +1,7 @@
 import itertools
 import re
 import struct
+import zipfile
 from pathlib import Path
 from urllib.error import URLError
 
@@ -403,3 +404,32 @@ def test_samples_are_chosen_by_numbers_or_a_mask() -> None:
         found.select(mask[:5])
     with pytest.raises(IndexError, match="whole numbers or a mask"):
         found.select(torch.tensor([1.9]))
+
+
+@pytest.mark.parametrize(
+    "content", [b"no array", b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'shape': (" + b"(" * 300]
+)
+def test_a_damaged_array_of_an_archive_is_told_with_its_file(tmp_path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", content)
+        archive.writestr("labels.npy", content)
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "a.npz"))):
+        data.load(f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_damaged_downloads_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINADV_DATA", str(tmp_path))
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"garbage, and more of it")
+    with pytest.raises(ValueError, match=r"torchvision:mnist in .* is damaged"):
+        data.load("torchvision:mnist")
+
+
+def test_files_of_the_system_are_no_images(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
+        (tmp_path / name / "._1.png").write_bytes(b"of macOS")
+    assert len(data.load(f"folder:{tmp_path}")) == 2

@@ -166,6 +166,12 @@ def test_distances_are_written_as_in_benchmarks():
     assert ">ssim<" not in page
 
 
+def test_a_run_whose_settings_lack_levels_is_shown():
+    bare = run()
+    bare = replace(bare, configuration=bare.configuration.model_copy(update={"settings": {}}))
+    assert "on a grid of" not in report.render(bare)
+
+
 def test_a_run_without_any_success_has_a_summary():
     failed = run()
     rows = failed.results.filter(failed.results["status"] == "not found")

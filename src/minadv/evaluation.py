@@ -188,7 +188,7 @@ class _Bar:
             TimeRemainingColumn(),
         )
         # what the caller prints meanwhile stays on stdout, but for a terminal, where it would cut through the bar
-        redirected = sys.stdout.isatty()
+        redirected = sys.stdout is not None and sys.stdout.isatty()
         self._progress = Progress(
             *columns, console=Console(stderr=True), redirect_stdout=redirected, disable=not enabled
         )

@@ -5,6 +5,7 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
@@ -29,6 +30,33 @@ def in_place(path: Path) -> Generator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def prepare(folder: Path, option: str) -> None:
+    """Make a folder, which `option` asked for, before anything is computed that could be lost.
+
+    Raises:
+        ValueError: where no file can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to the folder {folder} ({error.strerror}): choose another {option}"
+        ) from error
+
+
+def prepare_file(path: Path, option: str) -> None:
+    """Make the folder of a file, which `option` asked for: see `prepare`.
+
+    Raises:
+        ValueError: where no such file can be written.
+    """
+    if path.is_dir():
+        raise ValueError(f"{option} must be the name of a file, got the folder {path}")
+    prepare(path.parent, option)
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | None = None) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Literal
 
 import polars as pl
@@ -23,7 +22,7 @@ from polars.exceptions import PolarsError
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from torch import Tensor
 
-from minadv.files import damaged, in_place, load, save
+from minadv.files import damaged, in_place, load, prepare, save
 from minadv.result import Trace
 from minadv.unfinished import kept
 
@@ -119,27 +118,11 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"{folder} holds {how} of minadv attack: choose another folder")
 
 
-def prepare(folder: Path) -> None:
-    """Make a folder for a run, before anything is computed that could be lost.
-
-    Raises:
-        ValueError: where no file can be written there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"cannot write to the folder {folder} ({error.strerror}): choose another --out"
-        ) from error
-
-
 @contextmanager
 def prepared(folder: Path) -> Generator[None]:
-    """Make a folder for a run: see `prepare`. Where an error leaves it empty, it is removed again."""
+    """Make a folder for a run: see `files.prepare`. Where an error leaves it empty, it is removed again."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    prepare(folder)
+    prepare(folder, "--out")
     try:
         yield
     except BaseException:
@@ -151,7 +134,7 @@ def prepared(folder: Path) -> Generator[None]:
 
 def write(folder: Path, run: Run) -> None:
     """Store a run; one that was there before is replaced."""
-    prepare(folder)
+    prepare(folder, "--out")
     for stale in (CONFIGURATION, TRACE):
         (folder / stale).unlink(missing_ok=True)
     with in_place(folder / RESULTS) as path:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from minadv.distances import Distance
+from minadv.distances import Distance, family
 from minadv.gates import KEPT
 from minadv.goals import Goal
 from minadv.result import Status
+from minadv.validation import NEARLY
 
 # Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
 # logits of the confidence that the search demanded, or so many epsilons of the sample's largest logit, and never
@@ -136,6 +137,7 @@ def verify(
         if not failing.any():
             break
         answers[failing] = outcome.inputs[failing]
+    _tell_offset(outcome, success, distances, distance)
     distances = torch.where(success, distances, torch.inf)
     lost = outcome.found & measurable & ~success
     if lost.any():
@@ -231,6 +233,25 @@ def _distances(outcome: Outcome, distance: Distance) -> tuple[Tensor, Tensor]:
     if len(rows):
         report[rows] = measured(distance, outcome.answers[rows], outcome.inputs[rows]).to(report.dtype)
     return report.clamp_min(0), (report >= -ROUNDED) & report.isfinite()
+
+
+def _tell_offset(outcome: Outcome, success: Tensor, distances: Tensor, distance: Distance) -> None:
+    """Warn when a good part of what the caller's own distance says of answers it says of the originals, too."""
+    rows = torch.nonzero(success & ~outcome.already).flatten()
+    if family(distance) or not len(rows):
+        return
+    x0 = outcome.inputs[rows]
+    offset = measured(distance, x0, x0).to(distances.dtype)
+    large = offset.abs() > NEARLY * distances[rows]
+    if large.any():
+        worst = int((offset.abs() / distances[rows]).nan_to_num().argmax())
+        warnings.warn(
+            f"distance {distance.name} is {offset[worst].item():.4g} from an image to itself, where its answer is "
+            f"{distances[rows][worst].item():.4g} away, for {int(large.sum())} of {len(rows)} samples: it has to "
+            "be 0 there, or what is reported is not the change alone",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _statuses(outcome: Outcome, success: Tensor) -> tuple[Status, ...]:

@@ -48,10 +48,16 @@ def diagnose(
         from minadv import data as datasets
         from minadv import models
         from minadv.bench import places
+        from minadv.data.dataset import tell_of_one_class
         from minadv.diagnosis import diagnose as examine
+        from minadv.files import prepare_file
 
         folders = tuple(files or ())
-        inputs, labels = datasets.load(places.data_spec(data, folders)).tensors(samples)
+        if json is not None:
+            prepare_file(json, "--json")
+        source = datasets.load(places.data_spec(data, folders))
+        tell_of_one_class(source, range(min(samples, len(source))))
+        inputs, labels = source.tensors(samples)
 
         def loaded(spec: str) -> "nn.Module":
             with own_code(spec):

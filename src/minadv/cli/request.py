@@ -13,7 +13,7 @@ from minadv import hyper_parameters
 from minadv.attacks.base import Attack
 from minadv.bench import places
 from minadv.cli.own_code import own_code
-from minadv.data.dataset import class_number
+from minadv.data.dataset import class_number, tell_of_one_class
 from minadv.report import pictures
 from minadv.validation import usable_device
 from minadv.verification import Precision
@@ -82,6 +82,8 @@ def understood(request: Request) -> Work:
     data = minadv.data.load(places.data_spec(request.data, request.files))
     target = None if request.target is None else class_number(request.target, data.classes)
     samples, left_out = choose(data.labels, request.samples, target)
+    if target is None:
+        tell_of_one_class(data, samples)
     originals, labels = data.batch(samples)
     if request.png:
         pictures.check(originals)

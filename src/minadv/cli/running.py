@@ -165,7 +165,7 @@ def recorded(work: Work, result: Result, started: datetime, seconds: float, said
 def introduction(work: Work) -> str:
     """One or two sentences about what is going to happen."""
     request = work.request
-    goal = "" if request.target is None else f", targeted at {request.target}"
+    goal = "" if work.target is None else f", targeted at class {work.classes[work.target]} (label {work.target})"
     skipped = f" ({work.left_out} of the target class left out)" if work.left_out else ""
     label, radius = symbol(resolve(work.attack.distance).name), work.attack.fixed_radius
     how = f"minimising {label}" if radius is None else f"in a ball of {label} radius {radius:.4g}"

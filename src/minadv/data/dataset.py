@@ -1,5 +1,6 @@
 """The one shape that every data set has here."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from minadv import errors
 from minadv.data.images import Images
 
+SEVERAL = 5  # samples of one class are no chance where classes are mixed
 MOST = 10**6  # classes: a label beyond is a mistake, and names up to it would fill the memory
 
 
@@ -43,6 +45,19 @@ def class_number(written: str, classes: tuple[str, ...]) -> int:
         return int(written)
     except ValueError:
         raise errors.unknown("class", written, classes) from None
+
+
+def tell_of_one_class(data: "Data", numbers: Sequence[int]) -> None:
+    """Warn when several samples are all of one class of many, as the first ones of sorted data are."""
+    labels = data.labels[list(numbers)]
+    if len(labels) >= SEVERAL and len(data.classes) > 1 and bool((labels == labels[0]).all()):
+        name = data.classes[int(labels[0])] if int(labels[0]) < len(data.classes) else int(labels[0])
+        warnings.warn(
+            f"the first {len(labels)} samples of {data.name} are all of class {name}, one of {len(data.classes)}: "
+            "samples are taken in the order of the data; take more of them, or shuffle them",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,6 +68,11 @@ def _open(name: str) -> Any:
         raise errors.missing_extra(f"the data set 'torchvision:{name}'", str(error.name), "demo") from error
     except RuntimeError:
         pass  # torchvision's way to say that it is not there yet
+    except Exception as error:  # there is no telling what a damaged file provokes
+        raise ValueError(
+            f"torchvision:{name} in {folder} is damaged ({type(error).__name__} {error}): remove it and fetch it "
+            f"again, or put there {FILES[name]}"
+        ) from error
     try:
         return build(download=True)
     except (OSError, RuntimeError) as error:

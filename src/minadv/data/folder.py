@@ -60,7 +60,9 @@ def _warn_of_numbers(path: Path, names: list[str]) -> None:
 
 
 def _images(folder: Path) -> list[Path]:
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+    # names that begin with a dot are a system's own: ._1.jpg is what macOS keeps beside 1.jpg
+    named = (file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.name[0] != ".")
+    files = sorted(file for file in named if file.is_file())
     if not files:
         raise ValueError(f"{folder} has no images; known endings: {', '.join(ENDINGS)}")
     return files

@@ -1,7 +1,6 @@
 """Data sets in NumPy archives: `images` and `labels`, nothing pickled."""
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +43,16 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             wanted = [name for name in ("images", "labels", "classes") if name in archive.files]
             others = [name for name in archive.files if name not in wanted]
             # arrays nobody asked for are named, not read
-            return {name: archive[name] for name in wanted} | dict.fromkeys(others, np.empty(0))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
-        raise ValueError(f"{path} is damaged or no NumPy archive ({error}); npz: needs {NEEDED}") from error
+            arrays: dict[str, Any] = {name: archive[name] for name in wanted}
+    except MemoryError:
+        raise
     except ValueError as error:  # arrays of Python objects are pickles, which are not opened
         raise ValueError(f"{path} cannot be read as plain numbers ({error}); npz: needs {NEEDED}") from error
+    except Exception as error:  # there is no telling what a damaged file provokes
+        raise ValueError(f"{path} is damaged or no NumPy archive ({error}); npz: needs {NEEDED}") from error
+    if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"{path} is damaged: {strange[0]} is no array; npz: needs {NEEDED}")
+    return arrays | dict.fromkeys(others, np.empty(0))
 
 
 def _labels(path: Path, labels: NDArray[Any]) -> NDArray[np.int64]:

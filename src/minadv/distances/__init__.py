@@ -65,6 +65,8 @@ def get(name: str, **options: Any) -> Distance:
         TypeError: when your own is no distance.
         FileNotFoundError: when the weights of LPIPS are not there; the message says where to get them.
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"name must be a string, got {type(name).__name__}: one of {', '.join(_BUILDERS)}")
     if name.startswith(PREFIX):
         return _imported(name, options)
     name, _, written = name.partition(":")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from minadv.metrics import Numbers, robust_accuracy
 from minadv.report import svg
@@ -57,7 +57,8 @@ def progress_svg(trace: Trace, name: str) -> str | None:
         seen = median[np.isfinite(median)]
         narrow = seen.max() < NARROW * seen.min()
         axes.yaxis.set_major_locator(MaxNLocator(5) if narrow else LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        # ticks close to each other have the digits that tell them apart
+        axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False) if narrow else FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0, spent[-1])
         return svg.inline(figure, "progress")

@@ -85,7 +85,9 @@ def written(table: Table) -> str:
 
 def escape(text: str) -> str:
     """Return text that LaTeX prints as it is; characters that it has no glyph for as their code."""
-    return "".join(map(_token, _TOKEN.finditer(" ".join(_words(text)))))
+    # at the beginning of a row, [ and * would belong to the \\ before it
+    guard = "{}" if text.lstrip()[:1] in ("[", "*") else ""
+    return guard + "".join(map(_token, _TOKEN.finditer(" ".join(_words(text)))))
 
 
 def _words(text: str) -> list[str]:
