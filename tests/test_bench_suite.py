@@ -265,6 +265,12 @@ def test_every_combination_is_a_row():
     assert (built.steps, built.budget, built.seed) == (4, 6, 42)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_autos_budget_is_of_each_and_its_name_says_so():
+    (row,) = wanted(asked({"attack": "auto", "distances": ["l2"]}, budgets=[6]))
+    assert row.label == "Auto ℓ2 ≤6+6"
+    assert row.build("demo").budget == 6
+
+
 def test_the_suites_budgets_and_seed_are_for_entries_without_their_own():
     first, second, third = wanted(asked(ALMA, {"attack": "ddn", "budgets": [7]}, budgets=[5, 6], seed=3))
     assert [row.build("demo").budget for row in (first, second, third)] == [5, 6, 7]
