@@ -1,5 +1,7 @@
 """LPA: counts, bounds that are bisected per sample, and the projection to a perceptual ball."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from minadv import ALMA, distances
 from minadv.attacks.lpa import LPA
 from minadv.goals import Untargeted
 from minadv.oracle import Oracle
-from minadv.verification import Settings
+from minadv.verification import Settings, quantise
 from tests.networks import convolutional, images, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")
@@ -26,9 +28,9 @@ def batch(model: nn.Module, count: int = 4) -> tuple[Tensor, Tensor]:
     return x, predictions(model, x)
 
 
-def oracle(model: nn.Module, x: Tensor, labels: Tensor) -> Oracle:
+def oracle(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, levels: int | None = None) -> Oracle:
     goal = Untargeted(labels)
-    return Oracle(model, x, {"labels": labels}, goal, distances.resolve(LPIPS), Settings())
+    return Oracle(model, x, {"labels": labels}, goal, distances.resolve(LPIPS), Settings(levels=levels))
 
 
 def test_every_bisection_costs_one_forward_more_than_backwards(model: nn.Module) -> None:
@@ -82,12 +84,31 @@ def test_targets_are_reached(model: nn.Module) -> None:
     assert torch.equal(result.predictions, targets)
 
 
-def test_squared_forms_are_used_as_given(model: nn.Module) -> None:
+def test_steps_are_as_long_in_a_squared_form(model: nn.Module) -> None:
+    """Distances are compared by their roots, which a squared form answers with squares of."""
     x, labels = batch(model)
-    result = LPA(distance=distances.get("lpips", trunk="demo", root=False), steps=4, bisections=2)(
-        model, x, labels
+    rooted, squared = (
+        LPA(distance=distances.get("lpips", trunk="demo", root=root), steps=8)(model, x, labels)
+        for root in (True, False)
     )
-    assert result.success.all()
+    assert squared.success.all()
+    assert (squared.distances.sqrt() < 1.2 * rooted.distances).all()
+
+
+def test_a_run_looks_at_the_grid_and_goes_on_between_its_points(model: nn.Module) -> None:
+    x, labels = batch(model)
+    x = quantise(x, 16)
+    labels, shown = predictions(model, x), list[Tensor]()
+
+    def look(inputs: Tensor) -> Tensor:
+        shown.append(inputs.detach().clone())
+        return model(inputs)
+
+    seen = oracle(look, x, labels, levels=16)
+    end = LPA(distance=LPIPS, steps=4)._run(seen, torch.ones(4), stream=0)
+    assert all(torch.equal(image, quantise(image, 16)) for image in shown)
+    assert not (end == quantise(end, 16)).flatten(1).all(dim=1).any()
+    assert seen.best_distance.isfinite().all()
 
 
 def test_a_sample_does_not_depend_on_its_batch(model: nn.Module) -> None:

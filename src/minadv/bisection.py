@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from minadv.masks import possibly_any
 from minadv.shapes import PerSample
 
 Condition = Callable[[PerSample], Bool[Tensor, " batch"]]
@@ -44,8 +45,9 @@ class Bracket:
         return Bracket(torch.where(reached, self.low, self.middle), torch.where(reached, self.middle, self.high))
 
     def below(self, bound: PerSample) -> "Bracket":
-        """Nothing above the bound is of interest."""
-        return Bracket(torch.minimum(self.low, bound), torch.minimum(self.high, bound))
+        """Nothing above the bound is of interest; where that refutes a failure, it does not count any longer."""
+        low = torch.where(bound <= self.low, bound / 2, self.low)
+        return Bracket(low, torch.minimum(self.high, bound))
 
 
 def bisect(below: Condition, low: PerSample, high: PerSample, steps: int) -> tuple[PerSample, PerSample]:
@@ -54,3 +56,12 @@ def bisect(below: Condition, low: PerSample, high: PerSample, steps: int) -> tup
     for _ in range(steps):
         bracket = bracket.after(~below(bracket.middle))
     return bracket.low, bracket.high
+
+
+def largest_share(inside: Condition, like: PerSample, steps: int) -> PerSample:
+    """Return how much of a way, in [0, 1], stays `inside`: 1 where its end is; else by `steps` bisections."""
+    whole = torch.ones_like(like)
+    ends_inside = inside(whole)
+    if not possibly_any(~ends_inside):
+        return whole
+    return torch.where(ends_inside, whole, bisect(inside, 0 * whole, whole, steps)[0])

@@ -15,8 +15,8 @@ from minadv import random
 from minadv.attacks.base import Attack, counts, positive
 from minadv.attacks.directions import TINY, norm
 from minadv.attacks.schedules import geometric
-from minadv.bisection import Bracket, bisect
-from minadv.distances import Distance, resolve
+from minadv.bisection import Bracket, largest_share
+from minadv.distances import LPIPS, Distance, resolve
 from minadv.oracle import Oracle
 from minadv.parts import Part
 from minadv.shapes import per_sample
@@ -83,20 +83,20 @@ class LPA(Attack):
         noise = random.normal(oracle.keys, oracle.originals, stream)
         # minimal bounds are often below the distance of the noise
         start = (oracle.originals + NOISE * noise).clamp(0, 1)
-        x = oracle.project(self._project(oracle, start, bound))
+        x = self._project(oracle, start, bound)
         live = torch.ones_like(bound, dtype=torch.bool)
         d, multiplier = torch.zeros_like(bound), torch.full_like(bound, FIRST_MULTIPLIER)
         for index in oracle.steps(ROUNDS * n):
             i = index % n
-            probe = oracle.probe(x, live, distance_gradient=True)
+            probe = oracle.probe(oracle.snap(x), live, distance_gradient=True)
             d = torch.where(live, probe.distance, d)
             margin = oracle.goal.margin(probe.logits, self.confidence)
             h = oracle.gradient(probe, margin, (margin.detach() > -self.cap).to(d))
             h = h + per_sample(multiplier * (d > bound), h) * probe.slope
             h = h / per_sample(norm(h, 2) + GUARD, h)
             slope = self._slope(x, h, probe.part)
-            step = bound * geometric(i, n, 1.0, 0.1) / (slope + GUARD)
-            x = torch.where(per_sample(live, x), oracle.project(x - per_sample(step, h) * h), x)
+            step = self._length(bound) * geometric(i, n, 1.0, 0.1) / (slope + GUARD)
+            x = oracle.clip_(torch.where(per_sample(live, x), x - per_sample(step, h) * h, x))
             live = live & (~probe.adversarial | (d > bound))
             if not live.any():
                 break
@@ -109,9 +109,14 @@ class LPA(Attack):
         ahead, distance = x - self.probing * h, resolve(self.distance)
         with torch.no_grad():
             if part is None:
-                return distance(x, ahead) / self.probing
-            moved = distance(part.gather(x), part.gather(ahead)) / self.probing
+                return self._length(distance(x, ahead)) / self.probing
+            moved = self._length(distance(part.gather(x), part.gather(ahead))) / self.probing
             return part.scatter(moved, torch.zeros_like(x.flatten(1)[:, 0]))
+
+    def _length(self, distance: Tensor) -> Tensor:
+        """How far the features are apart at a distance, which may be the square of that."""
+        given = resolve(self.distance)
+        return distance.sqrt() if isinstance(given, LPIPS) and not given.root else distance
 
     def _project(self, oracle: Oracle, x: Tensor, bound: Tensor) -> Tensor:
         """Return points within the bound: by Newton-like steps, or on the segment to the original if they fail."""
@@ -129,6 +134,5 @@ class LPA(Attack):
             return distance(torch.lerp(x0, x, per_sample(share, x))) <= bound
 
         with torch.no_grad():
-            whole = torch.ones_like(bound)
-            share = torch.where(inside(whole), whole, bisect(inside, 0 * whole, whole, PROJECTIONS)[0])
+            share = largest_share(inside, bound, PROJECTIONS)
         return torch.lerp(x0, x, per_sample(share, x))
