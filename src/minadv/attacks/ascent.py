@@ -16,21 +16,25 @@ from torch import Tensor
 
 from minadv import projections
 from minadv.attacks.directions import TINY, norm
+from minadv.bisection import largest_share
 from minadv.masks import overwrite
 from minadv.oracle import Oracle
 from minadv.shapes import per_sample
+from minadv.verification import quantise
 
 # the share of steps that must raise the loss, or the step size is halved
 RHO = 0.75
 # ℓ1: shares of the steps at multiples of the radius, each warm-starting the next
 LARGE_RADII = ((0.3, 3.0), (0.3, 2.0), (0.4, 1.0))
+# bisections of how much of the way to a point, rounded, stays in a ball
+SHARES = 8
 # an adversarial on the sphere may lie outside by rounding
 SLACK = 1 + 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """ℓp balls of per-sample radius around the originals, inside the box; for ℓ∞, on the grid of `levels`."""
+    """ℓp balls of per-sample radius around the originals, inside the box and, where they `land`, on the grid."""
 
     x0: Tensor
     p: float
@@ -52,6 +56,20 @@ class Ball:
         cells, radius = cast("int", self.levels) - 1, per_sample(self.radius * SLACK, self.x0)
         low, high = (self.x0 - radius) * cells, (self.x0 + radius) * cells
         return low.ceil().clamp_min(0) / cells, high.floor().clamp_max(cells) / cells
+
+    def land(self, x: Tensor) -> Tensor:
+        """Nearest point of the grid; where that is outside, of a point on the way back to the original."""
+        if self.levels is None or self.p == math.inf:  # whose `project` is on the grid
+            return x
+        home = quantise(self.x0, self.levels)
+
+        def at(share: Tensor) -> Tensor:
+            return quantise(torch.lerp(home, x, per_sample(share, x)), self.levels)
+
+        def inside(share: Tensor) -> Tensor:
+            return self.holds(norm(at(share) - self.x0, self.p))
+
+        return at(largest_share(inside, self.radius, SHARES))
 
     def holds(self, distance: Tensor) -> Tensor:
         """Whether a sample at such a distance, (batch,), lies in its ball, up to rounding."""
@@ -192,7 +210,7 @@ class Ascent:
 
     def _run(self, ball: Ball, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """One run; returns the best point and who is broken."""
-        now, broken = self._look(self.oracle.project(start), ball)
+        now, broken = self._look(self.oracle.project(ball.land(start)), ball)
         best, before = now.clone(), now.x
         rule: Rule = Sparser(ball, steps) if ball.p == 1 else Halving(ball, steps, now)
         for i in self.oracle.steps(steps):
@@ -201,7 +219,7 @@ class Ascent:
                 ahead = ahead.sub_(now.x).mul_(0.75).add_(now.x).add_((now.x - before).mul_(0.25))
                 ahead = ball.project(ahead)
             before = now.x
-            now, found = self._look(self.oracle.project_(ahead), ball)
+            now, found = self._look(self.oracle.project_(ball.land(ahead)), ball)
             broken = broken | found
             best = best.replaced(now.loss > best.loss, now)
             now = now.replaced(rule.restart(now, best), best)
