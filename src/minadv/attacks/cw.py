@@ -14,7 +14,7 @@ import torch
 
 from minadv.attacks.abort import Compat, Stall
 from minadv.attacks.base import Attack, among, counts, positive, within
-from minadv.attacks.constant import Constant
+from minadv.attacks.constant import LARGEST, Constant
 from minadv.attacks.constant_search import Searches
 from minadv.attacks.tanh import SHRINK, TanhSpace
 from minadv.oracle import Oracle
@@ -28,10 +28,10 @@ class CW(Attack):
     Args:
         steps: forwards and backwards of one run, at most.
         searches: runs, each with another c.
-        c: first weight.
+        c: first weight, at most 1e10, where weights stop growing.
         rate: step size of Adam.
-        shrink: how far inside the ends of tanh black and white begin, in (0, 1): at 1e-6, as published, they stay
-            where they are for hundreds of steps.
+        shrink: how far inside the ends of tanh black and white begin, from 1e-6 to below 1: at 1e-6, as published,
+            they stay where they are for hundreds of steps. Colours farther inside stay as they are.
         squared: minimise D² as the original does, or D as PerC-C&W does (with c = 10).
         abort_early: give up a run that makes no progress for a tenth of its steps, and go on with the next c.
         patience: for how many tenths.
@@ -55,7 +55,8 @@ class CW(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps", "searches", "patience")
-        positive(self, "c", "rate")
+        positive(self, "rate")
+        within(self, "c", inside=lambda value: 0 < value <= LARGEST, needed=f"> 0 and at most {LARGEST:g}")
         within(self, "shrink", inside=lambda value: SHRINK <= value < 1, needed=f"from {SHRINK:g} to below 1")
         among(self, "compat", "sample", "batch")
 

@@ -14,7 +14,7 @@ SHRINK = 1e-6  # as published
 
 @dataclass(eq=False)
 class TanhSpace:
-    """x = (tanh(v) + 1)/2, moved by Adam on v from v = atanh((1 − shrink)·(2x0 − 1)).
+    """x = (tanh(v) + 1)/2, moved by Adam on v from v = atanh((1 − 1e-6)·(2x0 − 1)), kept `shrink` inside the ends.
 
     Attributes:
         v: (batch, ...) variables.
@@ -22,7 +22,7 @@ class TanhSpace:
         x0: the originals.
         image: what `x` returned last, and scratch.
         adam: moments of the gradients in v.
-        shrink: how far inside the ends of tanh black and white begin, which have a finite v by that.
+        shrink: how far inside the ends of tanh black and white begin, 1e-6 at least; other colours stay.
         fresh: (batch,) rows at the originals themselves, not at their reconstruction, which rounds; None is none.
         moved: whether not all are.
     """
@@ -78,5 +78,5 @@ def _atanh(t: Tensor) -> Tensor:
 
 
 def _inside(x0: Tensor, shrink: float) -> Tensor:
-    """tanh(v) of the originals: from the box to [−1, 1], a little inside."""
-    return (2 * x0 - 1) * (1 - shrink)
+    """tanh(v) of the originals: from the box to [−1, 1], as published inside of what has a finite v."""
+    return ((2 * x0 - 1) * (1 - SHRINK)).clamp_(shrink - 1, 1 - shrink)
