@@ -26,6 +26,7 @@ class DDN(Attack):
         gamma: change of the radius per step.
         radius: first radius (ℓ2).
         step, final_step: length of the steps, from first to last along half a cosine.
+        round_iterate: with `levels`, go on from rounded points, as published, and not between those looked at.
     """
 
     steps: int = 100
@@ -33,10 +34,11 @@ class DDN(Attack):
     radius: float = 1.0
     step: float = 1.0
     final_step: float = 0.01
+    round_iterate: bool = False
 
     name: ClassVar[str] = "ddn"
     # the paper's runs left the library's 8-bit rounding on
-    published: ClassVar[Mapping[str, Any]] = {"levels": 256}
+    published: ClassVar[Mapping[str, Any]] = {"levels": 256, "round_iterate": True}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,12 +50,13 @@ class DDN(Attack):
         """Run section 6 of attacks.md."""
         N, x0 = self.steps, oracle.originals
         x, largest = x0, farthest(x0, 2)
+        land = oracle.project_ if self.round_iterate else oracle.clip_
         radius = torch.full_like(largest, self.radius)
         for i in oracle.steps(N):
-            probe = oracle.probe(x)
+            probe = oracle.probe(oracle.snap(x))
             h = unit_(oracle.gradient(probe, oracle.goal.ascent(probe.logits)), oracle)
             radius = torch.where(probe.adversarial, (1 - self.gamma) * radius, (1 + self.gamma) * radius)
             radius = torch.minimum(radius, largest)
             delta = (x - x0).add_(h, alpha=cosine(i, N, self.step, self.final_step))
             scale = per_sample(radius / norm(delta, 2).clamp_min(TINY), delta)
-            x = oracle.project_(torch.addcmul(x0, scale, delta, out=delta))
+            x = land(torch.addcmul(x0, scale, delta, out=delta))
