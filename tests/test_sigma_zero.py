@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from minadv import SigmaZero
-from tests.networks import logits_and_gradients
+from tests.networks import images, logits_and_gradients, predictions, smooth
 from tests.textbook import Adam, compare, margin_and_gradient
 
 
@@ -75,3 +75,17 @@ def test_presets() -> None:
     assert isinstance(preset, SigmaZero)
     assert (preset.steps, preset.rate, preset.final_rate, preset.sigma) == (1000, 1, 0.1, 1e-3)
     assert (preset.threshold, preset.threshold_rate) == (0.3, 0.01)
+
+
+def test_a_count_too_sharp_to_square_is_refused() -> None:
+    with pytest.raises(ValueError, match="sigma must be ≥ 1e-18, got 1e-20"):
+        SigmaZero(sigma=1e-20)
+    network, x = smooth(48, seed=3), images(4, side=4)
+    labels, shown = predictions(network.float(), x), list[torch.Tensor]()
+
+    def model(inputs: torch.Tensor) -> torch.Tensor:
+        shown.append(inputs.detach().clone())
+        return network(inputs)
+
+    SigmaZero(sigma=1e-18, steps=20)(model, x, labels)
+    assert all(image.isfinite().all() for image in shown)

@@ -20,6 +20,9 @@ from minadv.distances import Distance
 from minadv.oracle import Oracle
 from minadv.shapes import per_sample
 
+# squares of σ below underflow
+SHARPEST = 1e-18
+
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaZero(Attack):
@@ -29,7 +32,7 @@ class SigmaZero(Attack):
         distance: "l0" (entries, channels counted separately).
         steps: forwards and backwards.
         rate, final_rate: step size of Adam, falling along half a cosine to this share of itself.
-        sigma: smoothness of the count Σ δ²/(δ² + σ).
+        sigma: smoothness of the count Σ δ²/(δ² + σ), at least 1e-18.
         threshold: first threshold.
         threshold_rate: change of the threshold per step, relative to the step size.
     """
@@ -47,7 +50,8 @@ class SigmaZero(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps")
-        positive(self, "rate", "final_rate", "sigma", "threshold_rate")
+        positive(self, "rate", "final_rate", "threshold_rate")
+        within(self, "sigma", inside=lambda value: value >= SHARPEST, needed=f"≥ {SHARPEST:g}")
         within(self, "threshold", inside=lambda value: 0 <= value <= 1, needed="in [0, 1]")
 
     def search(self, oracle: Oracle) -> None:
