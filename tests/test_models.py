@@ -13,6 +13,7 @@ from minadv import data, minimise, models
 from minadv.models import search, weights, zoo
 from minadv.models.architectures import BUILDERS
 from minadv.models.architectures.demo import FEATURES
+from minadv.models.specs import parse
 from tests.shared import SHARED, needs_shared
 
 
@@ -205,6 +206,11 @@ def test_python_modules_that_cannot_be_imported(nowhere: Path) -> None:
 def test_wrong_specs(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         models.load(spec)
+
+
+def test_a_spec_is_a_string() -> None:
+    with pytest.raises(TypeError, match=r"spec must be a string, got \w*Path: demo, zoo:NAME"):
+        parse(Path("demo"))
 
 
 def test_a_missing_weight_file_is_named(nowhere: Path) -> None:

@@ -12,6 +12,7 @@ from minadv.bench import places
 from minadv.models import search, weights, zoo
 from minadv.models.architectures import BUILDERS
 from minadv.models.architectures.wide import WideResNet
+from tests.shared import SHARED, needs_shared
 
 
 def lenet(path: Path, wrap: str) -> tuple[Path, dict[str, Tensor]]:
@@ -123,7 +124,7 @@ def test_weights_that_do_not_fit_say_how_and_what_would(tmp_path: Path) -> None:
     ):
         models.load(f"file:lenet5@{tmp_path / 'wide.safetensors'}")
     save_file(state | {"linear2.bias": torch.full((10,), torch.nan)}, tmp_path / "nan.safetensors")
-    with pytest.raises(ValueError, match=r"not finite: linear2\.bias\.$"):
+    with pytest.raises(ValueError, match=r"not finite in the network's precision: linear2\.bias\.$"):
         models.load(f"file:lenet5@{tmp_path / 'nan.safetensors'}")
     save_file(state | {"linear2.bias": torch.ones(10, dtype=torch.int8)}, tmp_path / "whole.safetensors")
     with pytest.raises(ValueError, match=r"not floating point: linear2\.bias is torch\.int8\.$"):
@@ -176,8 +177,99 @@ def test_a_weight_file_without_a_folder_is_looked_for(tmp_path: Path, monkeypatc
     save_file(state, tmp_path / "own.safetensors")
     with pytest.raises(FileNotFoundError, match=r"no weight file own\.safetensors"):
         models.load("file:lenet5@own.safetensors")
-    given = places.model_spec("file:lenet5@own.safetensors", (tmp_path,))
-    assert given == f"file:lenet5@{tmp_path / 'own.safetensors'}"
+    for head in ("file:lenet5", "zoo:mnist_lenet5_std", "robustbench:Standard", "demo", "timm:a", "torchvision:b"):
+        given = places.model_spec(f"{head}@own.safetensors", (tmp_path,))
+        assert given == f"{head}@{tmp_path / 'own.safetensors'}"
+        assert places.model_spec(f"{head}@random", (tmp_path,)) == f"{head}@random"
     monkeypatch.setenv("MINADV_WEIGHTS", str(tmp_path))
     found = models.load("file:lenet5@own.safetensors").state_dict()
     assert all(torch.equal(value, found[name]) for name, value in state.items())
+
+
+@pytest.mark.parametrize("name", ["MNIST_LENET5_STD", "mnist-lenet5-std"])
+def test_files_are_for_every_spelling_of_the_zoo(nowhere: Path, name: str) -> None:
+    file = nowhere / "mnist_lenet5_std.safetensors"
+    save_file({"0": torch.zeros(1)}, file)
+    with pytest.warns(UserWarning, match="not the official file"):
+        assert places.model_spec(f"zoo:{name}", (nowhere,)) == f"zoo:mnist_lenet5_std@{file}"
+
+
+@pytest.mark.parametrize("spec", ["zoo:mnist_kw", "robustbench:Standard", "zoo:mnist_kw@own.pt", "demo@own.pt"])
+def test_errors_list_the_folders_that_were_given(nowhere: Path, spec: str) -> None:
+    given = (nowhere / "one", nowhere / "two")
+    with pytest.raises(FileNotFoundError) as caught:
+        models.load(places.model_spec(spec, given))
+    assert all(str(folder) in str(caught.value) for folder in (*given, nowhere / "weights"))
+
+
+@pytest.mark.parametrize("prefix", weights.COMPILED)
+def test_weights_of_compiled_networks_load(tmp_path: Path, prefix: str) -> None:
+    state = BUILDERS["lenet5"]().state_dict()
+    save_file({prefix + name: value for name, value in state.items()}, tmp_path / "compiled.safetensors")
+    loaded = models.load(f"file:lenet5@{tmp_path / 'compiled.safetensors'}").state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in state.items())
+
+
+def test_what_is_too_much_is_to_be_removed(tmp_path: Path) -> None:
+    _, state = lenet(tmp_path, "plain.pt")
+    save_file(state | {"fc.weight": torch.zeros(3, 3)}, tmp_path / "extra.safetensors")
+    with pytest.raises(ValueError, match=r"unexpected: fc\.weight\. Remove these tensors from the file; python:"):
+        models.load(f"file:lenet5@{tmp_path / 'extra.safetensors'}")
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("meta", r"not dense: linear2\.weight is a tensor without its numbers \(meta\)\.$"),
+        ("sparse", r"not dense: linear2\.weight is a tensor torch\.float32 torch\.sparse_coo\.$"),
+        ("quantised", r"not dense: linear2\.weight is a tensor torch\.qint8 torch\.strided\.$"),
+        ("large", r"not finite in the network's precision: linear2\.weight\.$"),
+    ],
+)
+def test_weights_that_are_no_numbers_of_the_network(tmp_path: Path, kind: str, message: str) -> None:
+    _, state = lenet(tmp_path, "plain.pt")
+    weight = state["linear2.weight"]
+    changed = {
+        "meta": lambda: weight.to("meta"),
+        "sparse": weight.to_sparse,
+        "quantised": lambda: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+        "large": lambda: weight.double() * 1e300,
+    }
+    torch.save(state | {"linear2.weight": changed[kind]()}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=message):
+        models.load(f"file:lenet5@{tmp_path / 'other.pt'}")
+
+
+def saved_with(path: Path, architecture: str, **moments: list[float]) -> Path:
+    """Save random weights and, per channel, a normalisation."""
+    stored = {name.replace("__", "."): torch.tensor(value).view(-1, 1, 1) for name, value in moments.items()}
+    torch.save(BUILDERS[architecture]().state_dict() | stored, path)
+    return path
+
+
+def test_another_normalisation_of_a_file_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    mean, std = list(zoo.CIFAR_MEAN), list(zoo.CIFAR_STD)
+    other = {"normalizer__new_mean": [0.0], "normalizer__new_std": std}
+    path = saved_with(tmp_path / "other.pt", "resnet4b", **other)
+    with pytest.warns(
+        UserWarning, match=r"not used: normalizer\.new_mean \(0\.0\); used is mean \(0\.4914, .*std"
+    ):
+        models.load(f"file:resnet4b@{path}")
+    path = saved_with(tmp_path / "none.pt", "lenet5", mu=[0.1307], sigma=[0.3081])
+    with pytest.warns(UserWarning, match=r"not used: mu \(0\.1307\), sigma \(0\.3081\); used is none"):
+        models.load(f"file:lenet5@{path}")
+    same = saved_with(tmp_path / "same.pt", "resnet4b", mu=mean, sigma=std)
+    identity = saved_with(tmp_path / "identity.pt", "lenet5", normalize__mean=[0.0] * 3, normalize__std=[1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        models.load(f"file:resnet4b@{same}")
+        models.load(f"file:lenet5@{identity}")
+
+
+@needs_shared
+def test_public_files_load_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in (path.stem for path in SHARED.glob("*.safetensors")):
+            models.load(f"zoo:{name}@{SHARED / name}.safetensors")

@@ -7,6 +7,7 @@ from pathlib import Path
 from minadv.models import search, zoo
 
 NPZ, PT = "npz", "pt"
+FILES = ("demo", "file", "robustbench", "timm", "torchvision", "zoo")  # their specs may end in @FILE
 SOURCES = {
     "imagenet_1000_random.pth": zoo.ZENODO,
     "mnist_test.npz": zoo.SHARED,
@@ -15,17 +16,30 @@ SOURCES = {
 
 
 def model_spec(spec: str, files: Sequence[Path]) -> str:
-    """Return the spec of a zoo model, or of an architecture, with its weight file where a folder has it."""
-    kind, _, name = spec.partition(":")
-    if kind == "file" and "@" in name:
-        architecture, _, file = name.partition("@")
-        return f"file:{architecture}@{search.placed(file, files)}"
-    if kind == "robustbench":
-        kind, name = "zoo", zoo.ROBUSTBENCH.get(name, name)
-    if kind != "zoo" or name not in zoo.ENTRIES:
+    """Return the spec of a model with its weight file where a folder has it.
+
+    Of the others, those of missing files remember the folders, for the error to list.
+    """
+    head, at, file = spec.partition("@")
+    kind, _, name = head.partition(":")
+    if at and kind in FILES:
+        return _with_file(spec, head, file, files)
+    name = zoo.ROBUSTBENCH.get(name, "") if kind == "robustbench" else zoo.spelt(name)
+    if kind not in ("zoo", "robustbench") or name not in zoo.ENTRIES:
         return spec
     found = search.find(name, zoo.ENTRIES[name], files)
-    return spec if found is None else f"zoo:{name}@{search.compared(found, name, zoo.ENTRIES[name])}"
+    if found is None:
+        return search.Missed(spec, files)
+    return f"zoo:{name}@{search.compared(found, name, zoo.ENTRIES[name])}"
+
+
+def _with_file(spec: str, head: str, file: str, files: Sequence[Path]) -> str:
+    if not Path(file).suffix:  # @random, or the name of published weights
+        return spec
+    try:
+        return f"{head}@{search.located(file, files)}"
+    except FileNotFoundError:
+        return search.Missed(spec, files)
 
 
 def data_spec(spec: str, files: Sequence[Path]) -> str:

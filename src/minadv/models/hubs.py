@@ -1,6 +1,6 @@
 """Models of torchvision, timm and transformers, each imported only when one of its models is asked for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -12,7 +12,7 @@ import torch
 from torch import hub, nn
 
 from minadv import errors
-from minadv.models import weights
+from minadv.models import search, weights
 from minadv.models.specs import Spec
 from minadv.models.wrap import Logits, normalised
 from minadv.models.zoo import IMAGENET_MEAN, IMAGENET_STD
@@ -22,10 +22,20 @@ CONVERTING = {"transform_input": True, "init_weights": False}
 OPTIONS = {"googlenet": CONVERTING, "inception_v3": CONVERTING}
 # What most processors of transformers do, for a random model that has none.
 HALF = (0.5, 0.5, 0.5)
+Moments = tuple[Sequence[float] | None, Sequence[float] | None]  # mean and std, or none
+
+NO_CODE = {"trust_remote_code": False}  # with a model of the hub or of a folder: none of it is run
+# No pickle is read, and tensors of another size are listed like missing ones.
+LOADING = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True, **NO_CODE}
+# What processors do to an image's geometry, which the caller's data have behind them.
+GEOMETRY = ("do_resize", "do_center_crop", "do_pad")
+TOLERANCE = 1e-3  # of inputs after normalisation: more is no rounding
 
 
 def torchvision(spec: Spec) -> nn.Module:
-    """Build a torchvision classifier: ImageNet normalisation inside, colour inputs, 224×224 for most.
+    """Build a torchvision classifier: normalisation inside, colour inputs, 224×224 for most.
+
+    The normalisation is that of the weights, and of the default ones for a file or at random.
 
     Raises:
         ValueError: the name or the weights are not known, or a weight file does not fit.
@@ -43,12 +53,15 @@ def torchvision(spec: Spec) -> nn.Module:
 
     known_weights: Any = models.get_model_weights(spec.name)
     published = tuple(known_weights.__members__)  # DEFAULT is one of them
-    if (spec.at or "DEFAULT") not in published:
-        return normalised(_built(spec, build, published), IMAGENET_MEAN, IMAGENET_STD)
-    chosen = known_weights[spec.at or "DEFAULT"]
-    network, preset = build(), chosen.transforms()
-    weights.fit(network, weights.read(_downloaded(spec, chosen.url)), chosen.url)
-    return normalised(network, preset.mean, preset.std)
+    asked = spec.at or "DEFAULT"
+    chosen = known_weights[asked if asked in published else "DEFAULT"]
+    preset = chosen.transforms()
+    moments = getattr(preset, "mean", IMAGENET_MEAN), getattr(preset, "std", IMAGENET_STD)
+    if asked not in published:
+        return _built(spec, build, published, lambda _: moments)
+    network = build()
+    weights.fit(network, weights.read(_downloaded(spec, chosen.url)), chosen.url, *moments)
+    return normalised(network, *moments)
 
 
 def timm(spec: Spec) -> nn.Module:
@@ -63,12 +76,15 @@ def timm(spec: Spec) -> nn.Module:
     library = _library(spec, "timm", "timm")
     if not library.is_model(spec.name):
         raise _unknown_timm(spec, library.list_models())
-    if spec.at is None:
-        network = _hub(spec, lambda: library.create_model(spec.name, pretrained=True))
-    else:
-        network = _built(spec, partial(library.create_model, spec.name, pretrained=False), ())
-    config = library.data.resolve_model_data_config(network)
-    return normalised(network, config["mean"], config["std"])
+
+    def moments(network: nn.Module) -> Moments:
+        config = library.data.resolve_model_data_config(network)
+        return config["mean"], config["std"]
+
+    if spec.at is not None:
+        return _built(spec, partial(library.create_model, spec.name, pretrained=False), (), moments)
+    network = _hub(spec, lambda: library.create_model(spec.name, pretrained=True))
+    return normalised(network, *moments(network))
 
 
 def transformers(spec: Spec) -> nn.Module:
@@ -79,7 +95,8 @@ def transformers(spec: Spec) -> nn.Module:
 
     Raises:
         ImportError: transformers is not installed.
-        ValueError: a random model of an unknown type, or a model without an image processor.
+        ValueError: a random model of an unknown type, weights that are missing or do not fit, or a model without
+            an image processor, with one that does more to colours than normalise, or with code of its own.
         RuntimeError: the model cannot be downloaded, or has no safetensors weights.
     """
     library = _library(spec, "transformers", "hf")
@@ -88,50 +105,113 @@ def transformers(spec: Spec) -> nn.Module:
     auto = library.AutoModelForImageClassification
     if spec.random:
         config, has_processor = _config(spec, library)
-        network = auto.from_config(config, dtype=torch.float32)
-        mean, std = _moments(spec, library) if has_processor else (HALF, HALF)
+        network = auto.from_config(config, dtype=torch.float32, **NO_CODE)
     else:
-        options = {"use_safetensors": True, "dtype": torch.float32}  # never a pickle
-        network = _hub(spec, lambda: auto.from_pretrained(spec.name, **options))
-        mean, std = _moments(spec, library)
+        network, info = _hub(spec, lambda: auto.from_pretrained(spec.name, dtype=torch.float32, **LOADING))
+        has_processor = True
+        _check_complete(spec, info)
+    mean, std = _moments(spec, library, network.config) if has_processor else (HALF, HALF)
     return normalised(Logits(network), mean, std)
+
+
+def _check_complete(spec: Spec, info: Mapping[str, Any]) -> None:
+    """Raise ValueError where transformers left layers random: what is not in the file, or in another size."""
+    problems = {
+        weights.MISSING: sorted(name for name in info["missing_keys"] if not name.endswith(weights.COUNTER)),
+        weights.SHAPE: sorted(
+            f"{name} is {tuple(given)}, needed is {tuple(needed)}"
+            for name, given, needed in info["mismatched_keys"]
+        ),
+    }
+    problems = {what: names for what, names in problems.items() if names}
+    if problems:
+        raise ValueError(
+            f"{weights.misfit(spec.text, problems)} These layers would be random: save the whole image classifier "
+            f"with its weights (hf:{spec.name}@random is an untrained one)"
+        )
 
 
 def _config(spec: Spec, library: Any) -> tuple[Any, bool]:
     folder = Path(spec.name)
     if folder.is_dir() or "/" in spec.name:
         has_processor = not folder.is_dir() or (folder / "preprocessor_config.json").is_file()
-        return _hub(spec, lambda: library.AutoConfig.from_pretrained(spec.name)), has_processor
+        return _hub(spec, lambda: library.AutoConfig.from_pretrained(spec.name, **NO_CODE)), has_processor
     types = {config.model_type for config in library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING}
     if spec.name not in types:
         raise errors.unknown("image classifier of transformers", spec.name, types)
     return library.AutoConfig.for_model(spec.name), False
 
 
-def _moments(spec: Spec, library: Any) -> tuple[Any, Any]:
+def _moments(spec: Spec, library: Any, config: Any) -> Moments:
+    """Return mean and std of a model's image processor, which must do nothing else to colours."""
     try:
-        processor = library.AutoImageProcessor.from_pretrained(spec.name)
+        processor = library.AutoImageProcessor.from_pretrained(spec.name, **NO_CODE)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{spec.text} has no image processor ({_line(error)}), so its normalisation is not known; save "
-            "one beside it (preprocessor_config.json), or build the model with python:package.module:factory"
+            f"one beside it (preprocessor_config.json), or build the model with {weights.FACTORY}"
         ) from error
-    return (processor.image_mean, processor.image_std) if processor.do_normalize else (None, None)
+    channels = getattr(config, "num_channels", 3)
+    mean, std = None, None
+    if getattr(processor, "do_normalize", False):
+        mean, std = (_per_channel(getattr(processor, f"image_{name}", None), channels) for name in ("mean", "std"))
+    name = type(processor).__name__
+    try:
+        difference = _difference(processor, (mean, std), (channels, *_size(config)))
+    except Exception as error:  # processors differ in what they refuse, and how
+        raise ValueError(
+            f"{spec.text}: its {name} cannot be compared with (inputs - mean) / std ({_line(error)}), so what the "
+            f"model needs is not known: build it with {weights.FACTORY}"
+        ) from error
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f"{spec.text}: its {name} does more than (inputs - mean) / std, with mean {mean} and std {std}, of "
+            f"inputs in [0, 1], by up to {difference:.2g}: build it with {weights.FACTORY}, and all of that inside"
+        )
+    return mean, std
 
 
-def _built(spec: Spec, build: Callable[..., nn.Module], published: Iterable[str]) -> nn.Module:
-    """Build a network untrained, or with the weights of a file and as many classes as they have."""
+def _per_channel(value: Any, channels: int) -> Any:
+    """Repeat a number that stands for all channels."""
+    if isinstance(value, int | float):
+        return (value,) * channels
+    return tuple(value) * channels if value is not None and len(value) == 1 else value
+
+
+def _size(config: Any) -> Sequence[int]:
+    size = getattr(config, "image_size", None) or 224
+    return (size, size) if isinstance(size, int) else size
+
+
+def _difference(processor: Any, moments: Moments, shape: tuple[int, ...]) -> float:
+    """Return how far what a processor makes of an image, geometry aside, is from its normalisation alone."""
+    image = torch.randint(256, shape, dtype=torch.uint8)
+    options = {name: False for name in GEOMETRY if hasattr(processor, name)}
+    options |= {"input_data_format": "channels_first", "return_tensors": "pt"}
+    given = processor(images=image.numpy(), **options)["pixel_values"]
+    wanted = normalised(nn.Identity(), *moments)(image[None] / 255)
+    return (given - wanted).abs().max().item() if given.shape == wanted.shape else torch.inf
+
+
+def _built(
+    spec: Spec,
+    build: Callable[..., nn.Module],
+    published: Iterable[str],
+    moments: Callable[[nn.Module], Moments],
+) -> nn.Module:
+    """Build a model untrained, or with the weights of a file and as many classes as they have."""
     network = build()
+    mean, std = moments(network)
     if spec.at is None or spec.random:
-        return network
-    path = Path(spec.at).expanduser()
-    if not path.exists() and not path.suffix:  # a name, then, not a path
+        return normalised(network, mean, std)
+    if not Path(spec.at).suffix:  # a name, then, not a path
         raise errors.unknown(f"weights for {spec.kind}:{spec.name}", spec.at, (*published, "random"))
+    path = search.located(spec.at, spec.first)
     state = weights.read(path)
     classes = weights.classes(network, state)
     network = network if classes is None else build(num_classes=classes)
-    weights.fit(network, state, path)
-    return network
+    weights.fit(network, state, path, mean, std)
+    return normalised(network, mean, std)
 
 
 def _downloaded(spec: Spec, url: str) -> Path:
@@ -163,6 +243,11 @@ def _hub(spec: Spec, fetch: Callable[[], Any]) -> Any:
     try:
         return fetch()
     except (OSError, RuntimeError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{spec.text} comes with code of its own, which is not run; if you trust it, build the model with "
+                f"{weights.FACTORY}"
+            ) from error
         local = f"timm:{spec.name}@FILE" if spec.kind == "timm" else "hf:FOLDER (config.json, model.safetensors)"
         raise RuntimeError(
             f"{spec.text} cannot be had from https://huggingface.co ({_line(error)}); download it where "

@@ -1,6 +1,6 @@
 """From a model spec to a model."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,7 @@ def load(spec: str, *, device: torch.device | str | None = None) -> nn.Module:
         device: where to put it; the CPU by default.
 
     Raises:
+        TypeError: the spec is no string.
         ValueError: the spec is malformed or unknown, or a weight file is damaged or does not fit.
         FileNotFoundError: the weights are not there; the message says what to get and where to put it.
         RuntimeError: a download failed.
@@ -50,15 +51,15 @@ def _demo(spec: Spec) -> nn.Module:
 
 
 def _zoo(spec: Spec) -> nn.Module:
-    entry = _entry(spec)
+    entry, name = _entry(spec), zoo.spelt(spec.name)
 
     def default() -> Path:
-        found = search.find(spec.name, entry)
+        found = search.find(name, entry)
         if found is None:
-            raise search.not_found(spec.name, entry)
-        return search.compared(found, spec.name, entry)
+            raise search.not_found(name, entry, spec.first)
+        return search.compared(found, name, entry)
 
-    return normalised(_network(spec, entry.architecture, default), entry.mean, entry.std)
+    return _network(spec, entry.architecture, default, entry.mean, entry.std)
 
 
 def _robustbench(spec: Spec) -> nn.Module:
@@ -74,7 +75,7 @@ def _file(spec: Spec) -> nn.Module:
 
 def _entry(spec: Spec) -> zoo.Entry:
     """Find a zoo entry by name, or the entry of a bare architecture, whose models share one normalisation."""
-    name = spec.name.lower().replace("-", "_")
+    name = zoo.spelt(spec.name)
     if name == "demo":
         raise specs.malformed(spec.text, "the embedded network is demo, demo@random or file:demo@FILE")
     if name in zoo.ENTRIES:
@@ -89,12 +90,18 @@ def _entry(spec: Spec) -> zoo.Entry:
     return of_architecture[0]
 
 
-def _network(spec: Spec, architecture: str, default: Callable[[], Path]) -> nn.Module:
+def _network(
+    spec: Spec,
+    architecture: str,
+    default: Callable[[], Path],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> nn.Module:
     network = BUILDERS[architecture]()
     if not spec.random:
-        path = default() if spec.at is None else Path(search.placed(spec.at)).expanduser()
-        weights.fit(network, weights.read(path), path)
-    return network
+        path = default() if spec.at is None else search.located(spec.at, spec.first)
+        weights.fit(network, weights.read(path), path, mean, std)
+    return normalised(network, mean, std)
 
 
 LOADERS: dict[str, Callable[[Spec], nn.Module]] = {

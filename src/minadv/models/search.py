@@ -28,12 +28,33 @@ def find(name: str, entry: Entry, first: Sequence[Path] = ()) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def placed(file: str, first: Sequence[Path] = ()) -> str:
-    """Return a file's place: as it is given, or else in the first folder that has one of a name without folder."""
-    if Path(file).name != file or Path(file).is_file():
-        return file
-    found = (folder / file for folder in (*first, *folders()) if (folder / file).is_file())
-    return str(next(found, file))
+class Missed(str):
+    """A model spec whose weights no folder has, with those that were looked in first: errors name them."""
+
+    __slots__ = ("first",)
+    first: tuple[Path, ...]
+
+    def __new__(cls, spec: str, first: Sequence[Path] = ()) -> "Missed":
+        """Keep the folders with the spec."""
+        self = super().__new__(cls, spec)
+        self.first = tuple(first)
+        return self
+
+
+def located(file: str, first: Sequence[Path] = ()) -> Path:
+    """Return a weight file: as it is given or, of a name without folder, in the first folder that has it.
+
+    Raises:
+        FileNotFoundError: it is nowhere; the message lists every place looked at.
+    """
+    given = Path(file).expanduser()
+    others = (*first, *folders()) if Path(file).name == file else ()
+    places = (given, *(folder / file for folder in others))
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        looked = ", ".join(str(place.absolute()) for place in places)
+        raise FileNotFoundError(f"there is no weight file {file} (looked at {looked})")
+    return found
 
 
 def compared(path: Path, name: str, entry: Entry) -> Path:
@@ -57,9 +78,9 @@ def compared(path: Path, name: str, entry: Entry) -> Path:
     return path
 
 
-def not_found(name: str, entry: Entry) -> FileNotFoundError:
+def not_found(name: str, entry: Entry, first: Sequence[Path] = ()) -> FileNotFoundError:
     """Build the error that says what to get, from where, and where to put it."""
-    places = ", ".join(str(folder.absolute()) for folder in folders())
+    places = ", ".join(str(folder.absolute()) for folder in (*first, *folders()))
     return FileNotFoundError(
         f"the weights of zoo:{name} were not found: get {' or '.join(file_names(name, entry))} from "
         f"{entry.source}; looked in {places}. Put it there, set MINADV_WEIGHTS to its folder, or write "

@@ -1,8 +1,10 @@
 """The grammar of model specs: KIND[:NAME][@AT]."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from minadv import errors
+from minadv.models.search import Missed
 
 KINDS = ("demo", "file", "hf", "python", "robustbench", "timm", "torchvision", "zoo")
 RANDOM = "random"
@@ -15,12 +17,21 @@ GRAMMAR = (
 
 @dataclass(frozen=True)
 class Spec:
-    """A model spec in its parts; `at` is what follows the @, None without one."""
+    """A model spec in its parts.
+
+    Attributes:
+        text: as it was given.
+        kind: one of KINDS.
+        name: what follows the colon.
+        at: what follows the @, None without one.
+        first: folders in which its weights are looked for first.
+    """
 
     text: str
     kind: str
     name: str
     at: str | None
+    first: tuple[Path, ...] = ()
 
     @property
     def random(self) -> bool:
@@ -28,12 +39,15 @@ class Spec:
         return self.at == RANDOM
 
 
-def parse(text: str) -> Spec:
+def parse(text: object) -> Spec:
     """Take a model spec apart.
 
     Raises:
+        TypeError: it is no string.
         ValueError: the kind is unknown, or a part is missing or too much; the message shows the grammar.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"spec must be a string, got {type(text).__name__}: {GRAMMAR}")
     head, at, where = text.partition("@")
     kind, colon, name = head.partition(":")
     if kind not in KINDS:
@@ -51,7 +65,7 @@ def parse(text: str) -> Spec:
         raise malformed(text, "hf: loads a name or a folder, only @random can follow it")
     if kind == "python" and (at or not all(name.partition(":"))):
         raise malformed(text, "python: needs a module, a colon and the name of a factory in it")
-    return Spec(text, kind, name, where or None)
+    return Spec(text, kind, name, where or None, text.first if isinstance(text, Missed) else ())
 
 
 def malformed(text: str, what: str) -> ValueError:

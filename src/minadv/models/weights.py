@@ -3,7 +3,7 @@
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
+
+from minadv import errors
 
 State = dict[str, Tensor]
 
@@ -20,12 +22,20 @@ CONVERT = (
     "safetensors.torch.save_file(torch.load(FILE, weights_only=False)['state_dict'], 'weights.safetensors')"
 )
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state")
-PREFIXES = ("", "module.", "model.", "module.model.", "network.", "1.", "module.1.")
+# of torch.compile, alone and with nn.DataParallel
+COMPILED = ("_orig_mod.", "module._orig_mod.", "_orig_mod.module.")
+PREFIXES = ("", "module.", "model.", "module.model.", "network.", "1.", "module.1.", *COMPILED)
 # Not part of the network: normalisation kept with the weights, the attacker of MadryLab's `robustness`, and
 # the stage that the wide networks of TRADES define but never run.
 COMPANIONS = re.compile(r"(^|\.)(mu|sigma)$|(^|\.)(normalizer|normalize|attacker)\.|^(module\.)?sub_block1\.")
+# The normalisation among them.
+MOMENTS = re.compile(r"(^|\.)(mu|sigma)$|(^|\.)(normalizer|normalize)\.(.*\.)?\w*(mean|std)$")
+# Published constants are rounded to four digits.
+ROUNDING = 1e-4
 # Counts batches while training; old files lack it and evaluation does not read it.
 COUNTER = "num_batches_tracked"
+FACTORY = "python:package.module:factory"
+OWN = f"{FACTORY} loads a network of your own"
 MISSING, UNEXPECTED, SHAPE = "missing", "unexpected", "wrong shape"  # what another architecture may cure
 
 
@@ -93,11 +103,27 @@ def _tensors(path: Path, loaded: Any) -> State:
     )
 
 
-def fit(network: nn.Module, state: State, source: Path | str) -> None:
+def fit(
+    network: nn.Module,
+    state: State,
+    source: Path | str,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> None:
     """Load a state dict into a network, whatever wrapper it was saved from.
+
+    Args:
+        network: to load it into.
+        state: tensors by name.
+        source: where they are from.
+        mean: of the normalisation in front of the network, None without one.
+        std: likewise.
 
     Raises:
         ValueError: names or shapes differ; the message lists them and names architectures that would fit.
+
+    Warns:
+        UserWarning: another normalisation is stored with the weights; it is not used.
     """
     wanted = network.state_dict()
     prefix = max(PREFIXES, key=lambda start: sum(start + name in state for name in wanted))
@@ -105,10 +131,25 @@ def fit(network: nn.Module, state: State, source: Path | str) -> None:
     rest = [key for key in state if not key.startswith(prefix)]
     problems = _problems(wanted, given, rest)
     if problems:
-        said = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items())
-        raise ValueError(f"{source} does not fit: {said}. {_advice(state, problems)}".rstrip())
+        raise ValueError(f"{misfit(source, problems)} {_advice(state, problems)}".rstrip())
     # assigning would keep another precision; copying casts to the network's
     network.load_state_dict({name: given.get(name, value) for name, value in wanted.items()})
+    dropped = {key: value for key, value in state.items() if key.removeprefix(prefix) not in wanted}
+    _warn_of_moments(dropped, source, mean, std)
+
+
+def misfit(source: Path | str, problems: Mapping[str, Sequence[str]]) -> str:
+    """Say which tensors do not fit, a few of each problem."""
+    said = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items())
+    return f"{source} does not fit: {said}."
+
+
+def undense(tensor: Tensor) -> str | None:
+    """Say what a tensor is that is not a dense one with numbers; None for a dense one."""
+    if tensor.is_meta:
+        return "without its numbers (meta)"
+    dense = tensor.layout == torch.strided and not tensor.is_quantized
+    return None if dense else f"{tensor.dtype} {tensor.layout}"
 
 
 def _problems(wanted: State, given: State, rest: list[str]) -> dict[str, list[str]]:
@@ -119,23 +160,26 @@ def _problems(wanted: State, given: State, rest: list[str]) -> dict[str, list[st
         for name, value in wanted.items()
         if name in given and given[name].shape != value.shape
     ]
-    broken = [name for name in wanted if name in given and not given[name].isfinite().all()]
-    whole = [
-        f"{name} is {given[name].dtype}"
-        for name, value in wanted.items()
-        if name in given and value.is_floating_point() and not given[name].is_floating_point()
+    kinds = {name: undense(given[name]) for name in wanted if name in given}
+    floats = {name: wanted[name] for name, kind in kinds.items() if not kind and wanted[name].is_floating_point()}
+    whole = [f"{name} is {given[name].dtype}" for name in floats if not given[name].is_floating_point()]
+    broken = [
+        name
+        for name, value in floats.items()
+        if given[name].is_floating_point() and not given[name].to(value.dtype).isfinite().all()
     ]
     found = {
         MISSING: missing,
         UNEXPECTED: strange,
         SHAPE: shapes,
-        "not finite": broken,
+        "not dense": [f"{name} is a tensor {kind}" for name, kind in kinds.items() if kind],
+        "not finite in the network's precision": broken,
         "not floating point": whole,
     }
     return {what: names for what, names in found.items() if names}
 
 
-def _some(names: list[str], limit: int = 4) -> str:
+def _some(names: Sequence[str], limit: int = 4) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 
@@ -143,10 +187,43 @@ def _some(names: list[str], limit: int = 4) -> str:
 def _advice(state: State, problems: Mapping[str, list[str]]) -> str:
     if not problems.keys() & {MISSING, UNEXPECTED, SHAPE}:
         return ""
+    if set(problems) == {UNEXPECTED}:  # all that the network needs is there
+        return f"Remove these tensors from the file; {OWN}"
     fitting = architectures_for(state)
     if fitting:
         return f"It would fit the architecture {' or '.join(fitting)}"
-    return "No architecture of the zoo fits it; python:package.module:factory loads a network of your own"
+    return f"No architecture of the zoo fits it; {OWN}"
+
+
+def _warn_of_moments(
+    dropped: State, source: Path | str, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> None:
+    """Warn where a normalisation that is left out differs from the one that is used."""
+    used = {"mean": mean or (0.0,), "std": std or (1.0,)}
+    others = [
+        f"{key} ({errors.listed([round(float(number), 4) for number in value.flatten()[:6]])})"
+        for key, value in dropped.items()
+        if MOMENTS.search(key) and not undense(value) and not _equal(value, used[_moment(key)])
+    ]
+    if others:
+        instead = "none" if mean is None else f"mean {tuple(mean)} and std {tuple(std or ())}"
+        warnings.warn(
+            f"{source} holds a normalisation that is not used: {_some(others)}; used is {instead}. If the network "
+            f"was trained with the file's, {OWN}, with its normalisation",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _moment(key: str) -> str:
+    return "std" if key.endswith(("std", "sigma")) else "mean"
+
+
+def _equal(value: Tensor, used: Sequence[float]) -> bool:
+    """Whether constants are the same, up to their rounding; one number stands for all channels."""
+    given, wanted = value.flatten().double(), torch.tensor(used, dtype=torch.float64)
+    fits = len(given) == len(wanted) or (len(given) and 1 in (len(given), len(wanted)))
+    return bool(fits) and bool(((given - wanted).abs() <= ROUNDING).all())
 
 
 def architectures_for(state: State) -> tuple[str, ...]:

@@ -142,4 +142,10 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 
+
+def spelt(name: str) -> str:
+    """Return a name as the zoo spells it: in lower case, with underscores."""
+    return name.lower().replace("-", "_")
+
+
 ROBUSTBENCH = {entry.robustbench: name for name, entry in ENTRIES.items() if entry.robustbench}
