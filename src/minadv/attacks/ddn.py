@@ -21,6 +21,8 @@ from minadv.shapes import per_sample
 class DDN(Attack):
     """Normalised gradient steps, put back on a sphere that shrinks where adversarial and grows where not.
 
+    They climb the cross-entropy, which has no κ: `confidence` decides alone what is adversarial.
+
     Args:
         steps: forwards and backwards.
         gamma: change of the radius per step.

@@ -26,6 +26,8 @@ RANDOM_RADIUS = {1: 5.0, 2: 1.0, math.inf: 0.3}
 class FAB(Attack):
     """Project on the linearised decision boundary inside the box, with a pull towards the original.
 
+    Entries move where the slope of a difference of logits is above 1e-8: logits should not be much below 1e-3.
+
     Args:
         steps: each costs two forwards, and a backward per class (one alone for FAB^T).
         n_targets: None looks for the nearest boundary at every step; a number makes it FAB^T: one run towards each
