@@ -620,7 +620,7 @@ def test_the_command_line_ends_with_2_for_bad_input(data: str):
 
 
 def test_names_are_not_markup(data: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("minadv.models.load", lambda spec: convolutional())
+    monkeypatch.setattr("minadv.models.load", lambda _spec, **_options: convolutional())
     code, text = run("[bold]x[/bold]", data, "--no-attack")
     assert code == 0, text
     assert "[bold]x[/bold]: 12 samples" in text

@@ -16,10 +16,7 @@ SOURCES = {
 
 
 def model_spec(spec: str, files: Sequence[Path]) -> str:
-    """Return the spec of a model with its weight file where a folder has it.
-
-    Of the others, those of missing files remember the folders, for the error to list.
-    """
+    """Return the spec of a model with its weight file where a folder has it, else as it is."""
     head, at, file = spec.partition("@")
     kind, _, name = head.partition(":")
     if at and kind in FILES:
@@ -29,7 +26,7 @@ def model_spec(spec: str, files: Sequence[Path]) -> str:
         return spec
     found = search.find(name, zoo.ENTRIES[name], files)
     if found is None:
-        return search.Missed(spec, files)
+        return spec
     return f"zoo:{name}@{search.compared(found, name, zoo.ENTRIES[name])}"
 
 
@@ -39,7 +36,7 @@ def _with_file(spec: str, head: str, file: str, files: Sequence[Path]) -> str:
     try:
         return f"{head}@{search.located(file, files)}"
     except FileNotFoundError:
-        return search.Missed(spec, files)
+        return spec
 
 
 def data_spec(spec: str, files: Sequence[Path]) -> str:

@@ -96,7 +96,7 @@ def _of_model(
     spec = places.model_spec(entry.spec, options.files)
     place = f"models[{suite.models.index(entry)}]"
     try:
-        model = _or_reason(entry.spec, lambda: minadv.models.load(spec), Exception)
+        model = _or_reason(entry.spec, lambda: minadv.models.load(spec, files=options.files), Exception)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{place}.spec: {_said(entry.spec, error)}") from error
     if isinstance(model, str):

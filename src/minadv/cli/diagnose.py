@@ -61,7 +61,7 @@ def diagnose(
 
         def loaded(spec: str) -> "nn.Module":
             with own_code(spec):
-                return models.load(places.model_spec(spec, folders))
+                return models.load(places.model_spec(spec, folders), files=folders)
 
         network, others = loaded(model), {spec: loaded(spec) for spec in transfer or ()}
         with _progress() as bar, own_code(model, network=network, images=inputs):

@@ -87,8 +87,9 @@ def understood(request: Request) -> Work:
     originals, labels = data.batch(samples)
     if request.png:
         pictures.check(originals)
+    spec = places.model_spec(request.model, request.files)
     with own_code(request.model):
-        model = minadv.models.load(places.model_spec(request.model, request.files)).to(device)
+        model = minadv.models.load(spec, device=device, files=request.files)
     return Work(request, device, attack, data.classes, target, samples, left_out, originals, labels, model)
 
 

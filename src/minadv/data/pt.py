@@ -9,7 +9,7 @@ from torch import Tensor
 
 from minadv.data.dataset import Data, numbered
 from minadv.data.images import InMemory
-from minadv.models.weights import unpickled
+from minadv.models.weights import undense, unpickled
 
 SAVE_AGAIN = (
     "if you trust it, load it elsewhere, and save its images and labels alone: as tensors, for pt:, or for npz:"
@@ -45,8 +45,7 @@ def _parts(path: Path, content: Any) -> tuple[Tensor, Tensor]:
     images, labels = parts.get("images"), parts.get("labels")
     if isinstance(images, Tensor) and isinstance(labels, Tensor):
         for name, tensor in (("images", images), ("labels", labels)):
-            if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
-                kind = "without its numbers (meta)" if tensor.is_meta else f"{tensor.dtype} {tensor.layout}"
+            if kind := undense(tensor):
                 raise ValueError(f"{path}: {name} are a tensor {kind}, and not a dense one; pt: needs {NEEDED}")
         return images.detach(), labels.detach()
     kind = type(cast("object", content)).__name__

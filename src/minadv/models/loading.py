@@ -15,7 +15,7 @@ from minadv.models.specs import Spec
 from minadv.models.wrap import frozen, normalised
 
 
-def load(spec: str, *, device: torch.device | str | None = None) -> nn.Module:
+def load(spec: str, *, device: torch.device | str | None = None, files: Sequence[Path] = ()) -> nn.Module:
     """Load a model: inputs (n, channels, height, width) in [0, 1] go in, logits (n, classes) come out.
 
     Normalisation is part of the model, which is in evaluation mode with no parameter that needs a gradient.
@@ -29,6 +29,7 @@ def load(spec: str, *, device: torch.device | str | None = None) -> nn.Module:
             of its models that are in the zoo; `python:package.module:factory`. `@random` in place of a file
             gives an untrained network, always the same.
         device: where to put it; the CPU by default.
+        files: folders in which weights are looked for first.
 
     Raises:
         TypeError: the spec is no string.
@@ -37,7 +38,7 @@ def load(spec: str, *, device: torch.device | str | None = None) -> nn.Module:
         RuntimeError: a download failed.
         ImportError: an optional library is missing.
     """
-    parsed = specs.parse(spec)
+    parsed = specs.parse(spec, files)
     if parsed.kind == "python":
         model = factories.load(parsed)  # the user's own code, and so are its random numbers
     else:

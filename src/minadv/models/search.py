@@ -28,19 +28,6 @@ def find(name: str, entry: Entry, first: Sequence[Path] = ()) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-class Missed(str):
-    """A model spec whose weights no folder has, with those that were looked in first: errors name them."""
-
-    __slots__ = ("first",)
-    first: tuple[Path, ...]
-
-    def __new__(cls, spec: str, first: Sequence[Path] = ()) -> "Missed":
-        """Keep the folders with the spec."""
-        self = super().__new__(cls, spec)
-        self.first = tuple(first)
-        return self
-
-
 def located(file: str, first: Sequence[Path] = ()) -> Path:
     """Return a weight file: as it is given or, of a name without folder, in the first folder that has it.
 

@@ -1,10 +1,10 @@
 """The grammar of model specs: KIND[:NAME][@AT]."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minadv import errors
-from minadv.models.search import Missed
 
 KINDS = ("demo", "file", "hf", "python", "robustbench", "timm", "torchvision", "zoo")
 RANDOM = "random"
@@ -39,8 +39,8 @@ class Spec:
         return self.at == RANDOM
 
 
-def parse(text: object) -> Spec:
-    """Take a model spec apart.
+def parse(text: object, files: Sequence[Path] = ()) -> Spec:
+    """Take a model spec apart; its weights are looked for in `files` first.
 
     Raises:
         TypeError: it is no string.
@@ -65,7 +65,7 @@ def parse(text: object) -> Spec:
         raise malformed(text, "hf: loads a name or a folder, only @random can follow it")
     if kind == "python" and (at or not all(name.partition(":"))):
         raise malformed(text, "python: needs a module, a colon and the name of a factory in it")
-    return Spec(text, kind, name, where or None, text.first if isinstance(text, Missed) else ())
+    return Spec(text, kind, name, where or None, tuple(files))
 
 
 def malformed(text: str, what: str) -> ValueError:
