@@ -24,6 +24,11 @@ def missing_extra(what: str, package: str, extra: str) -> ImportError:
     return ImportError(f"{what} needs the package {package!r}: pip install 'minadv[{extra}]'")
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return str(error).strip().partition("\n")[0]
+
+
 def listed(values: Sequence[object], most: int = 5) -> str:
     """Write the first of some values, and whether there are more."""
     return ", ".join(map(str, values[:most])) + (", …" if len(values) > most else "")

@@ -1,6 +1,6 @@
 """Models of torchvision, timm and transformers, each imported only when one of its models is asked for."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -12,7 +12,8 @@ import torch
 from torch import hub, nn
 
 from minadv import errors
-from minadv.models import search, weights
+from minadv.models import processors, search, weights
+from minadv.models.processors import Moments
 from minadv.models.specs import Spec
 from minadv.models.wrap import Logits, normalised
 from minadv.models.zoo import IMAGENET_MEAN, IMAGENET_STD
@@ -22,14 +23,9 @@ CONVERTING = {"transform_input": True, "init_weights": False}
 OPTIONS = {"googlenet": CONVERTING, "inception_v3": CONVERTING}
 # What most processors of transformers do, for a random model that has none.
 HALF = (0.5, 0.5, 0.5)
-Moments = tuple[Sequence[float] | None, Sequence[float] | None]  # mean and std, or none
-
 NO_CODE = {"trust_remote_code": False}  # with a model of the hub or of a folder: none of it is run
 # No pickle is read, and tensors of another size are listed like missing ones.
 LOADING = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True, **NO_CODE}
-# What processors do to an image's geometry, which the caller's data have behind them.
-GEOMETRY = ("do_resize", "do_center_crop", "do_pad")
-TOLERANCE = 1e-3  # of inputs after normalisation: more is no rounding
 
 
 def torchvision(spec: Spec) -> nn.Module:
@@ -110,7 +106,7 @@ def transformers(spec: Spec) -> nn.Module:
         network, info = _hub(spec, lambda: auto.from_pretrained(spec.name, dtype=torch.float32, **LOADING))
         has_processor = True
         _check_complete(spec, info)
-    mean, std = _moments(spec, library, network.config) if has_processor else (HALF, HALF)
+    mean, std = processors.moments(spec, library, network.config, NO_CODE) if has_processor else (HALF, HALF)
     return normalised(Logits(network), mean, std)
 
 
@@ -140,57 +136,6 @@ def _config(spec: Spec, library: Any) -> tuple[Any, bool]:
     if spec.name not in types:
         raise errors.unknown("image classifier of transformers", spec.name, types)
     return library.AutoConfig.for_model(spec.name), False
-
-
-def _moments(spec: Spec, library: Any, config: Any) -> Moments:
-    """Return mean and std of a model's image processor, which must do nothing else to colours."""
-    try:
-        processor = library.AutoImageProcessor.from_pretrained(spec.name, **NO_CODE)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{spec.text} has no image processor ({_line(error)}), so its normalisation is not known; save "
-            f"one beside it (preprocessor_config.json), or build the model with {weights.FACTORY}"
-        ) from error
-    channels = getattr(config, "num_channels", 3)
-    mean, std = None, None
-    if getattr(processor, "do_normalize", False):
-        mean, std = (_per_channel(getattr(processor, f"image_{name}", None), channels) for name in ("mean", "std"))
-    name = type(processor).__name__
-    try:
-        difference = _difference(processor, (mean, std), (channels, *_size(config)))
-    except Exception as error:  # processors differ in what they refuse, and how
-        raise ValueError(
-            f"{spec.text}: its {name} cannot be compared with (inputs - mean) / std ({_line(error)}), so what the "
-            f"model needs is not known: build it with {weights.FACTORY}"
-        ) from error
-    if not difference <= TOLERANCE:
-        raise ValueError(
-            f"{spec.text}: its {name} does more than (inputs - mean) / std, with mean {mean} and std {std}, of "
-            f"inputs in [0, 1], by up to {difference:.2g}: build it with {weights.FACTORY}, and all of that inside"
-        )
-    return mean, std
-
-
-def _per_channel(value: Any, channels: int) -> Any:
-    """Repeat a number that stands for all channels."""
-    if isinstance(value, int | float):
-        return (value,) * channels
-    return tuple(value) * channels if value is not None and len(value) == 1 else value
-
-
-def _size(config: Any) -> Sequence[int]:
-    size = getattr(config, "image_size", None) or 224
-    return (size, size) if isinstance(size, int) else size
-
-
-def _difference(processor: Any, moments: Moments, shape: tuple[int, ...]) -> float:
-    """Return how far what a processor makes of an image, geometry aside, is from its normalisation alone."""
-    image = torch.randint(256, shape, dtype=torch.uint8)
-    options = {name: False for name in GEOMETRY if hasattr(processor, name)}
-    options |= {"input_data_format": "channels_first", "return_tensors": "pt"}
-    given = processor(images=image.numpy(), **options)["pixel_values"]
-    wanted = normalised(nn.Identity(), *moments)(image[None] / 255)
-    return (given - wanted).abs().max().item() if given.shape == wanted.shape else torch.inf
 
 
 def _built(
@@ -250,8 +195,8 @@ def _hub(spec: Spec, fetch: Callable[[], Any]) -> Any:
             ) from error
         local = f"timm:{spec.name}@FILE" if spec.kind == "timm" else "hf:FOLDER (config.json, model.safetensors)"
         raise RuntimeError(
-            f"{spec.text} cannot be had from https://huggingface.co ({_line(error)}); download it where "
-            f"there is a network and write {local}"
+            f"{spec.text} cannot be had from https://huggingface.co ({errors.first_line(error)}); download it "
+            f"where there is a network and write {local}"
         ) from error
 
 
@@ -260,7 +205,3 @@ def _unknown_timm(spec: Spec, known: list[str]) -> ValueError:
     nearest = get_close_matches(spec.name, known, n=3)
     hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
     return ValueError(f"unknown timm model {spec.name!r}{hint} timm.list_models() lists all")
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
