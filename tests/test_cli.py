@@ -606,6 +606,8 @@ def test_samples_of_one_class_alone_are_told(tmp_path: Path) -> None:
     words = "attack", "--model", MODEL, "--data", f"npz:{tmp_path / 'sorted.npz'}", "--steps", 1
     assert "are all of class 1, one of 3" in minadv(*words, "--samples", 6).stderr
     assert "are all of class" not in minadv(*words).stderr
+    np.savez(tmp_path / "sorted.npz", images=images, labels=np.ones(12, int))  # there is no other class
+    assert "are all of class" not in minadv(*words, "--samples", 6).stderr
 
 
 def test_a_target_is_named_with_its_label(data: Path, tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def class_number(written: str, classes: tuple[str, ...]) -> int:
 
 
 def tell_of_one_class(data: "Data", numbers: Sequence[int]) -> None:
-    """Warn when several samples are all of one class of many, as the first ones of sorted data are."""
+    """Warn when several samples are all of one class, and others are not, as the first ones of sorted data are."""
     labels = data.labels[list(numbers)]
-    if len(labels) >= SEVERAL and len(data.classes) > 1 and bool((labels == labels[0]).all()):
+    if len(labels) >= SEVERAL and bool((labels == labels[0]).all() and (data.labels != labels[0]).any()):
         name = data.classes[int(labels[0])] if int(labels[0]) < len(data.classes) else int(labels[0])
         warnings.warn(
             f"the first {len(labels)} samples of {data.name} are all of class {name}, one of {len(data.classes)}: "
