@@ -575,6 +575,16 @@ def test_own_code_imports_from_the_working_directory_while_it_runs(data: Path, t
     assert done.returncode == 0, done.stderr
 
 
+def test_it_runs_where_the_working_directory_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = f"import os; os.rmdir({str(gone)!r}); from minadv.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, "--version"], capture_output=True, text=True, check=False, cwd=gone
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
 def test_streams_that_lack_letters_show_others_instead(encoding: str) -> None:
     done = subprocess.run(
@@ -599,15 +609,15 @@ def test_diagnose_says_at_once_that_it_cannot_write(data: Path, tmp_path: Path) 
     assert made.is_file()
 
 
-@pytest.mark.filterwarnings("default:the first 6 samples")
+@pytest.mark.filterwarnings("default:the first 24 samples")
 def test_samples_of_one_class_alone_are_told(tmp_path: Path) -> None:
-    images, labels = np.zeros((12, 8, 8, 3), np.uint8) + 99, np.repeat(np.arange(3), 4)
+    images, labels = np.zeros((60, 8, 8, 3), np.uint8) + 99, np.repeat(np.arange(3), 20)
     np.savez(tmp_path / "sorted.npz", images=images, labels=labels + (labels == 0))
     words = "attack", "--model", MODEL, "--data", f"npz:{tmp_path / 'sorted.npz'}", "--steps", 1
-    assert "are all of class 1, one of 3" in minadv(*words, "--samples", 6).stderr
+    assert "are all of class 1, one of 3" in minadv(*words, "--samples", 24).stderr
     assert "are all of class" not in minadv(*words).stderr
-    np.savez(tmp_path / "sorted.npz", images=images, labels=np.ones(12, int))  # there is no other class
-    assert "are all of class" not in minadv(*words, "--samples", 6).stderr
+    np.savez(tmp_path / "sorted.npz", images=images, labels=np.ones(60, int))  # there is no other class
+    assert "are all of class" not in minadv(*words, "--samples", 24).stderr
 
 
 def test_a_target_is_named_with_its_label(data: Path, tmp_path: Path) -> None:

@@ -202,6 +202,18 @@ def test_errors_list_the_folders_that_were_given(nowhere: Path, spec: str) -> No
     assert all(str(folder) in str(caught.value) for folder in (*given, nowhere / "weights"))
 
 
+def test_folders_are_looked_in_first(nowhere: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = models.load("zoo:mnist_lenet5_std@random").state_dict()
+    folder = tmp_path / "given"
+    folder.mkdir()
+    inner = {name.partition(".")[2]: value for name, value in state.items() if name.startswith("1.")} or state
+    save_file({name: value.contiguous() for name, value in inner.items()}, folder / "mnist_lenet5_std.safetensors")
+    for given in ([folder], [str(folder)]):
+        with pytest.warns(UserWarning, match="not the official file"):
+            models.load("zoo:mnist_lenet5_std", files=given)
+
+
 @pytest.mark.parametrize("prefix", weights.COMPILED)
 def test_weights_of_compiled_networks_load(tmp_path: Path, prefix: str) -> None:
     state = BUILDERS["lenet5"]().state_dict()

@@ -18,7 +18,6 @@ from minadv.distances import Distance, family
 from minadv.gates import KEPT
 from minadv.goals import Goal
 from minadv.result import Status
-from minadv.validation import NEARLY
 
 # Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
 # logits of the confidence that the search demanded, or so many epsilons of the sample's largest logit, and never
@@ -36,6 +35,9 @@ LAYERS = ((256, 2), (512, 10))
 LARGEST_FILLED = 2**15
 # Distances are recomputed in float64, a few images at a time: colours take many intermediates.
 ROWS_AT_A_TIME = 16
+# What a distance of one's own may be from an image to itself, relative to its answer's: roots of sums with an ε
+# move it by much less than that.
+NOTABLE = 0.05
 # What is below 0 by more than this is not a distance that was rounded.
 ROUNDED = 1e-6
 
@@ -242,7 +244,7 @@ def _tell_offset(outcome: Outcome, success: Tensor, distances: Tensor, distance:
         return
     x0 = outcome.inputs[rows]
     offset = measured(distance, x0, x0).to(distances.dtype)
-    large = offset.abs() > NEARLY * distances[rows]
+    large = offset.abs() > NOTABLE * distances[rows]
     if large.any():
         worst = int((offset.abs() / distances[rows]).nan_to_num().argmax())
         warnings.warn(

@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
 
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -50,8 +51,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not every terminal has the letters ℓ and ∞
             stream.reconfigure(errors="replace")
-    # last, for what the user's own models and distances import while they run
-    sys.path.append(str(Path.cwd()))
+    with suppress(OSError):  # the folder may be gone
+        # last, for what the user's own models and distances import while they run
+        sys.path.append(str(Path.cwd()))
     try:
         app()
     except KeyboardInterrupt:  # before a command could take care of it

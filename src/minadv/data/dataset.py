@@ -15,7 +15,7 @@ from torch import Tensor
 from minadv import errors
 from minadv.data.images import Images
 
-SEVERAL = 5  # samples of one class are no chance where classes are mixed
+CHANCE = 1e-3  # that samples are of one class in mixed data: below, they are sorted
 MOST = 10**6  # classes: a label beyond is a mistake, and names up to it would fill the memory
 
 
@@ -50,7 +50,9 @@ def class_number(written: str, classes: tuple[str, ...]) -> int:
 def tell_of_one_class(data: "Data", numbers: Sequence[int]) -> None:
     """Warn when several samples are all of one class, and others are not, as the first ones of sorted data are."""
     labels = data.labels[list(numbers)]
-    if len(labels) >= SEVERAL and bool((labels == labels[0]).all() and (data.labels != labels[0]).any()):
+    if not len(labels) or bool((labels != labels[0]).any()):
+        return
+    if (data.labels == labels[0]).double().mean().item() ** len(labels) < CHANCE:
         name = data.classes[int(labels[0])] if int(labels[0]) < len(data.classes) else int(labels[0])
         warnings.warn(
             f"the first {len(labels)} samples of {data.name} are all of class {name}, one of {len(data.classes)}: "

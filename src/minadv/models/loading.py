@@ -15,7 +15,7 @@ from minadv.models.specs import Spec
 from minadv.models.wrap import frozen, normalised
 
 
-def load(spec: str, *, device: torch.device | str | None = None, files: Sequence[Path] = ()) -> nn.Module:
+def load(spec: str, *, device: torch.device | str | None = None, files: Sequence[Path | str] = ()) -> nn.Module:
     """Load a model: inputs (n, channels, height, width) in [0, 1] go in, logits (n, classes) come out.
 
     Normalisation is part of the model, which is in evaluation mode with no parameter that needs a gradient.
@@ -55,7 +55,7 @@ def _zoo(spec: Spec) -> nn.Module:
     entry, name = _entry(spec), zoo.spelt(spec.name)
 
     def default() -> Path:
-        found = search.find(name, entry)
+        found = search.find(name, entry, spec.first)
         if found is None:
             raise search.not_found(name, entry, spec.first)
         return search.compared(found, name, entry)

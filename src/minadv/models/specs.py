@@ -39,7 +39,7 @@ class Spec:
         return self.at == RANDOM
 
 
-def parse(text: object, files: Sequence[Path] = ()) -> Spec:
+def parse(text: object, files: Sequence[Path | str] = ()) -> Spec:
     """Take a model spec apart; its weights are looked for in `files` first.
 
     Raises:
@@ -65,7 +65,7 @@ def parse(text: object, files: Sequence[Path] = ()) -> Spec:
         raise malformed(text, "hf: loads a name or a folder, only @random can follow it")
     if kind == "python" and (at or not all(name.partition(":"))):
         raise malformed(text, "python: needs a module, a colon and the name of a factory in it")
-    return Spec(text, kind, name, where or None, tuple(files))
+    return Spec(text, kind, name, where or None, tuple(map(Path, files)))
 
 
 def malformed(text: str, what: str) -> ValueError:

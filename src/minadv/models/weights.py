@@ -221,9 +221,10 @@ def _moment(key: str) -> str:
 
 def _equal(value: Tensor, used: Sequence[float]) -> bool:
     """Whether constants are the same, up to their rounding; one number stands for all channels."""
+    slack = max(ROUNDING, torch.finfo(value.dtype).eps if value.is_floating_point() else 0.0)
     given, wanted = value.flatten().double(), torch.tensor(used, dtype=torch.float64)
     fits = len(given) == len(wanted) or (len(given) and 1 in (len(given), len(wanted)))
-    return bool(fits) and bool(((given - wanted).abs() <= ROUNDING).all())
+    return bool(fits) and bool(((given - wanted).abs() <= slack).all())
 
 
 def architectures_for(state: State) -> tuple[str, ...]:

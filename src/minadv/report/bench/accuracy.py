@@ -21,8 +21,11 @@ def resolution(curves: int) -> int:
 
 
 def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style], most: int) -> Panel:
-    """Return one figure per model. Curves keep at most `most` steps; the error is below 1/most."""
-    entries = [entry for entry in group.entries if lines[entry.number].counted]
+    """Return one figure per model. Curves keep at most `most` steps; the error is below 1/most.
+
+    Attacks within one radius have none: of other radii they say nothing.
+    """
+    entries = [entry for entry in group.entries if lines[entry.number].counted and lines[entry.number].minimal]
     labels = panels.legend(entries, styles)
     figures: list[Figure] = []
     for model in dict.fromkeys(entry.cell.model for entry in entries):
@@ -34,7 +37,7 @@ def panel(group: Group, lines: Mapping[int, Line], styles: Mapping[int, Style], 
             _trace(
                 panels.key(labels, line.entry),
                 line.distances / 10**group.exponent,
-                min(end, line.searched / 10**group.exponent),
+                end,
                 most,
             )
             for line in shown

@@ -103,6 +103,10 @@ def lead(groups: Sequence[Group], lines: Mapping[int, Line]) -> str:
             f"Every finite median is 0, as at least half of the samples are adversarial from the start, among "
             f"{size(lines)}."
         )
+    if lines and not any(line.minimal for line in lines.values()):
+        return f"{size(lines)}: all within one radius, where robust accuracy compares and distances do not."
+    if not found and not all(line.minimal for line in lines.values()):
+        return f"{size(lines)}: none is called the best, as attacks within one radius have no median to compare."
     if not found and any(line.median < math.inf for line in lines.values()):
         return f"{size(lines)}: none is called the best, as no two are complete on the same samples of a model."
     if not found:

@@ -69,6 +69,11 @@ class Line:
         """The only radius that was searched, in the distance that compares; inf where distances are minimised."""
         return _searched(self.entry)
 
+    @property
+    def minimal(self) -> bool:
+        """Whether distances were minimised, and not one radius searched."""
+        return self.searched == math.inf
+
 
 _NEEDED = (
     "sample",

@@ -8,7 +8,7 @@ from minadv import metrics
 from minadv.paper.geometric import Mean, Measured, geometric_means
 from minadv.report.bench.groups import Group
 from minadv.report.bench.lines import Line
-from minadv.report.bench.results import NOTE_DIFFERENT, comparable, digits, published, ratio
+from minadv.report.bench.results import NOTE_DIFFERENT, NOTE_RADIUS, comparable, digits, published, ratio
 from minadv.report.bench.tables import INCOMPLETE, Block, Column, Table, Value, number, pair
 
 
@@ -43,15 +43,17 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table | None:
     compare = all(map(comparable, blocks))
     whole = {attack for attack, found in attacks.items() if _everywhere(group, found.values())}
     medians = [means[attack].median for attack in whole] if compare and len(whole) > 1 else []
-    least = min(filter(math.isfinite, medians), default=math.inf)
     # a median of 0 says how many samples are adversarial from the start, nothing of attacks
-    best = number(least / 10**group.exponent, places).text if 0 < least < math.inf else ""
+    least = min((median for median in medians if 0 < median < math.inf), default=math.inf)
+    best = number(least / 10**group.exponent, places).text if least < math.inf else ""
     begun = {entry.cell.attack for entry in group.entries if not lines[entry.number].complete}
     rows = [
         _row(group, list(found.values()), means[attack], theirs.get(attack), places, best, beside, attack in begun)
         for attack, found in attacks.items()
     ]
     notes = ["Geometric means over models; – where a median is ∞. Optimality: the mean of the models' values."]
+    if not all(line.minimal for found in attacks.values() for line in found.values()):
+        notes.append(NOTE_RADIUS)
     if any(math.isnan(line.forwards) for found in attacks.values() for line in found.values()):
         notes.append("A model whose samples are all adversarial from the start has no propagations to average.")
     if beside:

@@ -58,7 +58,7 @@ def table(group: Group, lines: Mapping[int, Line]) -> Table:
     parts = {model: of_model(ours, model) for model in group.models}
     blocks = [Block(model, _rows(part, printed, layout)) for model, part in parts.items()]
     notes = [] if all(line.complete for line in ours) else [NOTE_INCOMPLETE]
-    if any(line.searched < math.inf for line in ours):
+    if not all(line.minimal for line in ours):
         notes.append(NOTE_RADIUS)
     if not all(map(comparable, parts.values())):
         notes.append(NOTE_DIFFERENT)
@@ -118,7 +118,7 @@ def compared(lines: Sequence[Line]) -> list[Line]:
 
     An attack within one radius has none.
     """
-    complete = [line for line in lines if line.complete and line.counted and line.searched == math.inf]
+    complete = [line for line in lines if line.complete and line.counted and line.minimal]
     return complete if len(complete) > 1 and comparable(lines) else []
 
 
@@ -137,7 +137,8 @@ def digits(group: Group, lines: Sequence[Line]) -> int:
 def _rows(
     lines: Sequence[Line], printed: Mapping[int, paper.Row | None], layout: Layout
 ) -> tuple[tuple[Value, ...], ...]:
-    least = min((line.median for line in compared(lines)), default=math.inf)
+    # a median of 0 says how many samples are adversarial from the start, nothing of attacks
+    least = min((line.median for line in compared(lines) if line.median > 0), default=math.inf)
     best = number(least / layout.scale, layout.places).text if least < math.inf else ""
     return tuple(_row(line, printed[line.entry.number], layout, best) for line in lines)
 
@@ -182,7 +183,7 @@ def _theirs(line: Line, row: paper.Row, layout: Layout) -> tuple[Value, Value, V
 def robust(line: Line, radii: Sequence[float]) -> list[float]:
     """Return the robust accuracy at radii; nan but at the only one that an attack searched, if there is one."""
     shares = metrics.robust_accuracy_at(line.distances, radii).tolist()
-    known = [line.searched == math.inf or math.isclose(at, line.searched) for at in radii]
+    known = [line.minimal or math.isclose(at, line.searched, rel_tol=1e-4) for at in radii]
     return [share if there else math.nan for share, there in zip(shares, known, strict=True)]
 
 
