@@ -108,6 +108,8 @@ def test_hf_loads_a_folder_and_unwraps_its_logits(vit: Path) -> None:
 def test_hf_at_random(vit: Path) -> None:
     assert models.load(f"hf:{vit}@random")(torch.rand(1, 3, 32, 32)).shape == (1, 4)
     assert models.load("hf:resnet@random")(torch.rand(1, 3, 64, 64)).ndim == 2
+    # of a type with several classes
+    assert models.load("hf:levit@random")(torch.rand(1, 3, 224, 224)).ndim == 2
     with pytest.raises(ValueError, match="did you mean 'vit'"):
         models.load("hf:vitt@random")
 

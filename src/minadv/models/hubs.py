@@ -101,6 +101,7 @@ def transformers(spec: Spec) -> nn.Module:
     auto = library.AutoModelForImageClassification
     if spec.random:
         config, has_processor = _config(spec, library)
+        config.architectures = config.architectures or []  # None breaks types with several classes, as deit
         network = auto.from_config(config, dtype=torch.float32, **NO_CODE)
     else:
         network, info = _hub(spec, lambda: auto.from_pretrained(spec.name, dtype=torch.float32, **LOADING))
