@@ -63,7 +63,8 @@ class CellState:
         """ASR, median, rate and time left in words."""
         distances = self.all_distances
         asr = f"{100 * metrics.asr(distances):.1f} %" if len(distances) else "–"
-        median = number(metrics.lower_median(distances)) if len(distances) else "–"
+        minimal = self.job.attack.fixed_radius is None
+        median = number(metrics.lower_median(distances)) if len(distances) and minimal else "–"
         rate = f"{self.rate:.2g}/s" if self.rate else "–"
         if self.done + self.failed >= self.total:
             return asr, median, rate, "failed" if self.failed else "done"
