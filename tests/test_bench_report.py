@@ -610,6 +610,18 @@ def test_convergence_is_drawn_where_traces_were_kept(tmp_path: Path):
         assert y == pytest.approx(best[spent[:, 0] == x].median().item(), rel=1e-4)
 
 
+def test_convergence_is_none_of_attacks_within_one_radius():
+    folder = by_hand.paper_like(20)
+    shown = report.of(folder)
+
+    def within(entry: groups.Entry) -> groups.Entry:
+        settings = {**entry.cell.settings, "fixed_radius": 0.3}
+        return replace(entry, cell=entry.cell.model_copy(update={"settings": settings}))
+
+    balls = [replace(group, entries=tuple(map(within, group.entries))) for group in shown.groups]
+    assert bench.page.convergence.of(folder, balls, shown.styles, shown.rows) == ()
+
+
 @pytest.mark.parametrize("population", ["all", "correct"])
 def test_convergence_is_that_of_the_samples_in_the_tables(population: Population):
     folder = by_hand.paper_like(20)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from minadv.bench.stored import Stored
+from minadv.hyper_parameters import fixed_radius
 from minadv.report import curves
 from minadv.report.bench import names, panels
 from minadv.report.bench.groups import Entry, Group
@@ -20,7 +21,7 @@ def of(
 ) -> tuple[Panel, ...]:
     """Return a panel for each group with traces, of the samples that count in the tables' `rows`.
 
-    Attacks that minimised another distance are left out.
+    Attacks that minimised another distance, or searched one radius alone, are left out.
     """
     counted = dict(rows.filter("counted").group_by("entry").agg("sample").iter_rows())
     found = (_panel(stored, group, styles, counted) for group in groups)
@@ -31,7 +32,11 @@ def _panel(
     stored: Stored, group: Group, styles: Mapping[int, Style], counted: Mapping[int, Sequence[int]]
 ) -> Panel | None:
     # a trace is of what was minimised, which need not be the distance that the table compares
-    entries = [entry for entry in group.entries if same(entry.cell.minimises, group.distance)]
+    entries = [
+        entry
+        for entry in group.entries
+        if same(entry.cell.minimises, group.distance) and fixed_radius(entry.cell.settings) is None
+    ]
     medians = {entry.number: _median(stored, entry, counted.get(entry.number, ())) for entry in entries}
     entries = [entry for entry in entries if medians[entry.number] is not None]
     if not entries:
