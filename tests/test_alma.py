@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minadv import ALMA, distances, penalties
-from minadv.attacks.pace import Pace
-from tests.networks import convolutional, images, predictions
+from minadv import ALMA, Auto, distances, penalties
+from minadv.attacks.pace import Pace, constraint_of
+from minadv.goals import Targeted, Untargeted
+from tests.networks import convolutional, generator, images, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")
 
@@ -130,6 +131,10 @@ def test_settings_of_the_papers_tables() -> None:
     assert ALMA.paper("l2", 100, first_distance=0.3, budget=7).budget == 7
 
 
+def squares(x: Tensor, x0: Tensor) -> Tensor:
+    return (x - x0).square().flatten(1).sum(dim=1)
+
+
 @pytest.mark.parametrize(("steps", "alpha"), [(10, 0.5), (100, 0.5), (1000, 0.9), (5000, 0.9), (316, 0.7)])
 def test_smoothing_follows_the_number_of_steps(steps: int, alpha: float) -> None:
     for name in ("l1", "l2", "ciede2000"):
@@ -139,8 +144,48 @@ def test_smoothing_follows_the_number_of_steps(steps: int, alpha: float) -> None
     assert (given.alpha, given.alpha_rms, given.momentum) == (0.3, 0.3, 0.3)
     pace = ALMA(steps=steps, alpha=0.3, mu=2.0)._pace()
     assert (pace.alpha, pace.alpha_rms, pace.momentum, pace.mu) == (0.3, 0.3, 0.3, 2.0)
-    assert ALMA(distance="l1", steps=steps)._pace() == Pace.paper(steps)
+    assert ALMA(distance=squares, steps=steps)._pace() == Pace.paper(steps)
     assert ALMA(steps=steps)._pace().alpha_rms == pytest.approx(alpha, abs=1e-3)
+
+
+def test_constraints_are_margins_towards_targets_and_in_few_steps() -> None:
+    labels = torch.tensor([1])
+    untargeted, targeted = Untargeted(labels), Targeted(labels)
+    for name, below in (("l0", 50), ("l1", 50), ("l2", 100)):
+        assert constraint_of(untargeted, name, below - 1) == "margin"
+        assert constraint_of(untargeted, name, below) == "dlr"
+    assert constraint_of(untargeted, "linf", 5) == "dlr"
+    assert constraint_of(targeted, "linf", 1000) == "margin"
+    assert ALMA.paper("l2", 10).constraint == "dlr"
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "linf"])
+def test_the_least_likely_target_is_reached_and_near(name: str) -> None:
+    """DLR⁺ found 0.4 to 0.8 of them, up to three times as far."""
+    weight, x = torch.randn(10, 100, generator=generator(0)), torch.rand(24, 100, generator=generator(1))
+
+    def model(some: Tensor) -> Tensor:
+        return some @ weight.T
+
+    labels, targets = model(x).argmax(dim=1), model(x).argmin(dim=1)
+    result = ALMA(distance=name, steps=300)(model, x, labels, targets=targets)
+    nearest = Auto(distance=name, budget=300)(model, x, labels, targets=targets).distances
+    assert result.success.all()
+    assert (result.distances <= 1.1 * nearest).all()
+
+
+def test_few_entries_are_found_by_a_concave_count() -> None:
+    """ℓ1 needed about half as many again."""
+    weight, x = torch.randn(10, 100, generator=generator(2)), torch.rand(24, 100, generator=generator(3))
+
+    def model(some: Tensor) -> Tensor:
+        return some @ weight.T
+
+    labels = model(x).argmax(dim=1)
+    found = ALMA(distance="l0", steps=300)(model, x, labels)
+    nearest = Auto(distance="l0", budget=300)(model, x, labels).distances
+    assert found.success.all()
+    assert (found.distances / nearest).mean() < 1.3
 
 
 def test_the_exact_first_step_reaches_its_distance() -> None:

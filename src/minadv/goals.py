@@ -93,5 +93,9 @@ class Targeted:
 
 
 def constraint_for(goal: Goal, classes: int) -> Constraint:
-    """DLR⁺, or the margin where there are too few classes for it."""
-    return "dlr" if classes >= (4 if isinstance(goal, Targeted) else 3) else "margin"
+    """DLR⁺, or the margin where there are too few classes for it, or a target.
+
+    Far from the boundary, DLR⁺'s denominator leads elsewhere: a target that is none of the likeliest classes may
+    never be reached.
+    """
+    return "margin" if isinstance(goal, Targeted) or classes < 3 else "dlr"

@@ -15,7 +15,7 @@ from minadv.attacks.base import Attack, among, counts, positive, require, whole,
 from minadv.attacks.directions import TINY, nonzero
 from minadv.attacks.gating import narrowing, trust, untrusted
 from minadv.attacks.momentum import Momentum
-from minadv.attacks.pace import Pace
+from minadv.attacks.pace import Pace, constraint_of
 from minadv.bisection import bisect, bracket
 from minadv.distances import Distance
 from minadv.goals import Constraint
@@ -34,7 +34,7 @@ SCRIPTS = TABLE_3 | {"ssim": 1e-4, "lpips": 1e-2}
 SCRIPTS_IMAGENET = SCRIPTS | {"ciede2000[paper]": 0.03}
 # Our defaults: for distances that the paper does not use, for proximal steps, which can be longer, and where
 # longer first steps did better on the demo and on cifar_resnet4b (100 steps).
-OURS = {"l0": 2.0, "l1": 2.0, "l2": 0.2, "linf": 0.01, "ciede2000": 2.0, "ssim": 3e-4, "lpips": 1e-2}
+OURS = {"l0": 25.0, "l1": 8.0, "l2": 0.2, "linf": 0.01, "ciede2000": 2.0, "ssim": 3e-4, "lpips": 1e-2}
 FIRST_DISTANCES = TABLE_3 | OURS
 
 
@@ -46,13 +46,16 @@ class ALMA(Attack):
         steps: forwards and backwards.
         penalty: P2, P3, P1 or PHR, by name or as a function.
         constraint: "dlr" (DLR⁺, scale-invariant; needs 3 classes, 4 when targeted) or "margin", that
-            of the logits relative to the original's.
+            of the logits relative to the original's. None is the margin where targeted or in few steps (`pace`),
+            else DLR⁺.
         alpha: smoothing of the multiplier; None, here and below, is our choice by distance and steps (`Pace`).
-        alpha_rms, momentum: smoothing of squared gradients and momentum of the steps; None is `alpha` where
-            that is given.
-        mu, rho: first multiplier and penalty parameter.
-        check_every, improvement, rho_growth: every so many steps, ρ grows by the factor unless g fell below
-            `improvement` times its last checked value or an adversarial was seen.
+        alpha_rms: smoothing of the squared gradients that steps are divided by; None is `alpha`, if that is given.
+        momentum: of the steps; None is `alpha`, if that is given.
+        mu: first multiplier μ.
+        rho: first penalty parameter ρ.
+        check_every: every so many steps, ρ may grow.
+        improvement: it does unless g fell below this share of its last checked value, or an adversarial was seen.
+        rho_growth: factor that it grows by.
         final_step: step size at the end, relative to the first; the decay starts at the first adversarial.
         first_distance: the first step's distance, from which the step size follows; None is our choice for
             the distance (`FIRST_DISTANCES`), or a step size of 0.1 for a distance that we don't know.
@@ -63,14 +66,14 @@ class ALMA(Attack):
             gradient as the published code does.
         proximal: handle the kinks of ℓ1 and ℓ∞ by proximal steps instead of subgradients as in the paper: for
             ℓ1 that leaves entries exactly as they were, for ℓ∞ it moves many at once. ℓ0 is always searched
-            that way, on its surrogate ℓ1. Other distances are smooth and don't change.
+            that way, on a smooth count of entries. Other distances are smooth and don't change.
         soft_gates: backward passes see what ReLUs would pass if they were nearly on (`minadv.gates`), where few
             entries carry the gradient at the original: there it is masked. Others don't change.
     """
 
     steps: int = 1000
     penalty: str | Penalty = field(default=penalties.P2)
-    constraint: Constraint = "dlr"
+    constraint: Constraint | None = None
     alpha: float | None = None
     alpha_rms: float | None = None
     momentum: float | None = None
@@ -91,7 +94,8 @@ class ALMA(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts(self, "steps", "check_every")
-        among(self, "constraint", "dlr", "margin")
+        if self.constraint is not None:
+            among(self, "constraint", "dlr", "margin")
         averages = "alpha", "alpha_rms", "momentum"
         within(self, *averages, inside=lambda value: 0 <= value < 1, needed="in [0, 1)", or_none=True)
         positive(self, "rho", "improvement")
@@ -132,6 +136,7 @@ class ALMA(Attack):
         require("steps", steps, whole(steps) and steps >= 1, "a whole number ≥ 1")
         settings: dict[str, Any] = asdict(Pace.paper(steps))
         settings |= {"first_distance": first, "first_step_limit": None, "proximal": False, "soft_gates": False}
+        settings["constraint"] = "dlr"
         if "alpha" in others:
             settings |= dict.fromkeys(("alpha_rms", "momentum"), others["alpha"])
         return cls(distance=resolved, steps=steps, **settings | others)
@@ -139,6 +144,7 @@ class ALMA(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run section 1 of attacks.md."""
         N, pace = self.steps, self._pace()
+        kind = self.constraint or constraint_of(oracle.goal, self.distance, N)
         penalty = penalties.get(self.penalty) if isinstance(self.penalty, str) else self.penalty
 
         proximal = self.proximal or oracle.surrogate is not oracle.distance
@@ -157,8 +163,8 @@ class ALMA(Attack):
             # on a grid the search goes on between its points, or steps below half a cell would go nowhere
             widths = narrowing(GATE, masked, i, N)
             probe = oracle.probe(oracle.snap(x), distance_gradient=i > 0, widths=widths)
-            constraint = oracle.goal.constraint(probe.logits, self.constraint, self.confidence)
-            if self.constraint == "margin":  # as DLR⁺ is, whatever the scale of logits
+            constraint = oracle.goal.constraint(probe.logits, kind, self.confidence)
+            if kind == "margin":  # as DLR⁺ is, whatever the scale of logits
                 unit = constraint.detach().clamp_min(max(self.confidence, TINY)) if i == 0 else unit
                 constraint = constraint / unit
             g = constraint.detach()

@@ -7,6 +7,10 @@ from typing import Any
 
 from minadv import distances
 from minadv.distances import Distance
+from minadv.goals import Constraint, Goal, Targeted
+
+# Fewer steps take the margin instead of DLR⁺.
+MARGIN_BELOW = {"l0": 50, "l1": 50, "l2": 100}
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,25 @@ class Pace:
         # on its true scale, values are of tens: a multiplier has far to go, and long runs have the time
         if name == "ciede2000" == distances.resolve(distance).name:
             return replace(cls.paper(steps), mu=5 ** _by_steps(steps, 0, 0, 1))
+        if name == "l0":
+            return replace(cls.paper(steps), alpha_rms=_by_steps(steps, 0.8, 0.8, 0.9), momentum=0.0, mu=0.5)
+        if name == "l1":
+            return replace(cls.paper(steps), momentum=0.0)
         if name not in ("l2", "linf", "ssim"):
             return cls.paper(steps)
         alpha, alpha_rms = _by_steps(steps, 0.65, 0.8, 0.9), _by_steps(steps, 0.5, 0.5, 0.9)
         momentum = _by_steps(steps, 0.6, 0.7, 0.9 if name == "ssim" else 0.7)
         final_step = _by_steps(steps, 0.01, 0.003, 0.003)
         return cls(alpha, alpha_rms, momentum, mu=0.3, rho_growth=1.1, final_step=final_step)
+
+
+def constraint_of(goal: Goal, distance: str | Distance | Callable[..., Any], steps: int) -> Constraint:
+    """Return our choice, from experiments (docs/alma.md): the margin towards a target, or in few steps.
+
+    Far from the boundary, DLR⁺'s denominator leads elsewhere, which costs time, and may never lead to a target.
+    """
+    few = steps < MARGIN_BELOW.get(distances.family(distance) or "", 0)
+    return "margin" if few or isinstance(goal, Targeted) else "dlr"
 
 
 def _by_steps(steps: int, at_50: float, at_100: float, at_1000: float) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from minadv.distances.base import safe_sqrt
 from minadv.distances.checks import check_pair
+from minadv.distances.few import AnchoredCount, soft_threshold
 from minadv.elementwise import clip
 from minadv.masks import possibly_any
 from minadv.shapes import Batch, PerSample, per_sample
@@ -84,9 +85,9 @@ class AnchoredLp:
         return AnchoredLp(self.p, self.x0[rows])
 
     @property
-    def surrogate(self) -> "AnchoredLp":
-        """What gradient methods descend instead: ℓ1 for ℓ0, whose own gradient says nothing."""
-        return AnchoredLp(1, self.x0) if self.p == 0 else self
+    def surrogate(self) -> "AnchoredLp | AnchoredCount":
+        """What gradient methods descend instead: a smooth count for ℓ0, whose own gradient says nothing."""
+        return AnchoredCount(self.x0) if self.p == 0 else self
 
     @property
     def shrink(self) -> Shrink | None:
@@ -98,10 +99,7 @@ class AnchoredLp:
         return {1: self._soft_threshold, math.inf: self._clip}.get(self.p)
 
     def _soft_threshold(self, x: Tensor, by: Tensor, spare: Tensor) -> Tensor:
-        delta = x.sub_(self.x0)
-        # `clip`, without memory for the lower bound
-        cut_off = torch.maximum(delta, torch.neg(by, out=spare), out=spare)
-        return delta.sub_(torch.minimum(cut_off, by, out=spare)).add_(self.x0)  # exactly x0 below the threshold
+        return soft_threshold(x, self.x0, by, spare)
 
     def _clip(self, x: Tensor, by: Tensor, spare: Tensor) -> Tensor:
         """Clip x − x0 at ±θ with Σ_j max(|x − x0|_j − θ, 0)/by_j = 1 (θ = 0 where the sum stays below)."""

@@ -37,8 +37,7 @@ class Aims:
     @classmethod
     def of(cls, oracle: Oracle, asked: bool) -> "Aims":
         """Before any search."""
-        able = asked and kind_of(oracle) == "dlr" and isinstance(oracle.goal, Untargeted)
-        return cls(able, chances(oracle))
+        return cls(asked and kind_of(oracle) == "dlr", chances(oracle))
 
     def affordable(self, most: int, refining: int) -> int:
         """How many classes to look at, where so many steps of a refinement are there to pay for it."""
@@ -134,5 +133,5 @@ def constrain(
 
 
 def kind_of(oracle: Oracle) -> Constraint:
-    """DLR⁺, or the margin where the model has too few classes for it."""
+    """DLR⁺, or the margin where the model has too few classes for it, or the goal is a target."""
     return constraint_for(oracle.goal, oracle.logits_of_originals.shape[1])

@@ -203,7 +203,7 @@ class Auto(Attack):
         alma = ALMA(
             distance=self.distance,
             confidence=self.confidence,
-            constraint=aiming.kind_of(oracle),
+            constraint=None if aiming.kind_of(oracle) == "dlr" else "margin",
             steps=steps,
             soft_gates=self.soft_gates,
         )
