@@ -3,6 +3,7 @@
 Of each row: how many answers are farther than 2 %, and the median and the largest of distance / exact distance.
 """
 
+import argparse
 from collections.abc import Callable
 
 import torch
@@ -21,6 +22,7 @@ SETTINGS: dict[str, Callable[[str], Attack]] = {
     "ALMA.paper, 1000": lambda distance: ALMA.paper(distance, 1000),
     "ALMA.paper, 100": lambda distance: ALMA.paper(distance, 100),
 }
+DISTANCES = ("l1", "l2", "linf")
 COLUMNS = ("", "answers", f"> {NEAR}", "median", "largest")
 
 
@@ -85,6 +87,12 @@ def table(distance: str) -> Table:
     return Table(f"{distance}: distance / exact distance to the boundary that was reached", COLUMNS, tuple(rows))
 
 
-if __name__ == "__main__":
-    for name in ("l1", "l2", "linf"):
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=DISTANCES, nargs="+", default=DISTANCES, help="distances")
+    for name in parser.parse_args().only:
         Console().print(table(name).rich())
+
+
+if __name__ == "__main__":
+    main()

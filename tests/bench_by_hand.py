@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from minadv import hashes
 from minadv.bench.records import MEASURED, ROWS, Cell, Diagnosis, Failure, Planned
 from minadv.bench.stored import Pictures, Stored
 from minadv.diagnosis.finding import Finding
@@ -35,7 +36,7 @@ SIZES |= {"ciede2000_paper": 2.0, "lpips": 0.01, "lpips_paper": 0.01}
 def cell(model: str = "Net", attack: str = "ALMA ℓ2 100", **changes: object) -> Cell:
     name, _, budget = attack.partition(" ≤")
     facts = {
-        "id": hashlib.sha256(f"{model} {attack}".encode()).hexdigest(),
+        "id": hashes.digest(model, attack),
         "model": model,
         "attack": attack,
         "model_spec": f"file:{model}",
@@ -192,7 +193,7 @@ def nasty() -> Stored:
     lost = cell(model="Lost", attack="ALMA ℓ2 100")
     plan = stored((bad, [0.0, 0.5, INF, INF, INF]), (partner, [0.0, 1.0, 2.0, 3.0, 0.25]))
     failure = Failure(
-        shard="abc",
+        shard=hashes.digest("shard"),
         cell=lost,
         samples=(0, 1, 2),
         error=f"ValueError: {NASTY}",
@@ -219,7 +220,7 @@ def nasty() -> Stored:
         failures=(failure,),
         diagnoses=(
             Diagnosis(
-                name="d",
+                name=hashes.digest("diagnosis"),
                 model=NASTY,
                 model_hash=bad.model_hash,
                 samples=7,

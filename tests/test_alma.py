@@ -152,10 +152,11 @@ def test_constraints_are_margins_towards_targets_and_in_few_steps() -> None:
     labels = torch.tensor([1])
     untargeted, targeted = Untargeted(labels), Targeted(labels)
     for name, below in (("l0", 50), ("l1", 50), ("l2", 100)):
-        assert constraint_of(untargeted, name, below - 1) == "margin"
-        assert constraint_of(untargeted, name, below) == "dlr"
-    assert constraint_of(untargeted, "linf", 5) == "dlr"
-    assert constraint_of(targeted, "linf", 1000) == "margin"
+        assert constraint_of(untargeted, 10, name, below - 1) == "margin"
+        assert constraint_of(untargeted, 10, name, below) == "dlr"
+    assert constraint_of(untargeted, 10, "linf", 5) == "dlr"
+    assert constraint_of(targeted, 10, "linf", 1000) == "margin"
+    assert constraint_of(untargeted, 2, "l2", 5) == "dlr"  # and so refused
     assert ALMA.paper("l2", 10).constraint == "dlr"
 
 
@@ -172,6 +173,21 @@ def test_the_least_likely_target_is_reached_and_near(name: str) -> None:
     nearest = Auto(distance=name, budget=300)(model, x, labels, targets=targets).distances
     assert result.success.all()
     assert (result.distances <= 1.1 * nearest).all()
+
+
+@pytest.mark.parametrize("scale", [2.0**-20, 2.0**-8, 2.0**8])
+def test_the_scale_of_your_own_distance_makes_no_difference(scale: float) -> None:
+    """The mean of squares had been 17 % farther than their sum."""
+    model, x = convolutional(), images(6)
+    labels = predictions(model, x)
+
+    def scaled(some: Tensor, x0: Tensor) -> Tensor:
+        return scale * squares(some, x0)
+
+    expected = ALMA(distance=squares, steps=60)(model, x, labels)
+    found = ALMA(distance=scaled, steps=60)(model, x, labels)
+    assert found.success.all()
+    torch.testing.assert_close(found.distances / scale, expected.distances, rtol=1e-3, atol=0)
 
 
 def test_few_entries_are_found_by_a_concave_count() -> None:

@@ -3,6 +3,7 @@ independence, honest counts, no side effects. Every other attack is in test_conf
 """
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,7 @@ from minadv.attacks.base import Attack
 from minadv.goals import Untargeted
 from minadv.oracle import Oracle
 from minadv.verification import Settings
-from tests.networks import convolutional, generator, images, linear, predictions
+from tests.networks import convolutional, generator, images, linear, predictions, with_absent_classes
 
 pytestmark = pytest.mark.usefixtures("as_given")
 
@@ -213,6 +214,19 @@ def test_confidence_demands_a_margin(model: nn.Module) -> None:
     assert (far.distances >= near.distances * 0.99).all()
 
 
+def test_confidence_is_demanded_beside_masked_classes(model: nn.Module) -> None:
+    x, labels = batch(model)
+    passes: list[int] = []
+
+    def less_sure_in_the_end(x: Tensor) -> Tensor:
+        passes.append(len(x))
+        return with_absent_classes(model(x) * (1 if len(passes) <= 60 else 0.5))
+
+    with pytest.warns(UserWarning, match="8 of 8 adversarials were not classified the same way"):
+        found = ALMA(distance="l2", steps=60, confidence=0.2)(less_sure_in_the_end, x, labels)
+    assert not found.success.any()
+
+
 def test_targeted_reaches_the_target(model: nn.Module) -> None:
     x, labels = batch(model)
     targets = (labels + 2) % 5
@@ -267,6 +281,37 @@ def test_a_users_own_distance(model: nn.Module) -> None:
     plain = ALMA(distance="l2", steps=200)(model, x, labels)
     # each is better at what it minimises
     assert result.distances.median() <= weighted(plain.adversarials, x).median() * 1.01
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")]
+)
+def test_distances_lose_no_precision_when_memory_runs_out(error: RuntimeError, model: nn.Module) -> None:
+    def large(x: Tensor, x0: Tensor) -> Tensor:
+        if x.dtype == torch.float64:
+            raise error
+        return ((x - x0).square().flatten(1).sum(dim=1) + 1e-12).sqrt()
+
+    with pytest.raises(RuntimeError, match=str(error)):
+        ALMA(distance=large, steps=20)(model, *batch(model))
+
+
+class WithoutFloat64(Tensor):
+    """A tensor as of MPS: float64 is on the CPU alone."""
+
+    def double(self) -> Tensor:  # type: ignore[override]
+        raise TypeError("cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self) -> Tensor:  # type: ignore[override]
+        return self.as_subclass(Tensor)
+
+
+def test_results_need_no_float64_on_their_device(model: nn.Module) -> None:
+    here = ALMA(distance="l2", steps=5)(model, *batch(model))
+    names = ("success", "forwards", "backwards")
+    there = replace(here, **{name: getattr(here, name).as_subclass(WithoutFloat64) for name in names})
+    assert there.asr == here.asr
+    assert str(there) == str(here)
 
 
 def test_steps_can_be_watched(model: nn.Module) -> None:

@@ -32,9 +32,13 @@ def spoilt(row: int, value: float) -> Tensor:
 @pytest.mark.parametrize(
     ("inputs", "error", "message"),
     [
-        (X * 255, ValueError, r"inputs must be finite and in \[0, 1\], got values from .* to 25.*rescale"),
-        (X - 0.5, ValueError, r"inputs must be .* in \[0, 1\], got values from -0.4.*normalisation"),
-        (spoilt(1, float("nan")), ValueError, r"inputs must be finite.*got NaN"),
+        (
+            X * 255,
+            ValueError,
+            r"inputs must be finite and in \[0, 1\], got values from .* to 25.*: divide by 255$",
+        ),
+        (X - 0.5, ValueError, r"inputs must be .* in \[0, 1\], got values from -0.4.*: rescale .*normalisation"),
+        (spoilt(1, float("nan")), ValueError, r"inputs must be finite.*got NaN: leave these images out"),
         (spoilt(1, float("inf")), ValueError, r"inputs must be finite.*inf"),
         ((X * 255).to(torch.uint8), TypeError, r"inputs must be floating point.*torch.uint8.*/ 255"),
         (
@@ -384,7 +388,15 @@ def test_unknown_names_suggest_the_nearest() -> None:
         attacks.get("amla")
     with pytest.raises(ValueError, match="unknown hyper-parameter of alma 'step'; did you mean 'steps'"):
         attacks.get("alma", step=10)
-    with pytest.raises(ValueError, match="unknown distance 'l3'; did you mean 'l"):
+    with pytest.raises(ValueError, match=r"unknown attack 'autoattack'; did you mean 'auto'\?"):
+        attacks.get("autoattack")
+    with pytest.raises(ValueError, match=r"of ddn 'norm'; did you mean 'distance'\?"):
+        attacks.get("ddn", norm="l2")
+    with pytest.raises(ValueError, match="unknown hyper-parameter of auto 'eps'; known"):
+        attacks.get("auto", eps=1)
+    with pytest.raises(ValueError, match="unknown attack 'fgsm'; known"):
+        attacks.get("fgsm")
+    with pytest.raises(ValueError, match="unknown distance 'l3'; known"):
         ALMA(distance="l3")
     assert attacks.get("alma", steps=10) == ALMA(steps=10)
     assert attacks.names()[0] == "alma"
@@ -425,7 +437,7 @@ HYPER_PARAMETERS = {
     "ALMA(final_step=0.0)": "final_step must be None or > 0, got 0.0",
     "ALMA(first_distance=-1.0)": "first_distance must be None or > 0, got -1.0",
     "ALMA(constraint='ce')": "constraint must be 'dlr' or 'margin', got 'ce'",
-    "ALMA(penalty='P7')": "unknown penalty 'P7'; did you mean 'P",
+    "ALMA(penalty='P7')": "unknown penalty 'P7'; known: P1, ",
     "ALMA(distance=3)": "distance must be a name",
     "minadv.distances.get('ciede2000', scale='big')": "scale must be 'correct' or 'paper', got 'big'",
     "minadv.distances.get('lpips', trunk='demo', linear='some')": "linear must be 'learned', 'none' or 'paper'",
@@ -433,6 +445,18 @@ HYPER_PARAMETERS = {
     f"ALMA()(None, *{PAIR}, targets=3)": "targets must be a torch.Tensor, got int: use torch.full((",
     "ALMA()(None, torch.rand(1, 3), [0])": "labels must be a torch.Tensor, got list: use torch.as_tensor",
     "ALMA()('net', torch.rand(1, 3), torch.tensor([0]))": "model must be callable, from inputs to logits, got str",
+    f"ALMA()(torch.nn.Linear, *{PAIR})": "model must be one that is built, got the class Linear: build it",
+    "minadv.models.Softened(torch.nn.Linear)": "model must be one that is built, got the class Linear",
+    f"ALMA()(None, torch.rand(3, 8, 8), {PAIR}[1][0])": (
+        "labels must have shape (3,), one class index per input, got (): a single image becomes a batch with "
+        "inputs.unsqueeze(0) and labels.unsqueeze(0)"
+    ),
+    "minadv.DDN(distance='lpips')": "ddn minimises l2, not lpips: attacks that minimise lpips are alma",
+    "minadv.data.load('demo')[1:3]": (
+        "one sample is read at a time, got a slice: use .select(range(1, 3)) or .batch(range(1, 3))"
+    ),
+    "minadv.models.load('demo', files=[3])": "files must be a folder or several, as strings or paths, got [3]",
+    "minadv.models.load('demo', files=3)": "files must be a folder or several, as strings or paths, got 3",
     "minadv.models.Softened('demo')": "model must be callable, from inputs to logits, got str",
     "minadv.evaluate(None, (torch.rand(0, 3), torch.zeros(0)), ALMA())": "evaluate needs at least one sample",
     "minadv.evaluate(None, ([], []), ALMA())": "inputs and labels must be tensors, got list and list: use torch",
@@ -447,11 +471,17 @@ HYPER_PARAMETERS = {
     ),
     "minadv.evaluate(None, ['a'], ALMA())": "data[0] must be (image, label) with a tensor as image, got str",
     "minadv.evaluate(None, [('a', 1)], ALMA())": "data[0] must be (image, label) with a tensor as image",
-    "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": f"{NO_IMAGES} (batch, 1, 32, 32): repeat a grey",
+    "minadv.models.load('demo')(torch.rand(2, 1, 32, 32))": (
+        f"{NO_IMAGES} (batch, 1, 32, 32): repeat a grey channel with inputs.expand(-1, 3, -1, -1), or store "
+        "images with 3 channels (of a folder: leave out ?mode=L)"
+    ),
     "minadv.models.load('demo')(torch.rand(3, 32, 32))": f"{NO_IMAGES} (batch, 32, 32): a single image becomes a",
     "minadv.models.load('demo')(torch.rand(2, 32, 32, 3))": f"{NO_IMAGES} (batch, 32, 32, 3): put channels first",
     "minadv.models.load('demo')(torch.rand(2, 3072))": f"{NO_IMAGES} (batch, 3072): choose another model",
     "minadv.distances.get('l2')(torch.rand(4, 3), torch.rand(1, 3))": "l2 compares images of one shape",
+    "minadv.distances.get('l2')(numpy.ones((1, 3)), numpy.ones((1, 3)))": (
+        "l2 compares tensors, got ndarray and ndarray: use torch.as_tensor"
+    ),
 }
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests import benches
+from tests.networks import with_absent_classes
 
 SHIFT = "MINADV_TEST_SHIFT"  # a file with what is added to the first logit
 
@@ -26,6 +27,15 @@ class Shifted(nn.Module):
 class Noisy(Shifted):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + torch.rand(len(x), 5)
+
+
+class Partial(Shifted):
+    def forward(self, x: Tensor) -> Tensor:
+        return with_absent_classes(super().forward(x))
+
+
+def partial() -> nn.Module:
+    return Partial()
 
 
 def shifted() -> nn.Module:
@@ -48,18 +58,19 @@ def suite(place: Path, model: str) -> Path:
     return benches.write_suite(place, benches.write_images(place / "images.npz"), models=[{"spec": spec}])
 
 
-def test_stored_work_of_another_model_is_not_gone_on_with(place: Path) -> None:
+@pytest.mark.parametrize("model", ["shifted", "partial"])
+def test_stored_work_of_another_model_is_not_gone_on_with(place: Path, model: str) -> None:
     out = place / "out"
-    assert benches.bench(suite(place, "shifted"), out, "--limit", 4).exit_code == 0
+    assert benches.bench(suite(place, model), out, "--limit", 4).exit_code == 0
     before = benches.stamps(out)
     (place / "shift").write_text("0.7", encoding="utf-8")
-    refused = benches.bench(suite(place, "shifted"), out)
+    refused = benches.bench(suite(place, model), out)
     assert refused.exit_code == 2
     assert " of 4 images stored there have other margins now" in " ".join(refused.output.split())
     assert "give another --out" in " ".join(refused.output.split())
     assert benches.stamps(out) == before
     (place / "shift").write_text("0", encoding="utf-8")
-    assert benches.bench(suite(place, "shifted"), out).exit_code == 0
+    assert benches.bench(suite(place, model), out).exit_code == 0
     assert len(benches.shards(out)) == 3
 
 

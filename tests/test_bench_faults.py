@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from minadv.bench import reading
 from minadv.bench.store import Store
+from minadv.errors import counted
 from minadv.report import bench as report
 from tests import benches
 
@@ -95,7 +96,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(place: Path, whole: Path, d
     finished = benches.stamps(out)
     done = benches.bench(place / "suite.toml", out)
     assert done.exit_code == 0, done.output
-    assert f"{12 - len(finished)} shards computed, {len(finished)} were finished before" in done.output
+    assert f"{counted(12 - len(finished), 'shard')} computed, {len(finished)} were finished before" in done.output
     assert finished.items() <= benches.stamps(out).items()
     assert benches.bits(benches.rows(out)) == benches.bits(benches.rows(whole))
     assert benches.same_tensors(out, whole)
@@ -314,7 +315,7 @@ def test_a_damaged_shard_whose_model_raises_is_told_twice(
     monkeypatch.setenv(benches.BROKEN, "1")
     done = benches.bench(place / "suite.toml", out)
     assert done.exit_code == 1
-    assert "1 shards failed" in done.output
+    assert "1 shard failed" in done.output
     read = reading.read(out)
     assert [failure.samples for failure in read.failures] == [(4, 5, 6, 7)]
     monkeypatch.delenv(benches.BROKEN)

@@ -1,6 +1,7 @@
 """A folder that has a past: settings, data and limits that changed, models that raise, runs of other kinds."""
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 import minadv
 from minadv.bench import diagnosing, planning, reading
 from minadv.bench.jobs import Options
+from minadv.bench.merging import merge
 from minadv.bench.store import Store
 from minadv.bench.suite import load as load_suite
 from minadv.report import bench as page
@@ -145,6 +147,43 @@ def test_a_model_that_refuses_the_images_is_missing_and_named(tmp_path: Path):
     said = "python:tests.test_bench_history:picky raised ValueError: this network takes images of 64 pixels (at "
     assert str(missing.unavailable).startswith(f"{said}{__file__}:")
     assert reading.read(out).rows["model"].unique().to_list() == [benches.MODEL]
+
+
+def test_a_diagnosis_is_of_the_labels_that_are_there(tmp_path: Path):
+    data, out, other = tmp_path / "images.npz", tmp_path / "out", tmp_path / "other"
+    path = benches.write_suite(tmp_path, data, {**DDN, "steps": [2]})
+
+    def checked(wrong: Sequence[int], *words: object) -> tuple[int, bool]:
+        """How many samples were looked at, and whether most labels were found to be wrong; said once."""
+        benches.write_images(data, wrong=wrong)
+        done = benches.minadv("bench", path, "--out", out, "--no-report", *words)
+        assert done.exit_code == 0, done.output
+        (found,) = reading.read(out).diagnoses
+        return found.samples, any(finding.check == "accuracy" for finding in found.findings)
+
+    assert checked(range(12)) == (12, True)
+    shutil.copytree(out, other)
+    assert checked(()) == (12, False)
+    assert checked((), "--limit", 6) == (6, False)
+    before = {found.name: found.when for found in Store(out).diagnoses()}
+    assert checked(range(12)) == (12, True), "an earlier one counts again"
+    assert checked(()) == (12, False)
+    after = {found.name: found.when for found in Store(out).diagnoses()}
+    assert after.keys() == before.keys()
+    assert sum(after[name] > before[name] for name in after) == 2
+    # another folder's does not take its place, one of an older version only where there is no other
+    (stale,) = Store(other).diagnoses()
+    Store(other).write_diagnosis(stale.model_copy(update={"when": "9"}))
+    merge(other, out)
+    assert checked(()) == (12, False)
+    older = stale.model_dump_json(exclude={"data", "when"})
+    (out / "diagnoses" / f"{stale.name}.json").write_text(older)
+    assert len(reading.read(out).diagnoses) == 1
+    for found in Store(out).diagnoses():
+        if found.data:
+            (out / "diagnoses" / f"{found.name}.json").unlink()
+    assert [found.name for found in reading.read(out).diagnoses] == [stale.name]
+    assert checked(()) == (12, False)
 
 
 def test_checks_open_each_model_and_the_data_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minadv.bench.store import Store
+from minadv.errors import counted
 from tests import benches
 
 KILLS = 4
@@ -58,7 +59,7 @@ def test_nothing_is_lost_or_computed_twice_when_killed(place: Path, uninterrupte
 
     code, said = benches.finish(benches.start(place / "suite.toml", out))
     assert code == 0, said
-    assert f"{20 - counts[-1]} shards computed, {counts[-1]} were finished before" in said
+    assert f"{counted(20 - counts[-1], 'shard')} computed, {counts[-1]} were finished before" in said
     assert seen.items() <= benches.stamps(out).items()
     assert benches.bits(benches.rows(out)) == benches.bits(benches.rows(uninterrupted))
     assert benches.same_tensors(out, uninterrupted)
@@ -73,7 +74,7 @@ def test_two_processes_share_the_work(place: Path, uninterrupted: Path, tmp_path
     first, second = (benches.start(place / "suite.toml", out, **slow) for _ in range(2))
     endings = [benches.finish(first), benches.finish(second)]
     assert [code for code, _ in endings] == [0, 0], endings
-    computed = [int(said.rpartition(" shards computed")[0].split()[-1]) for _, said in endings]
+    computed = [int(said.rpartition(" computed, ")[0].split()[-2]) for _, said in endings]
     assert sum(computed) == 20, "every shard once"
     assert min(computed) > 0, f"both worked: {computed}"
     assert benches.bits(benches.rows(out)) == benches.bits(benches.rows(uninterrupted))
@@ -96,7 +97,7 @@ def test_ctrl_c_stops_after_the_shard_and_twice_at_once(place: Path, uninterrupt
     assert "Traceback" not in said
     finished = len(benches.shards(once))
     assert before <= finished <= before + 2
-    assert f"{finished} shards computed" in said, "what was computed is stored"
+    assert f"{counted(finished, 'shard')} computed" in said, "what was computed is stored"
     assert not benches.leftovers(once)
 
     benches.wait_until(lambda: any(path.stem != "plan" for path in (twice / "claims").glob("*.lock")), stuck)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import color
 
-from minadv import metrics, paper
+from minadv import hashes, metrics, paper
 from minadv.bench.records import MEASURED, Cell, Diagnosis, Planned, Population
 from minadv.bench.stored import Stored
 from minadv.distances import CIEDE2000
@@ -683,6 +683,19 @@ def test_the_gallery_shows_easy_typical_and_hard_samples_of_each_model():
     assert cards[0].attack == best.sort("value")["attack"][0]
 
 
+def test_the_gallery_has_one_scale_for_each_distance():
+    ssim = cell("Net", "ALMA SSIM 9", minimises="ssim", column="ssim")
+    other = cell("Net", FMN)
+    frame = rows(other, [2.0]).with_columns(ssim=pl.Series([0.0005066]), l0=pl.Series([150528.0]))
+    folder = stored((ssim, [1.834e-5]), (other, frame))
+    shown = report.of(folder)
+    cards = showcase.of(folder, shown.rows, shown.cells, shown.groups)[0].strips[0].cards
+    distances = [[card.distance, *card.others] for card in cards]
+    said = [text for each in distances for text in each if "SSIM" in text]
+    assert said == ["1 − SSIM 0.1834 ×10⁻⁴", "1 − SSIM 5.066 ×10⁻⁴"]
+    assert f"ℓ0 150{THIN}528" in distances[1]
+
+
 @pytest.mark.parametrize(("channels", "beside"), [(1, "three two"), (3, "three")])
 def test_an_original_is_as_large_as_its_adversarials(tmp_path: Path, channels: int, beside: str):
     page = page_of(tmp_path, replace(stored((cell(), [1.0])), pictures=Shelf(channels=channels).pictures))
@@ -772,6 +785,24 @@ def test_a_folder_without_results_has_a_page(tmp_path: Path, samples: tuple[int,
     assert "No attack has a finite median yet" in page
 
 
+def test_a_folder_without_a_plan_and_a_shard_says_that_nothing_was_computed(tmp_path: Path):
+    """A benchmark that was killed at once."""
+    said: list[str] = []
+    page = page_of(tmp_path, replace(stored((cell(), [])), planned=()), say=said.append)
+    assert said == ["Nothing has been computed yet."]
+    assert said[0] in page
+    assert "complete" not in page[page.index('class="lead"') : page.index("</header>")]
+
+
+def test_a_sole_attack_for_each_distance_is_the_reason_that_none_is_best():
+    folder = stored((cell("Net", FMN), [1.0, 2.0]), (cell("Net", DDN, minimises="l1", column="l1"), [3.0, 4.0]))
+    shown = report.of(folder)
+    assert headline.lead(shown.groups, shown.lines) == (
+        "2 attacks on 1 model, 2 samples each: none is called the best, as there is only one attack for each "
+        "distance."
+    )
+
+
 FMN, DDN = "FMN ℓ2 9", "DDN 9"
 HALF_WRONG = [0.0, 0.0, 0.0, 1.0]
 
@@ -847,7 +878,7 @@ def test_the_page_says_which_population_was_used(tmp_path: Path):
 
 
 def test_with_a_target_only_samples_of_its_class_count_as_successes_at_once():
-    plain, targeted = (cell(), [1.0]), (cell(goal="target 3", id="targeted"), [1.0])
+    plain, targeted = (cell(), [1.0]), (cell(goal="target 3", id=hashes.digest("targeted")), [1.0])
     wrong, reached = "one that the model misclassifies from", "one that the model takes for the target class from"
     said = [headline.population(report.of(stored(*cells)).groups, None) for cells in ([plain], [targeted])]
     assert wrong in said[0]
@@ -974,6 +1005,16 @@ def test_the_median_is_seen_on_a_phone(browser: object, written: Path):
 
 
 @needs_browser
+@pytest.mark.parametrize("width", [360, 1100, 1400])
+def test_captions_of_the_gallery_stay_apart(browser: object, written: Path, width: int):
+    overflow = "spans => spans.filter(span => span.scrollWidth > span.clientWidth).map(span => span.innerText)"
+    with opened(browser, written, width) as tab:
+        captions = tab.locator(".strip .three span")
+        assert captions.count() > 0
+        assert captions.evaluate_all(overflow) == []
+
+
+@needs_browser
 def test_a_figure_can_be_zoomed_without_a_mouse(browser: object, written: Path):
     context = browser.new_context(viewport={"width": 360, "height": 800}, has_touch=True, is_mobile=True)
     tab = context.new_page()
@@ -1042,7 +1083,12 @@ def test_samples_of_a_failed_shard_are_rows_without_numbers(tmp_path: Path):
 
 
 def diagnosis(of: Cell, samples: int = 5, **changes: object) -> Diagnosis:
-    facts = {"name": f"{of.model}{samples}", "model": of.model, "model_hash": of.model_hash, "samples": samples}
+    facts = {
+        "name": hashes.digest(of.model, str(samples)),
+        "model": of.model,
+        "model_hash": of.model_hash,
+        "samples": samples,
+    }
     return Diagnosis.model_validate(facts | {"checks": ("randomness",), "findings": ()} | changes)
 
 

@@ -1,7 +1,9 @@
 """What a run computes is what it says: rows against the stored tensors, samples, shard sizes, traces, words."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,14 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from minadv.bench import reading, suite
+from minadv.bench import cluster, reading, suite
 from minadv.bench.executor import Executor, Failed, Finished, Local
 from minadv.bench.jobs import Options
 from minadv.bench.planning import plan
 from minadv.bench.records import MEASURED, ROWS
 from minadv.bench.running import Run, View
 from minadv.bench.store import Store
+from minadv.environment import environment
 from minadv.report.bench import report
 from tests import benches
 
@@ -401,7 +404,8 @@ def test_a_report_says_which_images_and_traces_are_damaged(tmp_path: Path):
     assert benches.minadv("report", out).exit_code == 0
     assert "Gallery</h2>" in (out / "report" / "index.html").read_text()
     for path in out.glob("shards/*/*.safetensors"):
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     done = benches.minadv("report", out)
     assert done.exit_code == 0
     said = " ".join(done.output.split())
@@ -523,6 +527,62 @@ def test_outcomes_say_what_they_are_of(tmp_path: Path):
     assert outcome.shard is shard
     assert len(outcome.rows) == len(outcome.originals) == len(outcome.adversarials) == 4
     assert "shard" not in outcome.rows.columns
+    assert outcome.environment == environment(torch.device("cpu"))
+
+
+class Elsewhere(Counting):
+    """Computes as on a machine that is not this one."""
+
+    def run(self, shards: Any) -> Any:
+        for outcome in super().run(shards):
+            yield replace(outcome, environment=outcome.environment.model_copy(update={"platform": "elsewhere"}))
+
+
+def test_a_shard_says_where_it_was_computed_not_where_it_is_stored(tmp_path: Path):
+    store = Store(tmp_path / "out")
+    store.create()
+    Run(plan(suite.load(small(tmp_path)), Options()), store, Elsewhere(), Quiet())()
+    assert [found.platform for found in reading.read(tmp_path / "out").environments] == ["elsewhere"]
+
+
+class Kind:
+    """Makes workers as Ray does, but of nothing: it remembers what they were given."""
+
+    def __init__(self, given: list[tuple[Any, ...]]) -> None:
+        self.given = given
+
+    def remote(self, *words: Any) -> None:
+        self.given.append(words)
+
+
+@pytest.mark.parametrize(("device", "theirs"), [("cuda", "cuda"), ("cuda:1", "cuda"), ("cpu", "cpu")])
+def test_a_clusters_workers_have_gpus_of_their_own(
+    device: str, theirs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given: list[tuple[Any, ...]] = []
+    needs: list[dict[str, int]] = []
+    ray = SimpleNamespace(
+        is_initialized=lambda: True,
+        nodes=lambda: [{"Alive": True, "Resources": {"CPU": 64.0, "GPU": 2.0}}],
+        remote=lambda **needed: needs.append(needed) or (lambda _: Kind(given)),
+    )
+    monkeypatch.setattr(cluster, "import_module", lambda _: ray)
+
+    def run(self: cluster.Cluster, shards: Any) -> Any:
+        self._worker()
+        return iter(())
+
+    monkeypatch.setattr(cluster.Cluster, "run", run)
+    done = benches.bench(small(tmp_path), tmp_path / "out", "--engine", "ray", "--device", device)
+    assert "cannot be used here" not in done.output
+    assert [words[0] for words in given] == [torch.device(theirs)]
+    assert [needed["num_gpus"] for needed in needs] == [int(theirs == "cuda")]
+
+
+def test_a_device_that_nobody_has_is_refused_for_a_cluster_too(tmp_path: Path):
+    done = benches.bench(small(tmp_path), tmp_path / "out", "--engine", "ray", "--device", "quantum")
+    assert done.exit_code == 2
+    assert "--device quantum is none that torch knows" in done.stderr
 
 
 def test_a_suite_names_classes_and_data(tmp_path: Path):

@@ -28,7 +28,7 @@ from minadv.bench import files, fingerprints, reading, suite
 from minadv.bench.jobs import Job, Options, Planning, shards
 from minadv.bench.merging import merge
 from minadv.bench.planning import plan
-from minadv.bench.records import ROWS, Failure, Plan
+from minadv.bench.records import ROWS, Diagnosis, Failure, Plan
 from minadv.bench.store import DamagedError, Store
 from minadv.models.wrap import Function
 from tests import benches
@@ -117,7 +117,7 @@ def test_a_damaged_shard_is_named_and_computed_again(
     assert done.exit_code == 0, done.output
     assert victim.name in done.output
     assert "computed again" in done.output
-    assert "1 shards computed, 5 were finished before" in done.output
+    assert "1 shard computed, 5 were finished before" in done.output
     assert benches.bits(benches.rows(out)) == benches.bits(expected)
     assert benches.same_tensors(out, whole)
     changed = {shard for shard, stamp in benches.stamps(out).items() if before[shard] != stamp}
@@ -370,6 +370,32 @@ def test_what_is_damaged_is_left_behind_or_repaired(whole: Path, out: Path, tmp_
     assert not benches.leftovers(out)
 
 
+def test_what_is_called_something_else_leads_nowhere(whole: Path, out: Path, tmp_path: Path):
+    name = hashes.digest("a diagnosis")
+    facts = {"name": name, "model": "net", "model_hash": "", "samples": 1, "checks": (), "findings": ()}
+    Store(out).write_diagnosis(Diagnosis.model_validate(facts))
+    assert [found.name for found in Store(out).diagnoses()] == [name]
+    foreign = (str(tmp_path / "mine"), "../../mine", "", hashes.digest("another"), f"{name}\n")
+    files_of = ((sorted((out / "cells").iterdir())[0], "id"), (out / "diagnoses" / f"{name}.json", "name"))
+    for number, called in enumerate(foreign):
+        for path, key in files_of:
+            path.write_text(json.dumps(json.loads(path.read_text()) | {key: called}))
+        assert list(Store(out).diagnoses()) == []
+        merged = merge(out, tmp_path / f"new {number}")
+        assert merged.copied == 6
+        assert merged.damaged == (f"{files_of[0][0]} is damaged: left behind",)
+        assert len(list((tmp_path / f"new {number}" / "cells").iterdir())) == 1
+        assert not list((tmp_path / f"new {number}" / "diagnoses").iterdir())
+    assert not list(tmp_path.rglob("mine*"))
+    failed = out / "failures" / f"{name}.json"
+    cell = reading.read(whole).cells[0]
+    failure = {"shard": "../mine", "cell": cell.model_dump(), "samples": (99,), "error": "E", "traceback": "T"}
+    failed.write_text(json.dumps(failure | {"when": "2026-01-01T00:00:00"}))
+    assert list(Store(out).failures()) == []
+    with pytest.raises(ValueError, match="pattern"):
+        cell.model_validate(cell.model_dump() | {"id": "../mine"})
+
+
 def test_moving_a_folder_changes_nothing(place: Path, out: Path, tmp_path: Path):
     moved = out.rename(tmp_path / "moved")
     before = benches.stamps(moved)
@@ -395,13 +421,20 @@ def test_a_failure_counts_until_its_samples_are_computed(whole: Path, out: Path)
     cases = {
         "done": (cell, (0, 1)),
         "open": (cell, (0, 99)),
-        "gone": (other.model_copy(update={"id": "of earlier weights"}), (0, 1, 99)),
+        "gone": (other.model_copy(update={"id": hashes.digest("of earlier weights")}), (0, 1, 99)),
     }
     for name, (of, numbers) in cases.items():
         store.write_failure(
-            Failure(shard=name, cell=of, samples=numbers, error="E", traceback="T", when="2026-01-01T00:00:00")
+            Failure(
+                shard=hashes.digest(name),
+                cell=of,
+                samples=numbers,
+                error="E",
+                traceback="T",
+                when="2026-01-01T00:00:00",
+            )
         )
-    assert [failure.shard for failure in reading.read(out).failures] == ["open"]
+    assert [failure.shard for failure in reading.read(out).failures] == [hashes.digest("open")]
 
 
 def test_other_settings_replace_a_row_and_are_noted(place: Path, out: Path, tmp_path: Path):

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ MODEL = "python:tests.test_cli:network"
 
 def network() -> nn.Module:
     return convolutional(channels=3, classes=5)
+
+
+def wider() -> nn.Module:
+    return convolutional(channels=3, classes=7)
 
 
 class Forgetful(nn.Module):
@@ -187,6 +192,17 @@ def test_report_names_both_kinds_of_folders(tmp_path: Path):
         assert "give the --out of a minadv attack or minadv bench" in " ".join(done.stderr.split())
 
 
+def test_report_names_runs_inside_a_folder(run_folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(run_folder, tmp_path / name)
+    (tmp_path / "bench" / "shards").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    done = minadv("report", tmp_path)
+    assert done.exit_code == 2
+    runs = ", ".join(str(tmp_path / name) for name in ("bench", "one", "two"))
+    assert f"{tmp_path} is not a run, but holds some: give one of them, e.g. {runs}" in done.stderr
+
+
 def test_report_is_rendered_again_from_the_files(run_folder: Path):
     page = run_folder / "report.html"
     before = page.read_bytes()
@@ -288,10 +304,12 @@ def test_bad_input_is_one_line_and_exit_code_2(data: Path, tmp_path: Path):
         (("--distance", ""), "unknown distance ''"),
         (("--model", "zoo:mnist_k"), "mnist_kw"),
         (("-p", "penaltty=P1", "--attack", "alma"), "did you mean 'penalty'"),
-        (("-p", "rho"), "key=value"),
+        (("-p", "rho"), "KEY=VALUE"),
         (("--device", "quantum"), "--device quantum cannot be used here"),
         (("--target", "zebra"), "unknown class 'zebra'"),
+        (("--target", "-1"), "got -1: those of the data are 0 to "),
         (("--data", "npz:nowhere.npz"), "nowhere.npz"),
+        (("--data", "npz:"), "'npz:' is incomplete"),
     ):
         done = attack(data, tmp_path / "run", *words)
         assert done.exit_code == 2, words
@@ -300,6 +318,24 @@ def test_bad_input_is_one_line_and_exit_code_2(data: Path, tmp_path: Path):
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.output
         assert not (tmp_path / "run").exists()
+
+
+def test_bad_choices_are_told_without_the_words_of_pydantic() -> None:
+    for words in (("attack", "--precision", "fp16"), ("list", "attack")):
+        done = minadv(*words)
+        assert done.exit_code == 2
+        assert f"'{words[-1]}' is not" in done.stderr
+        assert "Value error" not in done.stderr
+
+
+def test_a_target_without_a_name_in_the_data(data: Path, tmp_path: Path) -> None:
+    spec = "python:tests.test_cli:wider"
+    done = attack(data, tmp_path / "run", "--model", spec, "--target", 6, "--samples", 1)
+    assert done.exit_code == 0, done.output
+    assert "targeted at class 6\n" in done.stdout
+    done = attack(data, tmp_path / "other", "--model", spec, "--target", 99)
+    assert done.exit_code == 2
+    assert "targets must be in [0, 7) for a model with 7 logits, got 99" in done.stderr
 
 
 OWN = """

@@ -29,9 +29,12 @@ def test_assignments_are_read_by_the_type_of_their_field():
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("steps=many", "steps needs int, got 'many'"),
-        ("constraint=dlrr", "'dlr', 'margin'"),
-        ("=3", "key=value"),
+        ("steps=many", "steps needs a whole number, got 'many'"),
+        ("constraint=dlrr", "needs dlr or margin"),
+        ("mu=8/255th", r"mu needs a number \(e.g. 0.031 or 8/255\) or none, got '8/255th'"),
+        ("mu=1/0", "mu needs a number"),
+        ("steps=8/4", "steps needs a whole number"),
+        ("=3", r"--set \(-p\) takes KEY=VALUE"),
         ("steps=3", "given twice"),
         ("distance=l2", "given twice"),
         ("check_evry=3", "did you mean 'check_every'"),
@@ -53,9 +56,9 @@ def test_the_steps_of_auto_are_its_budget_and_errors_say_what_was_written():
     assert built(30, None) == built(None, 30) == built(None, None, "budget=30")
     with pytest.raises(ValueError, match=r"the steps of auto are its budget, got --steps 30 and --budget 50"):
         built(30, 50)
-    with pytest.raises(ValueError, match=r"budget is given twice: as -p budget=50 and as --steps"):
+    with pytest.raises(ValueError, match=r"budget is given twice: as --set budget=50 and as --steps"):
         built(30, None, "budget=50")
-    with pytest.raises(ValueError, match=r"seed is given twice: as -p seed=2 and as -p seed"):
+    with pytest.raises(ValueError, match=r"seed is given twice: as --set seed=2 and as --set seed"):
         built(30, None, "seed=1", "seed=2")
 
 
@@ -68,7 +71,7 @@ def test_paper_settings_are_those_of_the_tables():
 
 @pytest.mark.parametrize(("distance", "usual"), [("l1", 12), ("l2", 0.5), ("linf", 8 / 255)])
 def test_the_radius_that_is_searched_is_among_the_settings(distance: str, usual: float):
-    for assignments, radius in (([], usual), (["radius=0.25"], 0.25)):
+    for assignments, radius in (([], usual), (["radius=0.25"], 0.25), (["radius=2/255"], 2 / 255)):
         built = hyper_parameters.build_attack("apgd", distance, {}, assignments, paper=False)
         assert hyper_parameters.fixed_radius(hyper_parameters.as_plain(built)) == radius
     assert hyper_parameters.fixed_radius(hyper_parameters.as_plain(ALMA())) is None
@@ -102,6 +105,8 @@ def test_classes_are_named_or_numbered():
     assert request.class_number("dog", ("cat", "dog")) == 1
     assert request.class_number("7", ("cat", "dog")) == 7
     assert request.class_number("3", ("5", "4", "3")) == 2, "names come first"
+    with pytest.raises(ValueError, match="got -1: those of the data are 0 to 1"):
+        request.class_number("-1", ("cat", "dog"))
 
 
 def test_choosing_samples():

@@ -1,6 +1,7 @@
 """Every attack of the registry, through the same properties. A new attack joins by a line in CASES."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from minadv import Result, attacks, distances
 from minadv.attacks.base import Attack
 from minadv.attacks.registry import REGISTRY
+from minadv.cli import parameters
 from tests.networks import convolutional, exact, generator, images, linear, predictions
 
 pytestmark = pytest.mark.usefixtures("as_given")
@@ -389,6 +391,18 @@ def test_published_settings_and_bad_ones(name: str) -> None:
     length = "budget" if name == "auto" else "steps"
     with pytest.raises(ValueError, match=f"{length} must be .*≥ 1.*, got 0"):
         attacks.get(name, distance=distance, **{length: 0})
+
+
+@pytest.mark.parametrize("name", [name for name in attacks.names() if name not in ("alma", "auto")])
+def test_the_docstring_tells_the_source_and_every_hyper_parameter(name: str) -> None:
+    """`help` shows a class's own docstring, and not those of its bases. ALMA and Auto have pages of their own."""
+    cls = attacks.find(name)
+    said, shared = cls.__doc__ or "", {field.name for field in fields(Attack)}
+    assert re.search(r"\n    Source: .+\*.+\*.* \d{4}", said, flags=re.DOTALL)
+    assert all(f"`{field}`" in said.partition("Of every attack: ")[2] for field in shared)
+    own = {field.name for field in fields(cls)} - shared
+    assert own <= parameters.explained(said).keys()
+    assert not re.search(r"^ {8}\w+, [\w, ]+: ", said, flags=re.MULTILINE)  # in a list, each stands alone
 
 
 def test_readme_shows_what_is_declared() -> None:

@@ -105,6 +105,14 @@ def test_images_stay_bytes_until_they_are_read() -> None:
     assert data.load("demo").images.pixels.dtype == torch.uint8
 
 
+def test_data_are_shown_without_their_pixels(tmp_path: Path) -> None:
+    demo = data.load("demo")
+    assert repr(demo) == f"<Data demo: {len(demo)} images 3×32×32, 10 classes>"
+    assert repr(demo.images) == f"<InMemory: {len(demo)} images 3×32×32>"
+    spec = f"folder:{pictures(tmp_path, {'cat/1.png': (8, 8)})}?size=4&mode=L"
+    assert repr(data.load(spec).images) == "<InFiles: 1 image file L 4×4>"
+
+
 def test_it_iterates_and_goes_into_a_loader() -> None:
     few = data.load("demo").select(range(7))
     assert [label for _, label in few] == list(range(7))
@@ -163,8 +171,10 @@ LABELS = np.array([0, 1])
         ({"images": IMAGES[:, :0], "labels": np.array([0, 1])}, "images have the shape"),
         ({"images": IMAGES.astype(np.int64), "labels": LABELS}, "images are int64, needed is uint8"),
         ({"images": IMAGES.transpose(0, 3, 1, 2), "labels": LABELS}, r"the shape \(2, 3, 4, 4\).*come last"),
-        ({"images": IMAGES + 2.0, "labels": LABELS}, r"in \[0, 1\], got 2.0 to 2.0"),
-        ({"images": IMAGES + np.nan, "labels": LABELS}, r"in \[0, 1\], got nan"),
+        ({"images": IMAGES + 2.0, "labels": LABELS}, r"in \[0, 1\], got values from 2.0 to 2.0: rescale"),
+        ({"images": IMAGES + 200.0, "labels": LABELS}, r"in \[0, 1\], got .*: divide by 255"),
+        ({"images": IMAGES + 1e300, "labels": LABELS}, "got values from inf to inf: leave these images out"),
+        ({"images": IMAGES + np.nan, "labels": LABELS}, r"in \[0, 1\], got NaN: leave these images out"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, "needed are 2 or more strings"),
         ({"images": np.array([{}, {}], dtype=object), "labels": LABELS}, "cannot be read as plain numbers"),
     ],
@@ -245,6 +255,9 @@ def test_folder_names_a_damaged_image(tmp_path: Path) -> None:
     (tmp_path / "a" / "2.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"2\.png cannot be read as an image"):
         data.load(f"folder:{tmp_path}").tensors()
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "a" / "2.png")
+    with pytest.raises(ValueError, match=r"2\.png .* more than 8 bits, .*: save it as 8 bits"):
+        data.load(f"folder:{tmp_path}?size=8").tensors()
     (tmp_path / "a" / "2.png").write_text("no image at all")
     with pytest.raises(ValueError, match=r"2\.png cannot be read as an image"):
         data.load(f"folder:{tmp_path}")
@@ -319,6 +332,11 @@ def test_torchvision_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.
         ("demo:valid", r"demo \(test\) or demo:train"),
         ("npz:", "is incomplete; specs are demo"),
         ("torchvision:mnits", "did you mean 'mnist'"),
+        ("cifar10", r"unknown data spec 'cifar10'; did you mean 'torchvision:cifar10'\?"),
+        ("d/ok.npz", r"unknown data spec 'd/ok.npz'; did you mean 'npz:d/ok.npz'\?"),
+        ("ok.pth", r"did you mean 'pt:ok.pth'\?"),
+        (str(Path(__file__).parent), "did you mean 'folder:/.*tests'"),
+        ("", "unknown data spec ''; known"),
     ],
 )
 def test_wrong_specs(spec: str, message: str) -> None:
@@ -366,7 +384,11 @@ class _Runs:
         ({"pictures": torch.zeros(2)}, "has ['pictures']"),
         ({"images": torch.zeros(2, 3, 4, 4), "labels": torch.arange(3)}, "needed are 2 integers"),
         ({"images": torch.zeros(2, 5, 4, 4), "labels": torch.arange(2)}, "have the shape"),
-        ({"images": torch.full((2, 3, 4, 4), 7.0), "labels": torch.arange(2)}, "in [0, 1]"),
+        ({"images": torch.full((2, 3, 4, 4), 7.0), "labels": torch.arange(2)}, "to 7.0: divide by 255"),
+        (
+            {"images": torch.zeros(2, 3, 4, 4, dtype=torch.int64), "labels": torch.arange(2)},
+            "images are torch.int64",
+        ),
         ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([-1])}, "go down to -1"),
         ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([2**62])}, "go up to 4611686018427387904"),
         ({"images": torch.zeros(1, 3, 4, 4), "labels": torch.tensor([True])}, "torch.bool (1,), needed are 1"),

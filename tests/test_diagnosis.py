@@ -16,7 +16,7 @@ from minadv import ALMA, cli
 from minadv.diagnosis import Diagnosis, beaten, diagnose, static_findings, worse_with_more_steps
 from minadv.diagnosis.comparisons import beaten_findings, more_steps_findings
 from minadv.diagnosis.random_search import random_search
-from tests.networks import Masked, convolutional, generator, images, linear, predictions
+from tests.networks import Masked, convolutional, generator, images, linear, predictions, with_absent_classes
 from tests.shared import SHARED, needs_shared
 
 COUNT = 12
@@ -196,6 +196,41 @@ def test_functional_dropout_is_random_in_evaluation_mode():
     assert "randomness" in severities(wrapped(before=nn.functional.dropout))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_logits_of_half_precision_are_no_excuse(dtype: torch.dtype):
+    state = generator(3)
+    noisy = wrapped(after=lambda z: (z + 0.02 * torch.randn(z.shape, generator=state)).to(dtype))
+    assert "randomness" in severities(noisy)
+    assert "batch dependence" in severities(wrapped(after=lambda z: (z + 0.05 * z.mean(dim=0)).to(dtype)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_logits_of_another_dtype_are_no_finding(dtype: torch.dtype):
+    assert severities(wrapped(after=lambda z: 5 * z.to(dtype))) == {}
+    rounded = wrapped(after=lambda z: (z + 1e-6 * z.mean(dim=0)).to(dtype))  # as other orders of summing do
+    assert "batch dependence" not in severities(rounded)
+
+
+def test_randomness_is_found_under_the_callers_autocast():
+    state = generator(3)
+    model = wrapped(before=lambda x: x + 1e-3 * torch.randn(x.shape, generator=state))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert severities(model) == {"randomness": "warning"}
+        assert severities(convolutional()) == {}
+
+
+def test_masked_classes_hide_nothing():
+    state = generator()
+    noisy = wrapped(after=lambda z: with_absent_classes(z + 1e-3 * torch.randn(z.shape, generator=state)))
+    assert severities(noisy) == {"randomness": "warning"}
+    assert severities(wrapped(after=lambda z: with_absent_classes(z + 1e-4 * z.mean(dim=0)))) == {
+        "batch dependence": "warning"
+    }
+    assert severities(wrapped(after=with_absent_classes)) == {}
+    added = wrapped(after=lambda z: torch.cat((z, 30 * z[:, :1] - 1e9), dim=1) * (1 + 3e-7 * z.mean()))
+    assert severities(added) == {}  # a masked class is rounded to multiples of 64
+
+
 @pytest.mark.parametrize(
     "before",
     [
@@ -300,6 +335,39 @@ def test_tiny_gradients_are_a_warning():
     assert "gradients" not in severities(wrapped(before=squashed), X, y)
 
 
+def right_half_detached(x: Tensor) -> Tensor:
+    return torch.cat((x[..., :8], x[..., 8:].detach()), dim=-1)
+
+
+def test_a_part_without_a_gradient_is_found():
+    model = wrapped(before=right_half_detached)
+    assert severities(model) == {"gradients": "warning"}
+    assert f"the same {3 * 16 * 8} of {3 * 16 * 16} entries of all {COUNT} samples" in seen(model, "gradients")
+    state = generator(3)
+    noisy = wrapped(before=right_half_detached, after=lambda z: z + 1e-5 * torch.randn(z.shape, generator=state))
+    assert severities(noisy) == {"gradients": "warning", "randomness": "warning"}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda x: nn.functional.pad(x[..., 4:-4, 4:-4], (4, 4, 4, 4)),
+        lambda x: torch.relu(x - 0.02) + torch.relu(x - 0.5),
+        lambda x: nn.functional.interpolate(nn.functional.max_pool2d(x, 4), scale_factor=4),
+        torch.relu,
+    ],
+    ids=["cropped", "off in the dark", "the largest of 16", "at its kink in the dark"],
+)
+def test_parts_that_are_not_used_are_no_finding(before: Callable[[Tensor], Tensor]):
+    x = X.clone()
+    x[..., :3], x[..., -3:] = 0, 0
+    y = predictions(wrapped(before=before), x)
+    assert severities(wrapped(before=before), x, y) == {}
+    state = generator(3)
+    noisy = wrapped(before=before, after=lambda z: z + 1e-3 * torch.randn(z.shape, generator=state))
+    assert severities(noisy, x, y) == {"randomness": "warning"}
+
+
 # training mode
 
 
@@ -360,7 +428,7 @@ def test_transfer_beats_the_white_box_where_only_another_model_has_gradients():
     assert "smooth" in next(f for f in done.findings if f.check == "transfer").seen
     assert done.distances is not None
     # on the line to the smooth model's adversarials: misclassified where it was found, not a little before
-    ends = ALMA(distance="l2", steps=10)(convolutional(), X, y).adversarials
+    ends = ALMA(distance="l2", steps=10, constraint="dlr", soft_gates=False)(convolutional(), X, y).adversarials
     length = (ends - X).flatten(1).norm(dim=1)
     share = (done.distances.transfer["smooth"] / length)[:, None, None, None]
     assert (share < 8).all()
@@ -404,6 +472,7 @@ def test_beaten_needs_more_than_a_percent_and_a_result_of_both():
         other[:count] = 0.5
         (finding,) = beaten_findings("c", "m", ("white", torch.ones(40)), ("other", other), "r")
         assert finding.severity == severity
+        assert (finding.remedy == "r") == (severity != "note")  # a note is good to know, and asks for little
     (finding,) = beaten_findings("c", "m", ("white", torch.ones(3)), ("other", torch.tensor([0.5, 1, 1])), "r")
     assert finding.severity == "note"  # one sample is no share
     assert beaten_findings("c", "m", ("white", torch.ones(4)), ("other", torch.ones(4)), "r") == ()

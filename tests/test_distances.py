@@ -133,6 +133,23 @@ def test_unknown_names_and_options_are_explained() -> None:
         distances.resolve(3)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("distance", every(), ids=lambda distance: distance.name)
+def test_images_of_two_dtypes_are_refused(distance: Distance) -> None:
+    x, x0 = pair()
+    with pytest.raises(
+        TypeError, match=r"of one dtype, got torch.float64 and torch.float32: .* \.to\(torch.float64\)"
+    ):
+        distance(x, x0.float())
+
+
+def test_the_family_of_a_name_needs_no_weights(nowhere: Path) -> None:
+    assert distances.family("lpips") == distances.family("lpips:trunk=vgg") == "lpips"
+    with pytest.raises(FileNotFoundError):
+        distances.resolve("lpips:trunk=vgg,linear=none")
+    with pytest.raises(ValueError, match="unknown distance 'lp'"):
+        distances.family("lp")
+
+
 def test_a_function_is_a_distance() -> None:
     def halved(x: Tensor, x0: Tensor) -> Tensor:
         return (x - x0).flatten(1).norm(dim=1) / 2

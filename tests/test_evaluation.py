@@ -131,6 +131,7 @@ def test_traces_are_joined() -> None:
     joined = evaluate(MODEL, (X, Y), ATTACK, batch_size=3, trace=True, progress=False).trace
     assert whole is not None
     assert joined is not None
+    assert repr(whole) == f"<Trace: {len(X)} samples, {len(whole.distances)} queries>"
     assert torch.equal(whole.distances, joined.distances)
     assert torch.equal(whole.propagations, joined.propagations)
 

@@ -98,6 +98,29 @@ def test_original_features_are_computed_once() -> None:
     assert len(calls) == 4
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_features_are_computed_on_the_device_of_the_images(learned: bool, trunk_files: dict[str, Path]) -> None:
+    options = {"trunk": "alex", "trunk_weights": trunk_files["alex"]} if learned else {"trunk": "demo"}
+    distance = distances.get("lpips", **options)
+    assert isinstance(distance, distances.LPIPS)
+    x0, x = images(2, side=64), images(2, side=64, seed=5)
+    before = distance(x, x0)
+    elsewhere = distance.anchored(x0.to("meta"))  # a device without values
+    for _ in range(2):
+        value, gradient = elsewhere.value_and_gradient(x.to("meta"))
+        assert value.device == gradient.device == elsewhere.value(x.to("meta")).device == torch.device("meta")
+    assert torch.equal(distance(x, x0), before)  # the trunk itself has stayed where it was
+
+
+def test_a_trunk_is_copied_to_a_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    distance, moved, move = distances.get("lpips", trunk="demo"), [], nn.Module.to
+    monkeypatch.setattr(nn.Module, "to", lambda *given: moved.append(given) or move(*given))
+    with torch.inference_mode():
+        first = distance.anchored(images(2, side=32).to("meta"))
+    first.value_and_gradient(images(2, side=32, seed=5).to("meta"))
+    assert len(moved) == 1
+
+
 def test_grey_images_are_repeated_for_colour_trunks() -> None:
     demo = distances.get("lpips", trunk="demo")
     grey, other = images(2, channels=1, side=32), images(2, channels=1, side=32, seed=4)

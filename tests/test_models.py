@@ -213,6 +213,11 @@ def test_a_spec_is_a_string() -> None:
         parse(Path("demo"))
 
 
+def test_weights_are_looked_for_in_one_folder_or_several() -> None:
+    for files in ("folder", Path("folder"), ["folder"], (Path("folder"),)):
+        assert parse("zoo:mnist_kw", files).first == (Path("folder"),)
+
+
 def test_a_missing_weight_file_is_named(nowhere: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"no weight file x.pt .looked at {nowhere / 'x.pt'}"):
         models.load("zoo:mnist_kw@x.pt")

@@ -207,6 +207,13 @@ def test_hf_runs_no_code_of_a_model(
     assert not (tmp_path / "ran").exists()
 
 
+def test_hf_says_what_a_folder_lacks(vit: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"cannot be loaded from that folder \(.*model_type") as refused:
+        models.load(f"hf:{tmp_path}")
+    assert "huggingface.co" not in str(refused.value)
+
+
 @pytest.mark.parametrize("spec", ["timm:resnet10t", "hf:nobody/nothing"])
 def test_hubs_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spec: str) -> None:
     constants = pytest.importorskip("huggingface_hub").constants

@@ -18,7 +18,7 @@ from minadv.guard import alike
 from minadv.oracle import Oracle
 from minadv.precision import LOOKS, ROUNDINGS, check_passes, handicap, land, searched
 from minadv.verification import Precision, Settings
-from tests.networks import Linear, convolutional, generator, images, linear, predictions
+from tests.networks import Linear, convolutional, generator, images, linear, predictions, with_absent_classes
 from tests.shared import SHARED, needs_shared
 
 pytestmark = pytest.mark.usefixtures("as_given")
@@ -208,7 +208,7 @@ def test_float16_gradients_neither_vanish_nor_overflow(factor: float):
 
 
 @pytest.mark.parametrize(("precision", "dtype"), LOWER)
-def test_the_handicap_is_the_roundoff_of_the_largest_logit(precision: Precision, dtype: torch.dtype):
+def test_the_handicap_is_the_roundoff_of_the_margins_larger_logit(precision: Precision, dtype: torch.dtype):
     logits = torch.tensor([[3.0, -7.0, 1.0], [0.5, 0.25, -0.25]])
     settings = Settings(precision=precision)
     roundoff = {"bfloat16": 2**-8, "float16": 2**-11}[precision]
@@ -216,10 +216,16 @@ def test_the_handicap_is_the_roundoff_of_the_largest_logit(precision: Precision,
     slack = ROUNDINGS * roundoff
     raised = handicap(Untargeted(torch.tensor([0, 1])), logits, settings)
     assert raised is not None
-    assert torch.equal(raised, slack * torch.tensor([[7.0, 0, 0], [0, 0.5, 0]]))
+    assert torch.equal(raised, slack * torch.tensor([[3.0, 0, 0], [0, 0.5, 0]]))
     lowered = handicap(Targeted(torch.tensor([2, 0])), logits, settings)
     assert lowered is not None
-    assert torch.equal(lowered, -slack * torch.tensor([[0, 0, 7.0], [0.5, 0, 0]]))
+    assert torch.equal(lowered, -slack * torch.tensor([[0, 0, 3.0], [0.5, 0, 0]]))
+
+
+def test_masked_classes_are_no_handicap():
+    found = ATTACK(lambda x: with_absent_classes(MODEL(x)), X, Y, precision="bfloat16")
+    assert found.success.all()
+    assert same(found, ATTACK(MODEL, X, Y, precision="bfloat16"))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -42,6 +42,7 @@ def test_ids_are_unique_on_a_page_with_two_drawings():
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert 'id="progress"' in page
+    assert "The curve begins" in page
 
 
 def test_every_name_is_escaped():

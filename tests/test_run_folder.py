@@ -107,7 +107,7 @@ def test_exists(folder: Path, tmp_path: Path):
 @pytest.mark.parametrize("name", [run_folder.CONFIGURATION, run_folder.RESULTS, run_folder.TENSORS])
 def test_a_missing_file_is_named(folder: Path, name: str):
     (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"no {name}: run minadv attack"):
+    with pytest.raises(FileNotFoundError, match=f"no {name}: that of minadv attack holds run.json, "):
         run_folder.read(folder)
 
 

@@ -1,5 +1,7 @@
 """An attack on a data set that is interrupted, and goes on."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from minadv import DDN, FMN, Result, cli, evaluate, run_folder
 from minadv.cli import running
 from minadv.result import concatenate
 from minadv.unfinished import Unfinished
-from tests.networks import convolutional, images, predictions
+from tests.networks import convolutional, images, predictions, with_absent_classes
 
 MODEL = convolutional()
 X, Y = images(10), predictions(MODEL, images(10))
@@ -113,6 +115,8 @@ def test_what_is_finished_is_not_attacked_again() -> None:
     assert asked == list(range(3, 10))
     with pytest.raises(ValueError, match="finished must be of the first of 2 samples, got 3"):
         evaluate(MODEL, (X, Y), ATTACK, finished=first, limit=2)
+    with pytest.raises(ValueError, match="finished must have a trace, as trace=True asks"):
+        evaluate(MODEL, (X, Y), ATTACK, finished=replace(first, trace=None), trace=True)
     with pytest.raises(ValueError, match=r"minimises linf with confidence=0.0001, got l2 with confidence=0.0001"):
         evaluate(MODEL, (X, Y), FMN(distance="linf"), finished=first)
     with pytest.raises(ValueError, match=r"finished must be of the same attack.*confidence=0.1, got l2 with conf"):
@@ -146,6 +150,14 @@ def test_failures_are_held_to_their_model_too() -> None:
     assert len(evaluate(MODEL, (X[:4], Y[:4]), ATTACK, finished=none, progress=False)) == 4
     with pytest.raises(ValueError, match="finished must be of these samples and this model"):
         evaluate(convolutional(seed=3), (X, Y), ATTACK, finished=none, progress=False)
+
+
+def test_another_model_is_refused_beside_masked_classes() -> None:
+    one, other = (lambda x, model=model: with_absent_classes(model(x)) for model in (MODEL, convolutional(seed=3)))
+    finished = ATTACK(one, X[:4], Y[:4])
+    assert len(evaluate(one, (X[:4], Y[:4]), ATTACK, finished=finished, progress=False)) == 4
+    with pytest.raises(ValueError, match="their logits are others"):
+        evaluate(other, (X[:4], Y[:4]), ATTACK, finished=finished, progress=False)
 
 
 @pytest.mark.filterwarnings("ignore:.*not classified the same way")
@@ -243,6 +255,57 @@ def test_overwriting_starts_anew_where_something_else_was_interrupted(tmp_path: 
     assert "--overwrite" in refused.stderr
     assert CliRunner().invoke(cli.app, [*command, "--overwrite"]).exit_code == 0
     assert not (tmp_path / "one" / "unfinished").exists()
+
+
+def test_a_folder_is_one_commands_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "new" / "one"
+    command = ["attack", "--samples", "4", "--attack", "ddn", "--steps", "3", "--out", str(out)]
+    began, write, refused = running.begun, run_folder.write, list[str]()
+
+    def second() -> None:
+        second = CliRunner().invoke(cli.app, [*command, "--seed", "1", "--overwrite"])
+        assert second.exit_code == 2
+        refused.append(second.stderr)
+
+    def begun(work: Any) -> Unfinished:
+        second()
+        return began(work)
+
+    def written(folder: Path, run: run_folder.Run) -> None:
+        write(folder, run)
+        second()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "begun", begun)
+        patched.setattr(run_folder, "write", written)
+        done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 0, done.output
+    assert len(refused) == 2
+    assert all(f"another minadv attack is writing to {out}: wait for it" in said for said in refused)
+    assert not (out / run_folder.LOCK).exists()
+    assert run_folder.read(out).configuration.settings["seed"] == 0
+    assert CliRunner().invoke(cli.app, ["report", str(out)]).exit_code == 0
+
+
+def test_the_lock_of_a_killed_command_holds_nobody_up(tmp_path: Path) -> None:
+    hold = "import sys, pathlib, minadv.run_folder as r\nwith r.alone(pathlib.Path(sys.argv[1])): print(); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    command = ["attack", "--samples", "2", "--attack", "ddn", "--steps", "3", "--out", str(tmp_path)]
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        refused = CliRunner().invoke(cli.app, command)
+        holder.kill()
+    assert refused.exit_code == 2
+    assert "another minadv attack" in refused.stderr
+    assert (tmp_path / run_folder.LOCK).exists()
+    assert "it has no run.json" in CliRunner().invoke(cli.app, ["report", str(tmp_path)]).stderr
+    run_folder.check_free(tmp_path)
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / run_folder.LOCK).exists()
 
 
 @pytest.mark.parametrize("step", ["save", "write_report"])

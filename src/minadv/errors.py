@@ -4,18 +4,17 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-# What others call our parameters.
-ALIASES = {"eps": "radius", "epsilon": "radius"}
+# What others call ours.
+ALIASES = {"eps": "radius", "epsilon": "radius", "norm": "distance", "autoattack": "auto"}
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """Build the error for a name that is not in a registry, with the nearest known name."""
+def unknown(kind: str, name: str, known: Iterable[str], meant: str | None = None) -> ValueError:
+    """Build the error for a name that is not in a registry, with what was meant, or the nearest known name."""
     names = sorted(known)
     asked = ALIASES.get(name.lower(), "")
-    nearest = (
-        [asked] if asked in names else get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.4)
-    )
-    hint = next((f" did you mean {n!r}?" for n in names if nearest and n.lower() == nearest[0]), "")
+    nearest = [asked] if asked in names else get_close_matches(name.lower(), [n.lower() for n in names], n=1)
+    meant = meant or next((n for n in names if n.lower() in nearest), None)
+    hint = f" did you mean {meant!r}?" if meant else ""
     return ValueError(f"unknown {kind} {name!r};{hint} known: {', '.join(names) or 'none'}")
 
 
@@ -27,6 +26,11 @@ def missing_extra(what: str, package: str, extra: str) -> ImportError:
 def first_line(error: Exception) -> str:
     """Return the first line of what an error says."""
     return str(error).strip().partition("\n")[0]
+
+
+def counted(count: int, what: str) -> str:
+    """Write how many there are of something."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def listed(values: Sequence[object], most: int = 5) -> str:

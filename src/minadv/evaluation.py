@@ -68,7 +68,7 @@ def evaluate(
         finished: what an earlier call of the same attack found of the first samples: they are not attacked again.
             As results do not depend on batches, the whole is as if it had never stopped. One pass holds them to
             these samples, labels, targets and this model; other hyper-parameters than the distance and the
-            confidence cannot be told from a result.
+            confidence cannot be told from a result. With trace=True, they must have their trace, too.
         on_batch: called with (sample numbers, result) after each batch. What it keeps is not lost when a later
             batch raises or is interrupted: joined by `minadv.result.concatenate`, it can be `finished`.
         on_progress: called before every step with the number of samples done, in fractions of a batch.
@@ -90,7 +90,7 @@ def evaluate(
     options = {"trace": trace, "precision": precision, "channels_last": channels_last}
     if finished is not None:
         finished = finished.to("cpu")
-        resumed.check_attack(finished, attack, total)
+        resumed.check_attack(finished, attack, total, trace)
     results = [] if finished is None else [finished]
     before = done = len(finished or ())
     fill_up = True

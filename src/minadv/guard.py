@@ -32,8 +32,7 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
     Warns:
         UserWarning: when a part of the model is in training mode, or normalises by its batch.
     """
-    if not callable(model):
-        raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
+    check_callable(model)
     modules = modules_of(model)
     parameters = list({id(p): p for module in modules for p in module.parameters(recurse=False)}.values())
     # a function may call a module without values of its own with those of others (torch.func.functional_call)
@@ -76,6 +75,16 @@ def guarded(model: Model, inputs: Tensor) -> Generator[Callable[[Tensor], Tensor
             module.training = True
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def check_callable(model: object) -> None:
+    """Raise TypeError unless a model can be called, and is no class of models."""
+    if isinstance(model, type):
+        raise TypeError(
+            f"model must be one that is built, got the class {model.__name__}: build it, {model.__name__}(...)"
+        )
+    if not callable(model):
+        raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
 
 
 def _logits(model: Model, dtypes: set[torch.dtype], x: Tensor) -> Tensor:

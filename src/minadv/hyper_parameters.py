@@ -4,18 +4,26 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from inspect import signature
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import ConfigDict, JsonValue, TypeAdapter
 
 from minadv import attacks, distances, penalties
 from minadv.attacks.base import Attack
 from minadv.distances import Distance
 from minadv.errors import unknown
+from minadv.numerals import number
 
 FIXED_RADIUS = "fixed_radius"
 NOTHING = ("none", "null", "")
+NEEDED: dict[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number (e.g. 0.031 or 8/255)",
+    str: "a name",
+    NoneType: "none",
+}
 
 
 def build_attack(
@@ -54,7 +62,9 @@ def build_attack(
         if key not in (names := known + extra):
             raise unknown(f"hyper-parameter of {name}", key, names)
         if key in given or key == "distance":
-            raise ValueError(f"{key} is given twice: as -p {key}={value} and as {words.get(key, f'-p {key}')}")
+            raise ValueError(
+                f"{key} is given twice: as --set {key}={value} and as {words.get(key, f'--set {key}')}"
+            )
         given[key] = parse(cls.paper if key in extra else cls, key, value)
     if not paper:
         return cls(distance=distances.resolve(distance), **given)
@@ -71,7 +81,7 @@ def split(assignment: str) -> tuple[str, str]:
     """
     key, equals, value = assignment.partition("=")
     if not equals or not key.strip():
-        raise ValueError(f"-p takes key=value, got {assignment!r}")
+        raise ValueError(f"--set (-p) takes KEY=VALUE, got {assignment!r}")
     return key.strip().replace("-", "_"), value.strip()
 
 
@@ -85,10 +95,20 @@ def parse(cls: Callable[..., Attack], key: str, text: object) -> Any:
     if isinstance(text, str) and text.lower() in NOTHING and NoneType in get_args(hint):
         return None
     try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(text)
-    except ValidationError as error:
-        needed = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
-        raise ValueError(f"{key} needs {needed}, got {text!r}") from error
+        numeric = float in (hint, *get_args(hint))
+        value = number(text) if isinstance(text, str) and "/" in text and numeric else text
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValueError as error:  # pydantic's own, too
+        raise ValueError(f"{key} needs {' or '.join(values(hint, NEEDED))}, got {text!r}") from error
+
+
+def values(hint: object, words: Mapping[object, str]) -> list[str]:
+    """Return what a hyper-parameter of a type can be on the command line, in words for the types there."""
+    if get_origin(hint) is Literal:
+        return list(map(str, get_args(hint)))
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    written = [part for part in parts if part in words or get_origin(part) is Literal]
+    return [text for part in written for text in ([words[part]] if part in words else values(part, words))]
 
 
 def usual_distance(attack: str) -> str:

@@ -1,8 +1,9 @@
-"""Whether logits are large enough for answers that have to be `confidence` of them beyond the boundary."""
+"""How large logits are: for their rounding, and for answers that are `confidence` of them beyond the boundary."""
 
 import warnings
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 # Where a boundary is fewer times the confidence away, that makes distances some per cent larger.
@@ -29,6 +30,40 @@ class LogitScale:
     def close(self, confidence: float) -> bool:
         """Whether the boundary is so close that answers go farther for the confidence's sake."""
         return self.near < NEAR * confidence
+
+
+def deciding(logits: Tensor, margin: Tensor) -> Tensor:
+    """Return the (batch,) larger absolute value of the two logits whose difference is the margin.
+
+    One of them is the largest logit. Others may be no measure of rounding: masked classes are at −1e9, say.
+
+    Args:
+        logits: (batch, classes).
+        margin: (batch,) of a goal, without tolerance.
+    """
+    largest = logits.amax(dim=1)
+    return torch.maximum(largest.abs(), (largest - margin.abs()).abs())
+
+
+def deciding_or_usual(logits: Tensor, margin: Tensor) -> Tensor:
+    """Return the same, but no less than the batch's median: small logits are sums of larger values.
+
+    That depends on the batch: it is for comparisons with what is known, and for no answers.
+    """
+    each = deciding(logits, margin)
+    return each.clamp_min(each.nan_to_num(0, 0, 0).median().item())
+
+
+def differ(one: Tensor, other: Tensor, share: float, slack: Tensor) -> Tensor:
+    """Return the (batch,) rows of logits that differ by more than a slack each, and than a share of themselves.
+
+    Args:
+        one: (batch, classes) logits.
+        other: (batch, classes) of the same samples.
+        share: what rounding changes a logit by, relative to it.
+        slack: (batch,) what it changes any logit by.
+    """
+    return ((one - other).abs() > torch.maximum(slack[:, None], share * one.abs())).any(dim=1)
 
 
 def check_scale(logits: Tensor, margin: Tensor, confidence: float, asked: bool) -> None:

@@ -9,17 +9,22 @@ import torch
 T = TypeVar("T")
 
 
+def ran_out(error: Exception) -> bool:
+    """Whether an error says that memory ran out: on some devices it is of no type of its own."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
+
+
 def or_none(run: Callable[[], T]) -> T | None:
     """Return the result of `run`, or None, with its memory freed, when memory ran out."""
     try:
         return run()
     except (MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if not (
-            isinstance(error, MemoryError | torch.OutOfMemoryError)
-            or "out of memory" in text
-            or "can't allocate memory" in text
-        ):
+        if not ran_out(error):
             raise
     # outside the handler, so that the traceback no longer holds the batch's tensors
     gc.collect()

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from minadv.errors import counted
+
 
 class Status(StrEnum):
     """What happened to a sample."""
@@ -30,6 +32,10 @@ class Trace:
 
     propagations: Int64[Tensor, "queries batch"]
     distances: Float[Tensor, "queries batch"]
+
+    def __repr__(self) -> str:
+        queries, samples = self.distances.shape
+        return f"<Trace: {counted(samples, 'sample')}, {queries} queries>"
 
     def select(self, samples: Tensor) -> "Trace":
         """Return the trace of some of the samples, by their numbers or a mask."""
@@ -74,7 +80,7 @@ class Result:
     @property
     def asr(self) -> float:
         """Attack success rate in [0, 1], already adversarial samples included."""
-        return self.success.double().mean().item()
+        return _mean(self.success, of_none=float("nan"))
 
     @property
     def median(self) -> float:
@@ -87,7 +93,8 @@ class Result:
         return torch.tensor([status != Status.ALREADY for status in self.status], device=self.success.device)
 
     def __str__(self) -> str:
-        forwards, backwards = (_mean(count[self.attacked]) for count in (self.forwards, self.backwards))
+        counts = self.forwards, self.backwards
+        forwards, backwards = (_mean(count[self.attacked], of_none=0.0) for count in counts)
         median = f"{self.median:.4g}" if self.median < float("inf") else "– (ASR below 50 %)"
         return (
             f"{int(self.success.sum())}/{len(self)} adversarial (ASR {100 * self.asr:.1f} %), "
@@ -106,8 +113,9 @@ class Result:
         return replace(self, trace=trace, **tensors)
 
 
-def _mean(counts: Tensor) -> float:
-    return counts.double().mean().item() if len(counts) else 0.0
+def _mean(values: Tensor, of_none: float) -> float:
+    # on the CPU, as MPS has no float64
+    return values.cpu().double().mean().item() if len(values) else of_none
 
 
 def assemble(records: Sequence[tuple[Tensor, Tensor]], rows: Tensor, inputs: Tensor) -> Trace:

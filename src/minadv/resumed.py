@@ -11,20 +11,26 @@ from minadv.distances import Distance, resolve
 from minadv.errors import listed
 from minadv.goals import Goal, Targeted, Untargeted
 from minadv.guard import Model, alike, by_batch, guarded
+from minadv.logit_scale import deciding_or_usual, differ
 from minadv.memory import or_none
 from minadv.result import Result, Status
 from minadv.samples import Dataset, Pair, take
 from minadv.verification import ROUNDING_SLACK, Settings, classify, measured
 
 ROWS_AT_ONCE = 64
-# Devices and batches round differently, by less than this share of a distance or of the largest logit.
+# Devices and batches round differently, by less than this share of a distance or of the logits that decide.
 ROUNDING = 1e-3
 
 
-def check_attack(finished: Result, attack: Attack, total: int) -> None:
-    """Raise ValueError where results cannot be of the first of `total` samples, or not of `attack`."""
+def check_attack(finished: Result, attack: Attack, total: int, trace: bool) -> None:
+    """Raise ValueError where results cannot be of the first of `total` samples, of `attack`, or lack a trace."""
     if len(finished) > total:
         raise ValueError(f"finished must be of the first of {total} samples, got {len(finished)}")
+    if trace and finished.trace is None:
+        raise ValueError(
+            "finished must have a trace, as trace=True asks for that of every sample, got none: leave trace out, "
+            "or attack these samples again"
+        )
     given, needed = (finished.distance, finished.confidence), (resolve(attack.distance).name, attack.confidence)
     if given != needed:
         raise ValueError(
@@ -113,13 +119,14 @@ def _moved(model: Model, answers: Tensor, goal: Goal, margins: Tensor, filled: b
     with guarded(model, answers) as looked_at:
         look = alike(looked_at)
         logits = classify(look, answers, settings)
-        slack = ROUNDING_SLACK + ROUNDING * logits.abs().amax(dim=1)
-        moved = (goal.margin(logits) - margins).abs() > slack
+        now = goal.margin(logits)
+        slack = ROUNDING_SLACK + ROUNDING * deciding_or_usual(logits, now)
+        moved = (now - margins).abs() > slack
         rows = torch.nonzero(moved).flatten()
         if len(rows):
             # what is random, or depends on its batch, differs here, too
             again = classify(look, answers[rows], settings)
-            moved[rows] = (again - logits[rows]).abs().amax(dim=1) <= slack[rows]
+            moved[rows] = ~differ(logits[rows], again, ROUNDING, slack[rows])
     return moved
 
 

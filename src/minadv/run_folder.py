@@ -6,6 +6,7 @@
     trace.safetensors            best distance against propagations, on request
     png/                         adversarials as 8-bit images, on request
     unfinished/                  batches that are finished, until all are (`unfinished.py`)
+    run.lock                     held by the process that computes the run, and gone with it
 
 Every file is written under another name and then moved into place, `run.json` last: a folder that has it is
 complete.
@@ -22,6 +23,7 @@ from polars.exceptions import PolarsError
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from torch import Tensor
 
+from minadv.claims import Claim
 from minadv.files import damaged, in_place, load, prepare, save
 from minadv.result import Trace
 from minadv.unfinished import kept
@@ -32,6 +34,7 @@ CONFIGURATION, RESULTS, TENSORS, TRACE = (
     "adversarials.safetensors",
     "trace.safetensors",
 )
+LOCK = "run.lock"
 COLUMNS = {
     "sample": pl.Int64,
     "label": pl.Int64,
@@ -119,6 +122,22 @@ def check_free(folder: Path) -> None:
 
 
 @contextmanager
+def alone(folder: Path) -> Generator[None]:
+    """Hold a folder that is there, so that meanwhile no other process computes a run for it.
+
+    Raises:
+        ValueError: another process does.
+    """
+    claim = Claim.of(folder / LOCK)
+    if claim is None:
+        raise ValueError(f"another minadv attack is writing to {folder}: wait for it, or choose another --out")
+    try:
+        yield
+    finally:
+        claim.release()
+
+
+@contextmanager
 def prepared(folder: Path) -> Generator[None]:
     """Make a folder for a run: see `files.prepare`. Where an error leaves it empty, it is removed again."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -188,8 +207,8 @@ def _existing(folder: Path, name: str) -> Path:
                 "command goes on after them"
             )
         raise FileNotFoundError(
-            f"{folder} is not a finished run, it has no {name}: run minadv attack --out {folder}, or give the "
-            "--out of a minadv attack or minadv bench"
+            f"{folder} is not a finished run, it has no {name}: that of minadv attack holds {CONFIGURATION}, "
+            f"{RESULTS} and {TENSORS}; give the --out of a minadv attack or minadv bench"
         )
     return folder / name
 

@@ -1,15 +1,19 @@
 """Checks at the door: every error names the argument, what it got and what to do."""
 
+import math
 import warnings
 from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from minadv.distances.checks import BRIGHTEST
 from minadv.errors import RowError
 
 # What a distance may be from an image to itself, relative to what it is far off: of √(Σδ² + ε), say.
 NEARLY = 0.01
+# What resizing and a few operations in half precision may take images out of [0, 1].
+ROUNDING = 0.01
 HALVES = (torch.bfloat16, torch.float16)
 FLOATS = (*HALVES, torch.float64, torch.float32)
 
@@ -45,15 +49,26 @@ def check_inputs(inputs: object) -> Tensor:
             "inputs must hold values, got a tensor on the meta device: make or load it on the device of the model"
         )
     inputs = inputs.detach()
-    low, high = (bound.item() for bound in inputs.aminmax())
-    if not (low >= 0 and high <= 1):
-        # all digits: what rounding makes of 1 looks like 1 otherwise
-        bad = "NaN" if low != low else f"values from {low} to {high}"
-        raise ValueError(
-            f"inputs must be finite and in [0, 1], got {bad}: rescale the images (inputs.clamp(0, 1) undoes "
-            "rounding), and put normalisation (mean and std) inside the model"
-        )
+    check_values("inputs", inputs)
     return inputs
+
+
+def check_values(what: str, images: Tensor) -> None:
+    """Raise ValueError unless floats are finite and in [0, 1], saying what to do about the others."""
+    low, high = (bound.item() for bound in images.aminmax()) if images.numel() else (0.0, 1.0)
+    if low >= 0 and high <= 1:
+        return
+    # all digits: what rounding makes of 1 looks like 1 otherwise
+    got = "NaN" if low != low else f"values from {low} to {high}"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        remedy = "leave these images out, or find out what made such values"
+    elif low >= -ROUNDING and high <= 1 + ROUNDING:
+        remedy = "rounding is undone by clamp(0, 1)"
+    elif low >= 0 and BRIGHTEST < high <= 255:
+        remedy = "divide by 255"
+    else:
+        remedy = "rescale the images, and put normalisation (mean and std) inside the model"
+    raise ValueError(f"{what} must be finite and in [0, 1], got {got}: {remedy}")
 
 
 def check_classes(name: str, classes: object, inputs: Tensor) -> Tensor:
@@ -69,8 +84,11 @@ def check_classes(name: str, classes: object, inputs: Tensor) -> Tensor:
     if classes.dtype != torch.int64:
         raise TypeError(f"{name} must be int64 class indices, got dtype {classes.dtype}: use {name}.long()")
     if classes.shape != inputs.shape[:1]:
+        single = classes.ndim == 0 and inputs.ndim == 3
+        remedy = f"inputs.unsqueeze(0) and {name}.unsqueeze(0)"
         raise ValueError(
             f"{name} must have shape ({len(inputs)},), one class index per input, got {tuple(classes.shape)}"
+            + (f": a single image becomes a batch with {remedy}" if single else "")
         )
     check_device(name, classes.device, inputs)
     return classes.detach()

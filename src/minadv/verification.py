@@ -17,11 +17,13 @@ from torch.nn.functional import linear
 from minadv.distances import Distance, family
 from minadv.gates import KEPT
 from minadv.goals import Goal
+from minadv.logit_scale import deciding
+from minadv.memory import ran_out
 from minadv.result import Status
 
 # Two forward passes of one tensor differ by rounding (batch size, kernels): verification forgives this many
-# logits of the confidence that the search demanded, or so many epsilons of the sample's largest logit, and never
-# accepts a tie.
+# logits of the confidence that the search demanded, or so many epsilons of the larger logit of the sample's
+# margin, and never accepts a tie.
 ROUNDING_SLACK, ROUNDING_EPSILONS = 5e-5, 4
 # CPU kernels round a sample's logits differently in batches of 1, 2, 3, 5, … than in large ones, and a search
 # amplifies that: measured, distances moved by more than 100 %. Batches that are multiples of this agree to the
@@ -204,8 +206,9 @@ def quantise(x: Tensor, levels: int | None) -> Tensor:
 def _passes(x: Tensor, logits: Tensor, goal: Goal, already: Tensor, settings: Settings) -> Tensor:
     """Beyond the boundary, finite, in the box, and on the grid where one is asked for."""
     eps = torch.finfo(logits.dtype).eps
-    slack = (ROUNDING_EPSILONS * eps * logits.abs().amax(dim=1)).clamp_min(ROUNDING_SLACK)
-    beyond = goal.margin(logits) < -(settings.confidence - slack).clamp_min(0)
+    margin = goal.margin(logits)
+    slack = (ROUNDING_EPSILONS * eps * deciding(logits, margin)).clamp_min(ROUNDING_SLACK)
+    beyond = margin < -(settings.confidence - slack).clamp_min(0)
     allowed = ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)  # false for NaN
     on_grid = (x == quantise(x, settings.levels)).flatten(1).all(dim=1)
     return beyond & allowed & (on_grid | already)
@@ -215,8 +218,8 @@ def measured(distance: Distance, x: Tensor, x0: Tensor) -> Tensor:
     """(batch,) distances of stored images, a few at a time, in float64 where device and distance have it."""
     try:
         return _measured(distance, x, x0, x0.dtype if x0.device.type == "mps" else torch.float64)
-    except RuntimeError:
-        if x0.dtype == torch.float64:
+    except RuntimeError as error:
+        if x0.dtype == torch.float64 or ran_out(error):
             raise
         # what the caller's own distance computes with may have the images' precision
         return _measured(distance, x, x0, x0.dtype)

@@ -40,6 +40,9 @@ class ADMM(Attack):
 
     Candidates are x + z; for ℓ0, and here for ℓ1 too, without the entries that the proximal step would set to 0.
 
+    Source: Zhao, Liu, Wang and Lin, *An ADMM-Based Universal Framework for Adversarial Attacks on Deep Neural
+    Networks*, ACM Multimedia 2018.
+
     Args:
         distance: "l0", "l1", "l2" or "linf".
         outer: turns T: a proximal step for δ, a search for z, a step of the multiplier.
@@ -51,6 +54,9 @@ class ADMM(Attack):
         rate: step size of Adam, in tanh space; None is 0.3 (ℓ0), 0.1 (ℓ1) or 0.03 (ℓ2, ℓ∞).
         warm: start Adam where it stopped before, which lets black and white pixels leave the flat ends of tanh;
             False starts at the original each time, as the authors' code does for ℓ1 and ℓ2.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     outer: int = 10

@@ -24,6 +24,9 @@ from minadv.penalties import Penalty
 from minadv.shapes import per_sample
 
 MU_RANGE = (1e-6, 1e12)
+# The first step under a distance of your own: so much of the way to where the boundary seems to be, which is no
+# farther than this in any entry.
+FIRST_SHARE, FAR = 0.2, 0.3
 # First and last width of soft gates.
 GATE = 0.06, 0.006
 
@@ -58,7 +61,7 @@ class ALMA(Attack):
         rho_growth: factor that it grows by.
         final_step: step size at the end, relative to the first; the decay starts at the first adversarial.
         first_distance: the first step's distance, from which the step size follows; None is our choice for
-            the distance (`FIRST_DISTANCES`), or a step size of 0.1 for a distance that we don't know.
+            the distance (`FIRST_DISTANCES`), and a share of the way to the linearised boundary for your own.
         first_step_limit: the first step goes at most this share of the way to the linearised boundary, so that
             samples close to it are not overshot; until an adversarial is found, the step size then grows
             like ρ, but at every step, up to that of `first_distance`. None is no limit, as in the paper.
@@ -144,7 +147,9 @@ class ALMA(Attack):
     def search(self, oracle: Oracle) -> None:
         """Run section 1 of attacks.md."""
         N, pace = self.steps, self._pace()
-        kind = self.constraint or constraint_of(oracle.goal, self.distance, N)
+        classes = oracle.logits_of_originals.shape[1]
+        kind = self.constraint or constraint_of(oracle.goal, classes, self.distance, N)
+        own = not distances.family(self.distance)
         penalty = penalties.get(self.penalty) if isinstance(self.penalty, str) else self.penalty
 
         proximal = self.proximal or oracle.surrogate is not oracle.distance
@@ -157,7 +162,7 @@ class ALMA(Attack):
         # η r^{(i − first)/(N − first)} as a product: a table, as a vector's powers round by their place in it
         decays = x.new_tensor([pace.final_step ** (1 / (N - i)) for i in range(N)] + [1.0])
         reference = eta = longest = mu  # set at step 0
-        masked, unit = None, mu
+        masked, unit, clean = None, mu, mu
 
         for i in oracle.steps(N):
             # on a grid the search goes on between its points, or steps below half a cell would go nowhere
@@ -165,8 +170,8 @@ class ALMA(Attack):
             probe = oracle.probe(oracle.snap(x), distance_gradient=i > 0, widths=widths)
             constraint = oracle.goal.constraint(probe.logits, kind, self.confidence)
             if kind == "margin":  # as DLR⁺ is, whatever the scale of logits
-                unit = constraint.detach().clamp_min(max(self.confidence, TINY)) if i == 0 else unit
-                constraint = constraint / unit
+                clean = constraint.detach().clamp_min(max(self.confidence, TINY)) if i == 0 else clean
+                constraint = constraint / clean
             g = constraint.detach()
             if i == 0:
                 reference = g
@@ -186,9 +191,13 @@ class ALMA(Attack):
                 masked = untrusted(trust(h)) if self.soft_gates else None
                 h = nonzero(h, oracle, below=1e-6)
                 eta, longest = self._step_sizes(oracle, h, g * weight, pace.alpha_rms)
-            x = oracle.clip_(optimiser.step(x, h, probe.distance_gradient, per_sample(eta, x)))
+            slope = probe.distance_gradient
+            if slope is not None and own:  # in units of its own, so that a mean is minimised as a sum is
+                unit = positive_or_one(probe.distance / FIRST_SHARE) if i == 1 else unit
+                slope = slope / per_sample(unit, slope)
+            x = oracle.clip_(optimiser.step(x, h, slope, per_sample(eta, x)))
             eta = eta * decays.index_select(0, first)
-            del probe, constraint, h  # free before the next pass
+            del probe, constraint, h, slope  # free before the next pass
 
     def _pace(self) -> Pace:
         """Return what was given, and our choice of the rest."""
@@ -202,28 +211,33 @@ class ALMA(Attack):
         """First and longest η: D(x, Π[x − ηh]) = ε gives the longest, by doubling, then bisection; no model pass.
 
         The first is limited by the linearised boundary g − η⟨∇g, h⟩ = 0. As h = P′·∇g, that is η = g·P′/‖h‖²,
-        with `slope` = g·P′.
+        with `slope` = g·P′. Where ε is not known, both are a share of the way to that boundary.
         """
         distance, x = oracle.surrogate, oracle.originals
-        target = self.first_distance or _look_up(FIRST_DISTANCES, self.distance)
-        ones = torch.ones_like(oracle.best_distance)
-        eta = 0.1 * ones
-        if target is not None:
-            step = h
-            if self.exact_first_step:
-                step = h / ((alpha_rms + (1 - alpha_rms) * h.square()).sqrt() + 1e-8)
-
-            def below(eta: Tensor) -> Tensor:
-                return distance(torch.addcmul(x, per_sample(eta, x), step, value=-1).clamp_(0, 1)) <= target
-
-            with torch.no_grad():
-                low, high = bisect(below, *bracket(below, ones), steps=20)
-            eta = (low + high) / 2
-        if self.first_step_limit is None:
-            return eta, eta
         boundary = slope / h.flatten(1).square().sum(dim=1)
-        limit = torch.where(boundary > 0, self.first_step_limit * boundary, torch.inf)  # 0 would stay 0
-        return torch.minimum(eta, limit), eta
+        boundary = torch.where(boundary > 0, boundary, torch.inf)  # 0 would stay 0
+        target = self.first_distance or _look_up(FIRST_DISTANCES, self.distance)
+        if target is None:
+            eta = FIRST_SHARE * torch.minimum(boundary, FAR / h.flatten(1).abs().amax(dim=1).clamp_min(TINY))
+            return eta, eta
+        step = h
+        if self.exact_first_step:
+            step = h / ((alpha_rms + (1 - alpha_rms) * h.square()).sqrt() + 1e-8)
+
+        def below(eta: Tensor) -> Tensor:
+            return distance(torch.addcmul(x, per_sample(eta, x), step, value=-1).clamp_(0, 1)) <= target
+
+        with torch.no_grad():
+            low, high = bisect(below, *bracket(below, torch.ones_like(boundary)), steps=20)
+        longest = (low + high) / 2
+        if self.first_step_limit is None:
+            return longest, longest
+        return torch.minimum(longest, self.first_step_limit * boundary), longest
+
+
+def positive_or_one(values: Tensor) -> Tensor:
+    """Return what can be divided by: 1 where a value is 0, infinite or NaN."""
+    return torch.where((values > 0) & values.isfinite(), values, 1.0)
 
 
 def _look_up(table: dict[str, float], distance: str | Distance | Callable[..., Tensor]) -> float | None:

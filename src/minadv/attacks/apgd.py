@@ -31,19 +31,7 @@ BISECTIONS = {"mnist": 13, "cifar10": 12, "imagenet": 14}
 
 @dataclass(frozen=True, kw_only=True)
 class Ascending:
-    """Hyper-parameters of APGD and of its minimal form.
-
-    Args:
-        steps: iterations of one run; each run looks once more often.
-        loss: "dlr" (three classes; four when targeted) or "cross-entropy". Neither has a κ; with a raised
-            `confidence`, cross-entropy finds more.
-        n_targets: None runs once with an untargeted loss; a number makes it APGD^T, one run with a targeted loss
-            for each of so many classes, those of largest clean logits, for samples not broken yet. Not used
-            when the attack itself is targeted.
-        target_loss: of APGD^T: "label" is AutoAttack's tDLR, z_t against z_y; "target" is −tDLR⁺, z_t against the
-            best other class, with which the paper's rows were made.
-        restarts: random starts for each run.
-    """
+    """Hyper-parameters of APGD and of its minimal form, which explain them."""
 
     steps: int = 100
     loss: Loss = "dlr"
@@ -96,8 +84,24 @@ class Ascending:
 class APGD(Ascending, Attack):
     """Maximise a loss inside a ball of fixed radius (not minimal: the smallest adversarial seen is kept).
 
+    Source: Croce and Hein, *Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks*, ICML 2020; for ℓ1 *Mind the box: ℓ1-APGD for sparse adversarial attacks on image
+    classifiers*, ICML 2021.
+
     Args:
         radius: of the ball in the distance; None is a usual one: 8/255 (ℓ∞), 0.5 (ℓ2), 12 (ℓ1).
+        steps: iterations of one run; each run looks once more often.
+        loss: "dlr" (three classes; four when targeted) or "cross-entropy". Neither has a κ; with a raised
+            `confidence`, cross-entropy finds more.
+        n_targets: None runs once with an untargeted loss; a number makes it APGD^T, one run with a targeted loss
+            for each of so many classes, those of largest clean logits, for samples not broken yet. Not used
+            when the attack itself is targeted.
+        target_loss: of APGD^T: "label" is AutoAttack's tDLR, z_t against z_y; "target" is −tDLR⁺, z_t against the
+            best other class, with which the paper's rows were made.
+        restarts: random starts for each run.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     radius: float | None = None
@@ -127,11 +131,26 @@ class APGD(Ascending, Attack):
 class MinimalAPGD(Ascending, Attack):
     """Bisect the radius at which APGD succeeds, per sample.
 
+    Source: Croce and Hein, *Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks*, ICML 2020; for ℓ1 *Mind the box: ℓ1-APGD for sparse adversarial attacks on image
+    classifiers*, ICML 2021.
+
     Args:
-        n_targets: as for APGD; the default is APGD^T towards up to nine classes, which needs four classes.
+        n_targets: a number makes it APGD^T, one run with a targeted loss for each of so many classes, those of
+            largest clean logits, for samples not broken yet (it needs four classes); None runs once with an
+            untargeted loss. Not used when the attack itself is targeted.
         bisections: radii tried.
         largest: first radius tried, half of the largest one; None is half the distance to the farthest image. Of
             that, 13 bisections leave a 4096th, which for ℓ1 is coarse (0.3 at 32×32×3, 13 at 224×224×3): give one.
+        steps: iterations of one run; each run looks once more often.
+        loss: "dlr" (three classes; four when targeted) or "cross-entropy". Neither has a κ; with a raised
+            `confidence`, cross-entropy finds more.
+        target_loss: of APGD^T: "label" is AutoAttack's tDLR, z_t against z_y; "target" is −tDLR⁺, z_t against the
+            best other class, with which the paper's rows were made.
+        restarts: random starts for each run.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     n_targets: int | None = 9

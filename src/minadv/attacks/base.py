@@ -42,7 +42,8 @@ class Attack(ABC):
             rounding) in the verification. Ties never count.
         levels: when set (256 for 8-bit images), only images whose values are multiples of 1/(levels − 1)
             count, so that results survive being saved.
-        budget: most propagations (forwards plus backwards) per sample; the best answer so far is returned.
+        budget: most propagations (forwards plus backwards) per sample; the best answer so far is returned. A
+            search is cut off there, not paced by it: fewer `steps` end nearer.
         seed: decides an attack's random numbers, together with each sample's own content.
     """
 
@@ -188,6 +189,7 @@ class Attack(ABC):
                 f"{self.name} minimises {', '.join(card.distances or ())}, not {given}: attacks that minimise "
                 f"{family or 'any'} are {able(lambda other: other.minimises(family))}"
             )
+        resolve(self.distance)  # its options, and what it needs
 
     def check_targeted(self) -> None:
         """Raise ValueError, naming attacks that can, unless the attack can be asked for a class."""

@@ -25,6 +25,10 @@ from minadv.shapes import per_sample
 class CW(Attack):
     """Minimise D² + c·max(0, margin + confidence) for several c, found per sample.
 
+    Source: Carlini and Wagner, *Towards Evaluating the Robustness of Neural Networks*, IEEE S&P 2017; for
+    CIEDE2000 (PerC-C&W) Zhao, Liu and Larson, *Towards Large yet Imperceptible Adversarial Image Perturbations
+    with Perceptual Color Distance*, CVPR 2020.
+
     Args:
         steps: forwards and backwards of one run, at most.
         searches: runs, each with another c.
@@ -34,9 +38,12 @@ class CW(Attack):
             they stay where they are for hundreds of steps. Colours farther inside stay as they are.
         squared: minimise D² as the original does, or D as PerC-C&W does (with c = 10).
         abort_early: give up a run that makes no progress for a tenth of its steps, and go on with the next c.
-        patience: for how many tenths.
-        compat: "sample" decides that for each sample alone; "batch" as the published code, which goes on until no
-            sample of the batch makes progress, so that results depend on the batch.
+        patience: for how many tenths of its steps a run may make no progress, with `abort_early`.
+        compat: "sample" gives up runs for each sample alone; "batch" as the published code, which goes on until
+            no sample of the batch makes progress, so that results depend on the batch.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     steps: int = 1000

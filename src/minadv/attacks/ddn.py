@@ -23,12 +23,19 @@ class DDN(Attack):
 
     They climb the cross-entropy, which has no κ: `confidence` decides alone what is adversarial.
 
+    Source: Rony et al., *Decoupling Direction and Norm for Efficient Gradient-Based L2 Adversarial Attacks and
+    Defenses*, CVPR 2019.
+
     Args:
         steps: forwards and backwards.
         gamma: change of the radius per step.
         radius: first radius (ℓ2).
-        step, final_step: length of the steps, from first to last along half a cosine.
+        step: length of the first step (ℓ2); steps fall to `final_step` along half a cosine.
+        final_step: length of the last step.
         round_iterate: with `levels`, go on from rounded points, as published, and not between those looked at.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     steps: int = 100

@@ -46,9 +46,15 @@ def deepfool(
 class DeepFool(Attack):
     """Step to the nearest linearised boundary until adversarial.
 
+    Source: Moosavi-Dezfooli, Fawzi and Frossard, *DeepFool: a simple and accurate method to fool deep neural
+    networks*, CVPR 2016.
+
     Args:
         steps: at most; each costs a forward and a backward for every class but one.
         overshoot: how much farther than the boundary a step goes.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     steps: int = 100
@@ -78,12 +84,18 @@ class DeepFool(Attack):
 class SuperDeepFool(Attack):
     """Project the perturbation that DeepFool finds on the normal of the boundary there, and repeat.
 
+    Source: Abdollahpoorrostam, Abroshan and Moosavi-Dezfooli, *SuperDeepFool: a new fast and accurate minimal
+    adversarial attack*, 2023 (arXiv 2303.12481).
+
     Args:
         steps: projections at most, each after a run of DeepFool.
-        deepfool_steps: of each run, at most.
+        deepfool_steps: of each run of DeepFool, at most.
         overshoot: how much farther than the boundary DeepFool's steps go.
         restart: set out from the original with every projection; False adds it to the last point, as published.
         searches: bisections between the original and what was found.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     steps: int = 100

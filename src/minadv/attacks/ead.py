@@ -27,6 +27,8 @@ from minadv.shapes import per_sample
 class EAD(Attack):
     """Minimise c·max(0, margin + confidence) + ‖δ‖₂² + β‖δ‖₁ by accelerated proximal gradient steps.
 
+    Source: Chen et al., *EAD: Elastic-Net Attacks to Deep Neural Networks via Adversarial Examples*, AAAI 2018.
+
     Args:
         distance: "l1".
         steps: backwards of one run, at most; each costs two forwards.
@@ -37,9 +39,12 @@ class EAD(Attack):
         rule: which adversarial is best: "l1" by ‖δ‖₁, "en" by β‖δ‖₁ + ‖δ‖₂² as the paper's tables do.
         abort_early: give up a run that makes no progress for some tenths of its steps, and go on with the next c;
             at once if its c is too small to leave the original at all (unless `compat` is "batch").
-        patience: for how many tenths; 1 as published.
-        compat: "sample" decides that for each sample alone; "batch" by the batch's sum as the published code,
+        patience: for how many tenths of its steps a run may make no progress, with `abort_early`; 1 as published.
+        compat: "sample" gives up runs for each sample alone; "batch" by the batch's sum as the published code,
             so that results depend on the batch.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     distance: str | Distance | Callable[..., Tensor] = "l1"

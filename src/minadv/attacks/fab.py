@@ -28,6 +28,9 @@ class FAB(Attack):
 
     Entries move where the slope of a difference of logits is above 1e-8: logits should not be much below 1e-3.
 
+    Source: Croce and Hein, *Minimally distorted Adversarial Examples with a Fast Adaptive Boundary Attack*, ICML
+    2020.
+
     Args:
         steps: each costs two forwards, and a backward per class (one alone for FAB^T).
         n_targets: None looks for the nearest boundary at every step; a number makes it FAB^T: one run towards each
@@ -38,6 +41,9 @@ class FAB(Attack):
         restarts: runs in all; all but the first start at random points.
         differences: take the gradients of the logits' differences to the label's, one backward fewer per step; the
             original, and so the paper's counts, take one of every logit.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     steps: int = 100

@@ -26,15 +26,22 @@ HUGE = 1e30
 class FMN(Attack):
     """Gradient steps, projected on a ball whose radius follows a linear estimate of the distance to the boundary.
 
+    Source: Pintor, Roli, Brendel and Biggio, *Fast Minimum-norm Adversarial Attacks through Adaptive Norm
+    Constraints*, NeurIPS 2021.
+
     Args:
         steps: forwards and backwards.
         step: first length (ℓ2) of the steps; None is 1, and 10 for ℓ∞.
-        gamma, final_gamma: relative change of the radius per step, from first to last along half a cosine.
+        gamma: relative change of the radius at the first step; it falls to `final_gamma` along half a cosine.
+        final_gamma: relative change of the radius at the last step.
         in_box: leave entries that have no room to move out of the gradient, so that neither the step nor the
             linear estimate counts on them; False as published.
         overshoot: factor on the linear estimate until an adversarial is found, or rounding keeps the search just
             short of a flat boundary; 1 as published.
         final_step: length of the last step, relative to the first.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     steps: int = 100

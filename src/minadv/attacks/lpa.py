@@ -40,6 +40,9 @@ class LPA(Attack):
     A run starts inside the bound, and comes back to it by steps in proportion to it: the authors' constants are
     made for a bound of 0.5, and minimal ones are far below.
 
+    Source: Laidlaw, Singla and Feizi, *Perceptual Adversarial Robustness: Defense Against Unseen Threat Models*,
+    ICLR 2021.
+
     Args:
         distance: "lpips" with its options. The paper's is without learned weights, "lpips:linear=none"; others are
             used as they are.
@@ -50,6 +53,9 @@ class LPA(Attack):
             around 0.1 on CIFAR-10, and twice as much costs one bisection.
         probing: length h of the step by which the distance's slope along the gradient is measured (ℓ2).
         cap: κ_m, the margin beyond the boundary above which there is nothing to gain (logits).
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     distance: str | Distance | Callable[..., Tensor] = "lpips"

@@ -38,7 +38,10 @@ class Pace:
         if name == "ciede2000" == distances.resolve(distance).name:
             return replace(cls.paper(steps), mu=5 ** _by_steps(steps, 0, 0, 1))
         if name == "l0":
-            return replace(cls.paper(steps), alpha_rms=_by_steps(steps, 0.8, 0.8, 0.9), momentum=0.0, mu=0.5)
+            alpha_rms, momentum = _by_steps(steps, 0.8, 0.8, 0.9), _by_steps(steps, 0, 0, 0.9)
+            return replace(
+                cls.paper(steps), alpha_rms=alpha_rms, momentum=momentum, mu=_by_steps(steps, 0.5, 0.5, 1)
+            )
         if name == "l1":
             return replace(cls.paper(steps), momentum=0.0)
         if name not in ("l2", "linf", "ssim"):
@@ -49,12 +52,15 @@ class Pace:
         return cls(alpha, alpha_rms, momentum, mu=0.3, rho_growth=1.1, final_step=final_step)
 
 
-def constraint_of(goal: Goal, distance: str | Distance | Callable[..., Any], steps: int) -> Constraint:
+def constraint_of(
+    goal: Goal, classes: int, distance: str | Distance | Callable[..., Any], steps: int
+) -> Constraint:
     """Return our choice, from experiments (docs/alma.md): the margin towards a target, or in few steps.
 
     Far from the boundary, DLR⁺'s denominator leads elsewhere, which costs time, and may never lead to a target.
+    Two classes are DLR⁺'s to refuse, whatever the steps.
     """
-    few = steps < MARGIN_BELOW.get(distances.family(distance) or "", 0)
+    few = classes > 2 and steps < MARGIN_BELOW.get(distances.family(distance) or "", 0)
     return "margin" if few or isinstance(goal, Targeted) else "dlr"
 
 

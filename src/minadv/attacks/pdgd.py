@@ -51,15 +51,7 @@ class Dual:
 
 @dataclass(frozen=True, kw_only=True)
 class PrimalDual:
-    """Hyper-parameters of both attacks: Adam on the perturbation against dual ascent on the weights.
-
-    Args:
-        steps: forwards and backwards.
-        rate, final_rate: step size of Adam, falling geometrically to this share of itself.
-        dual_rate, final_dual_rate: step size of the dual ascent, falling linearly to this share of itself.
-        smoothing: of the weights over the steps.
-        first_ratio, least_ratio: first and smallest weight of the distance relative to the loss (and the reverse).
-    """
+    """Hyper-parameters of both attacks, which explain them: Adam against dual ascent on the weights."""
 
     steps: int = 500
     rate: float = 0.1
@@ -118,7 +110,24 @@ def proximal_step(x: Tensor, x0: Tensor, metric: Tensor, weight: Tensor, shrink:
 
 @dataclass(frozen=True, kw_only=True)
 class PDGD(PrimalDual, Attack):
-    """Adam on λ₀·D + λ₁·softplus(margin), and dual ascent on the weights (see `PrimalDual`)."""
+    """Adam on λ₀·D + λ₁·softplus(margin), and dual ascent on the weights.
+
+    Source: Matyasko and Chau, *PDPGD: Primal-Dual Proximal Gradient Descent Adversarial Attack*, 2021 (arXiv
+    2106.01538).
+
+    Args:
+        steps: forwards and backwards.
+        rate: first step size of Adam; it falls geometrically.
+        final_rate: last step size of Adam, as a share of the first.
+        dual_rate: first step size of the dual ascent; it falls linearly.
+        final_dual_rate: last step size of the dual ascent, as a share of the first.
+        smoothing: of the weights over the steps.
+        first_ratio: first weight of the distance, relative to the loss.
+        least_ratio: smallest weight of the distance relative to the loss, and of the loss relative to it.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
+    """
 
     name: ClassVar[str] = "pdgd"
 
@@ -133,10 +142,24 @@ class PDGD(PrimalDual, Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class PDPGD(PrimalDual, Attack):
-    """Adam on softplus(margin), a proximal step of the norm, and dual ascent on the weights (see `PrimalDual`).
+    """Adam on softplus(margin), a proximal step of the norm, and dual ascent on the weights.
+
+    Source: Matyasko and Chau, *PDPGD: Primal-Dual Proximal Gradient Descent Adversarial Attack*, 2021 (arXiv
+    2106.01538).
 
     Args:
         l0: how ℓ0 is shrunk: "l23" by its surrogate ℓ_{2/3}, "l0" by pixels.
+        steps: forwards and backwards.
+        rate: first step size of Adam; it falls geometrically.
+        final_rate: last step size of Adam, as a share of the first.
+        dual_rate: first step size of the dual ascent; it falls linearly.
+        final_dual_rate: last step size of the dual ascent, as a share of the first.
+        smoothing: of the weights over the steps.
+        first_ratio: first weight of the distance, relative to the loss.
+        least_ratio: smallest weight of the distance relative to the loss, and of the loss relative to it.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     l0: Literal["l23", "l0"] = "l23"

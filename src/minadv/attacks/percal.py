@@ -23,12 +23,18 @@ from minadv.shapes import per_sample
 class PerCAL(Attack):
     """Climb the cross-entropy while not adversarial, descend the colour distance while adversarial.
 
+    Source: Zhao, Liu and Larson, *Towards Large yet Imperceptible Adversarial Image Perturbations with Perceptual
+    Color Distance*, CVPR 2020.
+
     Args:
         distance: "ciede2000".
         steps: each costs two forwards and a backward; one forward more looks at the original.
         levels: the rounded image is what counts (the search goes on between the levels); 256 as published.
         step: first length (ℓ2) of the steps that climb; it falls to a hundredth.
         colour_step: first length of the steps that descend; it falls to a tenth.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     distance: str | Distance | Callable[..., Tensor] = "ciede2000"

@@ -27,6 +27,9 @@ class PQP(Attack):
     floor. The score is the probability of the target, or of any class but the true one. Only SSIM is
     differentiated, never the model. The authors' SSIM has a uniform 7×7 window; this is the distance's own.
 
+    Source: Gragnaniello et al., *Perceptual quality-preserving black-box attack against deep learning image
+    classifiers*, Pattern Recognition Letters 2021.
+
     Args:
         distance: "ssim".
         steps: draws at most, two forwards each (the authors' code has no limit).
@@ -35,6 +38,9 @@ class PQP(Attack):
         share: of all positions, those with the smallest SSIM gradient, that draws are from.
         draws: after so many that lower the score, the better sign of the last one is accepted.
         floor: SSIM at which a sample is given up.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     distance: str | Distance | Callable[..., Tensor] = "ssim"

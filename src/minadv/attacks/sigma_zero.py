@@ -28,13 +28,20 @@ SHARPEST = 1e-18
 class SigmaZero(Attack):
     """Descend the margin plus a smooth count of entries, and set entries below an adaptive threshold to 0.
 
+    Source: Cinà et al., *σ-zero: Gradient-based Optimization of ℓ0-norm Adversarial Examples*, ICLR 2025 (arXiv
+    2402.01879).
+
     Args:
         distance: "l0" (entries, channels counted separately).
         steps: forwards and backwards.
-        rate, final_rate: step size of Adam, falling along half a cosine to this share of itself.
+        rate: first step size of Adam; it falls along half a cosine.
+        final_rate: last step size of Adam, as a share of the first.
         sigma: smoothness of the count Σ δ²/(δ² + σ), at least 1e-18.
         threshold: first threshold.
         threshold_rate: change of the threshold per step, relative to the step size.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     distance: str | Distance | Callable[..., Tensor] = "l0"

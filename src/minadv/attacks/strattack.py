@@ -30,6 +30,9 @@ class StrAttack(Attack):
 
     The defaults are those of the library port; `paper` returns those of the authors' code.
 
+    Source: Xu et al., *Structured Adversarial Attack: Towards General Implementation and Better Interpretability*,
+    ICLR 2019.
+
     Args:
         distance: "l2".
         steps: of one search; each costs two forwards and a backward. The refinement has its own.
@@ -43,10 +46,13 @@ class StrAttack(Attack):
         group: side of the square patches, in pixels, and their stride; None is the authors' choice: 2 for images
             up to 32 pixels wide, 13 for larger ones.
         refine_rounds: searches of the refinement, which freezes zeros and the smallest entries of the answer.
-        refine_steps: of one such search; each costs a forward and a backward.
-        refine_c: its first c.
+        refine_steps: of one search of the refinement; each costs a forward and a backward.
+        refine_c: first c of the refinement.
         derived: update as a straight derivation gives; False doubles the weight of the ℓ2 term's coupling (and of
             ρ in the refinement's denominator) as published.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     steps: int = 2000

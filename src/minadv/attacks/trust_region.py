@@ -23,17 +23,22 @@ RADII = {2: (5e-4, 0.05), float("inf"): (1e-4, 0.01)}
 class TrustRegion(Attack):
     """Short first-order steps towards one class until misclassified; cheap, and not refined.
 
+    Source: Yao et al., *Trust Region Based Adversarial Attack on Neural Networks*, CVPR 2019.
+
     Args:
         steps: at most; each costs two forwards (three when adaptive) and a backward.
         radius: first length of the steps.
         n_classes: runner-up classes among which the target is chosen, by the distance to their boundary.
-        worst_case: choose the farthest of them instead of the nearest.
+        worst_case: choose the farthest of the runner-up classes instead of the nearest.
         adaptive: lengthen steps that do as expected, and shorten those that don't.
-        expected: what tells. "slope": the rise of z_t − z_y over what its slope foretells, whatever the scale of
-            logits; and no step is shorter than what brings the search to the boundary in those that are left.
-            "label", as published: the fall of z_y over the step's length, so that all steps get shorter where
-            logits are small or rounded.
+        expected: what tells whether a step did as expected. "slope": the rise of z_t − z_y over what its slope
+            foretells, whatever the scale of logits; and no step is shorter than what brings the search to the
+            boundary in those that are left. "label", as published: the fall of z_y over the step's length, so
+            that all steps get shorter where logits are small or rounded.
         overshoot: how much farther a step goes.
+
+    Of every attack: `distance`, what to minimise; `confidence`, logits beyond the boundary; `levels`, 256 for
+    8-bit images; `budget`, most propagations per sample; `seed`.
     """
 
     steps: int = 100

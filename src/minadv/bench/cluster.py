@@ -73,7 +73,8 @@ class Cluster:
 
     def _worker(self) -> Any:
         kind = self._ray.remote(num_cpus=self._threads, num_gpus=self._needs.get("GPU", 0))(Worker)
-        return kind.remote(self._device, self._threads, Path.cwd(), sys.path)
+        device = torch.device(self._device.type)  # a worker sees its own GPU alone, whichever it is
+        return kind.remote(device, self._threads, Path.cwd(), sys.path)
 
 
 class Worker:

@@ -17,8 +17,9 @@ from minadv.bench.jobs import Job, Planning
 from minadv.bench.records import ShardRecord
 from minadv.bench.store import TENSORS_FILE, DamagedError, Store
 from minadv.goals import Targeted, Untargeted
+from minadv.logit_scale import deciding_or_usual, differ
 
-AGREEMENT = 0.01  # of the span of an image's logits: other machines and libraries round by far less
+AGREEMENT = 0.01  # of the logits that decide: other machines and libraries round by far less
 
 
 def confirm(planned: Planning, store: Store, say: Callable[[str], None]) -> None:
@@ -64,11 +65,12 @@ def _off(answers: tuple[Tensor, Tensor] | None, job: Job, labels: Tensor, margin
     if answers is None:
         return 0
     logits, again = answers
-    bound = AGREEMENT * (logits.amax(dim=1) - logits.amin(dim=1))
-    if ((again - logits).abs().amax(dim=1) > bound).any():
-        return 0
     goal = Untargeted(labels) if job.target is None else Targeted(torch.full_like(labels, job.target))
-    return int(((goal.margin(logits) - margins).abs() > bound).sum())
+    now = goal.margin(logits)
+    bound = AGREEMENT * deciding_or_usual(logits, now)
+    if differ(logits, again, AGREEMENT, bound).any():
+        return 0
+    return int(((now - margins).abs() > bound).sum())
 
 
 def _stored(store: Store, record: ShardRecord) -> tuple[Tensor, Tensor, Tensor]:

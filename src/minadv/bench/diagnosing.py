@@ -1,12 +1,13 @@
 """The checks of `minadv diagnose` on every model of a benchmark, once."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from torch import nn
 
 import minadv
-from minadv import diagnosis
+from minadv import diagnosis, hashes
 from minadv.bench import fingerprints
 from minadv.bench.jobs import Planning
 from minadv.bench.records import Diagnosis
@@ -57,8 +58,10 @@ def diagnose(planned: Planning, store: Store, say: Callable[[str], None], stop: 
         if inputs[0].numel() > LARGE:
             inputs, labels = inputs[:FEWER], labels[:FEWER]
         others = {other.cell.model: other.model_spec for name, other in jobs.items() if name != model_hash}
-        name = fingerprints.of_json([code, model_hash, sorted(jobs), fingerprints.of_samples(inputs)])
-        if store.diagnosis(name) is not None:
+        samples = hashes.of_tensors(inputs, labels)
+        name = fingerprints.of_json([code, model_hash, sorted(jobs), job.cell.data, samples])
+        if (known := store.diagnosis(name)) is not None:
+            store.write_diagnosis(known.model_copy(update={"when": _now()}))
             continue
         if stop():
             return
@@ -84,5 +87,11 @@ def diagnose(planned: Planning, store: Store, say: Callable[[str], None], stop: 
                 samples=len(inputs),
                 checks=tuple(check.check for check in found),
                 findings=tuple(finding for check in found for finding in check.findings),
+                data=job.cell.data,
+                when=_now(),
             )
         )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,12 +1,13 @@
 """What a benchmark folder says about its shards, in small JSON files: plan, cells, failures and findings."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from minadv.bench import files, namesakes
+from minadv.bench.files import Kind
 from minadv.bench.records import Cell, Diagnosis, Failure, Plan, Planned
 
 SHARDS, CELLS, FAILURES, DAMAGED = "shards", "cells", "failures", "damaged"
@@ -72,7 +73,7 @@ class Documents:
     def cells(self) -> Iterator[tuple[Path, Cell | None]]:
         """Read what the cells are, None for a damaged file."""
         for path in sorted((self.folder / CELLS).glob("*.json")):
-            yield path, files.read(Cell, path)[0]
+            yield path, _called(Cell, path, lambda cell: cell.id)
 
     def has_cell(self, cell: str) -> bool:
         """Whether it is said what a cell is."""
@@ -81,20 +82,21 @@ class Documents:
     def failures(self) -> Iterator[Failure]:
         """Read what shards raised, in this folder's whole life."""
         for path in sorted((self.folder / FAILURES).glob("*.json")):
-            failure, _ = files.read(Failure, path)
+            failure = _called(Failure, path, lambda failure: failure.shard)
             if failure is not None:
                 yield failure
 
     def diagnoses(self) -> Iterator[Diagnosis]:
         """Read what was found about models."""
         for path in sorted((self.folder / DIAGNOSES).glob("*.json")):
-            diagnosis, _ = files.read(Diagnosis, path)
+            diagnosis = self.diagnosis(path.stem)
             if diagnosis is not None:
                 yield diagnosis
 
     def diagnosis(self, name: str) -> Diagnosis | None:
         """Read one; None when there is none that can be read."""
-        return files.read(Diagnosis, self.folder / DIAGNOSES / f"{name}.json")[0]
+        path = self.folder / DIAGNOSES / f"{name}.json"
+        return _called(Diagnosis, path, lambda diagnosis: diagnosis.name)
 
     def has(self, shard: str) -> bool:
         """Whether a shard is in its place (intact or not)."""
@@ -103,6 +105,12 @@ class Documents:
     def _alone(self) -> FileLock:
         """Lock for the small files that belong to no shard."""
         return FileLock(self.folder / CLAIMS / PLAN_LOCK)
+
+
+def _called(kind: type[Kind], path: Path, name: Callable[[Kind], str]) -> Kind | None:
+    """Read a file that is called what it holds; None when it cannot be read, or holds something else."""
+    record, _ = files.read(kind, path)
+    return record if record is not None and name(record) == path.stem else None
 
 
 def _together(mine: Planned, others: Sequence[Planned]) -> Planned:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import polars as pl
@@ -16,14 +17,19 @@ import minadv
 from minadv.bench import rows
 from minadv.bench.jobs import Shard
 from minadv.data import Data
+from minadv.environment import environment
 from minadv.errors import RowError
 from minadv.evaluation import evaluate
 from minadv.result import Trace
+from minadv.run_folder import Environment
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What was computed of a shard: rows of `records.ROWS` without the shard's id, tensors (n, ...), the trace."""
+    """What was computed of a shard: rows of `records.ROWS` without the shard's id, tensors (n, ...), the trace.
+
+    And where it was computed, which need not be the process that stores it.
+    """
 
     shard: Shard
     rows: pl.DataFrame
@@ -33,6 +39,7 @@ class Finished:
     seconds: float
     started: str
     warnings: tuple[str, ...]
+    environment: Environment
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,12 @@ class Local:
         )
         said = tuple(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))
         when = started.isoformat(timespec="milliseconds")
-        return Finished(shard, table, originals, result.adversarials, result.trace, seconds, when, said)
+        found = originals, result.adversarials, result.trace
+        return Finished(shard, table, *found, seconds, when, said, self._environment)
+
+    @cached_property
+    def _environment(self) -> Environment:
+        return environment(self._device)  # once: it asks git
 
     def _loaded(self, spec: str) -> nn.Module:
         if spec not in self._models:

@@ -41,11 +41,15 @@ def merge(source: Path, target: Path) -> Merged:
                 copied += 1
         except DamagedError as error:
             damaged.append(f"{error}: left behind")
-    for _, cell in old.cells():
-        if cell is not None and not new.has_cell(cell.id):
+    for path, cell in old.cells():
+        if cell is None:
+            damaged.append(f"{path} is damaged: left behind")
+        elif not new.has_cell(cell.id):
             new.write_cell(cell)
+    diagnosed = {(diagnosis.data, diagnosis.model_hash) for diagnosis in new.diagnoses()}
     for diagnosis in old.diagnoses():
-        if new.diagnosis(diagnosis.name) is None:
+        # a newer one would take the place of that which belongs to the rows here
+        if (diagnosis.data, diagnosis.model_hash) not in diagnosed:
             new.write_diagnosis(diagnosis)
     plan, _ = old.plan()
     if plan is not None:

@@ -46,7 +46,7 @@ def data_spec(spec: str, files: Sequence[Path]) -> str:
         FileNotFoundError: no folder has it; the message says what to get and where to put it.
     """
     kind, _, name = spec.partition(":")
-    if kind not in (NPZ, PT) or Path(name).name != name or Path(name).is_file():
+    if kind not in (NPZ, PT) or not name or Path(name).name != name or Path(name).is_file():
         return spec
     variable = os.environ.get("MINADV_DATA")
     folders = (*files, *((Path(variable).expanduser(),) if variable else ()), *search.folders())

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from minadv.bench import finished, namesakes
-from minadv.bench.records import Cell, Planned
+from minadv.bench.records import Cell, Diagnosis, Planned
 from minadv.bench.store import Store
 from minadv.bench.stored import Stored
 from minadv.bench.tensors import Tensors
@@ -41,8 +41,6 @@ def read(folder: Path) -> Stored:
     earlier = tuple((cell, rows.filter(pl.col("cell") == cell.id)) for cell in replaced)
     if rows.select(~pl.col("cell").is_in(known).all()).item():
         rows = rows.filter(pl.col("cell").is_in(known))
-    models = {cell.cell.model_hash for cell in planned if cell.cell is not None}
-    diagnosed = [diagnosis for diagnosis in store.diagnoses() if diagnosis.model_hash in models]
     tensors = Tensors.behind(store, intact, rows)
     return Stored(
         title=plan.title if plan else folder.name,
@@ -54,7 +52,7 @@ def read(folder: Path) -> Stored:
             # since then its samples may have been computed in other shards, or its model or attack been repaired
             if failure.cell.id in known and not _computed(rows, failure.cell.id).issuperset(failure.samples)
         ),
-        diagnoses=tuple(diagnosed),
+        diagnoses=_diagnosed(store, planned),
         notes=tuple(notes),
         environments=tuple({repr(record.environment): record.environment for record in intact}.values()),
         pictures=tensors.pictures,
@@ -62,6 +60,17 @@ def read(folder: Path) -> Stored:
         earlier=earlier,
         damaged=tensors.damaged,
     )
+
+
+def _diagnosed(store: Store, planned: Sequence[Planned]) -> tuple[Diagnosis, ...]:
+    """Read what was found about the models of a plan on its data: the newest, as labels may have been repaired.
+
+    What an older version found, which does not say on what data, counts until the model is looked at again.
+    """
+    newest = {(one.data, one.model_hash): one for one in sorted(store.diagnoses(), key=lambda one: one.when)}
+    asked = [(one.cell.data, one.cell.model_hash) for one in planned if one.cell is not None]
+    found = [newest.get((data, model), newest.get(("", model))) for data, model in asked]
+    return tuple({one.name: one for one in found if one is not None}.values())
 
 
 def _computed(rows: pl.DataFrame, cell: str) -> set[int]:

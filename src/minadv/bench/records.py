@@ -6,16 +6,19 @@ folder of rows (Parquet) and adversarials (safetensors).
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints
 
 from minadv.bench.suite import PaperData, Population
 from minadv.diagnosis.finding import Finding
+from minadv.hashes import LENGTH
 from minadv.run_folder import COLUMNS, Environment
 
 FORMAT = 1
+# What files and folders are called: as `minadv.hashes.digest` writes it, so that no file leads out of its folder.
+Name = Annotated[str, StringConstraints(pattern=f"^[0-9a-f]{{{LENGTH}}}$")]
 Sample = tuple[int, str, int]  # number in the data set, hash of the image, label
 ERROR = "error"  # status of the samples of a shard that failed; the others are those of `minadv.result.Status`
 
@@ -64,7 +67,7 @@ class Cell(Record):
         population: whether statistics are over all samples or over those classified correctly.
     """
 
-    id: str
+    id: Name
     model: str
     attack: str
     model_spec: str
@@ -133,7 +136,7 @@ class Failure(Record):
     """A shard that raised: `failures/SHARD.json`. It is tried again by the next run."""
 
     format: Literal[1] = FORMAT
-    shard: str
+    shard: Name
     cell: Cell
     samples: tuple[int, ...]
     error: str
@@ -158,8 +161,8 @@ class ShardRecord(Record):
     """
 
     format: Literal[1] = FORMAT
-    id: str
-    cell: str
+    id: Name
+    cell: Name
     samples: tuple[Sample, ...]
     files: dict[str, File]
     seconds: float
@@ -178,21 +181,25 @@ class ShardRecord(Record):
 
 
 class Diagnosis(Record):
-    """`diagnoses/NAME.json`; the name is a hash of the model, the data's name and the checks' code.
+    """`diagnoses/NAME.json`; the name is a hash of the models, the samples, the data's name and the checks' code.
 
     Attributes:
         model: what tables call it.
+        data: data spec; empty in older ones.
+        when: it was last asked for, so that of several on the same data and model the newest counts.
         samples: how many samples were looked at.
         checks: names of the checks that ran.
     """
 
     format: Literal[1] = FORMAT
-    name: str
+    name: Name
     model: str
     model_hash: str
     samples: int
     checks: tuple[str, ...]
     findings: tuple[Finding, ...]
+    data: str = ""
+    when: str = ""
 
 
 def _digest(record: Record) -> str:

@@ -14,9 +14,8 @@ from minadv.bench import finished as shelf
 from minadv.bench.executor import Executor, Failed, Finished
 from minadv.bench.jobs import Job, Planning, Shard, shards
 from minadv.bench.records import Failure, Sample, ShardRecord
-from minadv.bench.store import TENSORS_FILE, TRACE_FILE, Claim, DamagedError, Store
-from minadv.environment import environment
-from minadv.run_folder import Environment
+from minadv.bench.store import TENSORS_FILE, TRACE_FILE, DamagedError, Store
+from minadv.claims import Claim
 
 WAIT = 0.5  # seconds between looks at what another process computes
 
@@ -65,15 +64,10 @@ class Run:
     executor: Executor
     view: View
     stop: Callable[[], bool] = lambda: False
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _environment: Environment = field(init=False)
     _claims: dict[str, Claim] = field(default_factory=dict[str, Claim])
     _busy: list[Shard] = field(default_factory=list[Shard])
     _rest: list[Shard] = field(default_factory=list[Shard])
     _counts: Counter[str] = field(default_factory=Counter[str])
-
-    def __post_init__(self) -> None:
-        self._environment = environment(self.device)  # once: it asks git
 
     def __call__(self) -> Report:
         """Compute what is missing.
@@ -170,7 +164,7 @@ class Run:
             seconds=finished.seconds,
             started=finished.started,
             warnings=finished.warnings,
-            environment=self._environment,
+            environment=finished.environment,
         )
         numbers = torch.tensor([number for number, _, _ in shard.samples])
         tensors = {

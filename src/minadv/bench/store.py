@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
 from minadv.bench import files
 from minadv.bench.documents import CELLS, CLAIMS, DAMAGED, DIAGNOSES, FAILURES, SHARDS, Documents
 from minadv.bench.records import File, ShardRecord
+from minadv.claims import Claim
 
 ROWS_FILE, TENSORS_FILE, TRACE_FILE, RECORD = (
     "rows.parquet",
@@ -43,20 +43,6 @@ ROWS_FILE, TENSORS_FILE, TRACE_FILE, RECORD = (
 
 class DamagedError(ValueError):
     """A shard whose files are not what was written."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A shard that this process computes."""
-
-    lock: FileLock
-
-    def release(self) -> None:
-        """Let go, after the shard is stored or given up."""
-        # removed while it is held: who opened it before finds the shard finished, or its place taken
-        with suppress(OSError):
-            Path(self.lock.lock_file).unlink()
-        self.lock.release()
 
 
 @dataclass(frozen=True)
@@ -76,17 +62,14 @@ class Store(Documents):
         """Whether this is a benchmark's folder."""
         return (self.folder / SHARDS).is_dir()
 
-    def claim(self, shard: str) -> "Claim | None":
+    def claim(self, shard: str) -> Claim | None:
         """Take a shard to compute it; None while another process holds it. A killed process lets go of its own."""
-        lock = FileLock(self.folder / CLAIMS / f"{shard}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            return None
-        # what a killed process left of it
-        for half in (self.folder / SHARDS).glob(f".{shard}.*"):
-            shutil.rmtree(half, ignore_errors=True)
-        return Claim(lock)
+        claim = Claim.of(self.folder / CLAIMS / f"{shard}.lock")
+        if claim is not None:
+            # what a killed process left of it
+            for half in (self.folder / SHARDS).glob(f".{shard}.*"):
+                shutil.rmtree(half, ignore_errors=True)
+        return claim
 
     def tidy(self) -> None:
         """Remove the locks that killed processes left of shards that they had finished."""

@@ -2,7 +2,6 @@
 
 import math
 import tomllib
-from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +18,7 @@ from pydantic import (
 
 from minadv import errors
 from minadv.bench import problems
+from minadv.numerals import number as radius
 
 PACKAGED = "minadv.bench"
 Count = Annotated[int, Field(ge=1)]
@@ -39,17 +39,12 @@ Texts = Annotated[tuple[Text, ...], OneOrMore]
 Counts = Annotated[tuple[Count, ...], OneOrMore]
 
 
-def radius(written: str) -> float:
-    """Return a radius of a suite as a number: it is written as one, or as a fraction of two."""
-    return float(Fraction(written))
-
-
 def _radius(value: object) -> str:
     """Keep a radius as it is written: "8/255" says more than 0.0313725."""
     text = f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
     try:
         positive = isinstance(text, str) and 0 < radius(text) < math.inf
-    except (ValueError, ZeroDivisionError, OverflowError):
+    except ValueError:
         positive = False
     if not isinstance(text, str) or not positive:
         raise ValueError('needs numbers > 0, or fractions such as "8/255"')

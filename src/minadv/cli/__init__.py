@@ -4,9 +4,10 @@ import sys
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from minadv import __version__
 from minadv.cli.attack import attack
@@ -16,7 +17,20 @@ from minadv.cli.diagnose import diagnose
 from minadv.cli.listing import list_names
 from minadv.cli.pictures import plot, report
 
+
+class _Commands(TyperGroup):
+    """Commands whose bad options are told in typer's words, without pydantic's before them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Minimal adversarial perturbations: the smallest change that makes a classifier wrong.",
     no_args_is_help=True,
     add_completion=False,

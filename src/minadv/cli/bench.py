@@ -143,8 +143,11 @@ def merge(
         from minadv.bench.merging import merge as merge_folders
         from minadv.cli.console import out as console
         from minadv.cli.console import warn
+        from minadv.errors import counted
 
         merged = merge_folders(source, target)
         for note in merged.damaged:
             warn(note)
-        console().print(f"{merged.copied} shards copied, {merged.there} were there already", soft_wrap=True)
+        console().print(
+            f"{counted(merged.copied, 'shard')} copied, {merged.there} were there already", soft_wrap=True
+        )

@@ -20,6 +20,7 @@ from minadv.bench.running import Report, Run
 from minadv.bench.store import Store
 from minadv.cli import console
 from minadv.cli.bench_view import Live
+from minadv.errors import counted
 from minadv.validation import usable_device
 
 FINISHED, INCOMPLETE, UNWRITABLE = 0, 1, 3
@@ -49,7 +50,7 @@ def run(request: Request) -> int:
     """
     if request.threads is not None:
         torch.set_num_threads(request.threads)
-    device = usable_device(request.device, "--device {}")
+    device = _device(request)
     asked = suite.load(request.suite)
     say = Console(quiet=True) if request.quiet else console.out()
     with console.err(request.quiet).status("reading the suite") as status:
@@ -70,10 +71,24 @@ def run(request: Request) -> int:
 
                 diagnosing.diagnose(planned, store, view.say, stop)
             executor = _executor(request.engine, device, view.progress)
-            report = Run(planned, store, executor, view, stop, device)()
+            report = Run(planned, store, executor, view, stop)()
     except OSError as error:
         return _unwritable(request.out, error)
     return _ending(request, planned, report, say)
+
+
+def _device(request: Request) -> torch.device:
+    """Return where to compute; machines of a cluster may have what is not here.
+
+    Raises:
+        ValueError: when torch does not know it, or this process is to use it and cannot.
+    """
+    if request.engine == "local":
+        return usable_device(request.device, "--device {}")
+    try:
+        return torch.device(request.device)
+    except RuntimeError as error:
+        raise ValueError(f"--device {request.device} is none that torch knows: {error}") from error
 
 
 def _executor(engine: str, device: torch.device, progress: Callable[[Shard, float], None]) -> Executor:
@@ -96,10 +111,12 @@ def _planned(request: Request, asked: suite.Suite, say: Callable[[str], None]) -
 
 def _ending(request: Request, planned: Planning, report: Report, say: Console) -> int:
     missing = _unavailable(planned)
-    say.print(Text(f"{report.computed} shards computed, {report.before} were finished before", "bold"))
+    say.print(Text(f"{counted(report.computed, 'shard')} computed, {report.before} were finished before", "bold"))
     again = f"the same command goes on: finished shards in {request.out} are kept"
     if report.failed:
-        console.warn(f"{report.failed} shards failed (see {request.out}/failures and the report); {again}")
+        console.warn(
+            f"{counted(report.failed, 'shard')} failed (see {request.out}/failures and the report); {again}"
+        )
     if report.stopped:
         console.warn(f"stopped before all was computed; {again}")
     if request.report and (report.computed or report.before):

@@ -3,8 +3,8 @@
 import inspect
 import re
 from dataclasses import MISSING, dataclass, fields
-from types import NoneType, UnionType
-from typing import Literal, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import get_type_hints
 
 from minadv import hyper_parameters
 from minadv.attacks.base import Attack
@@ -36,7 +36,7 @@ def of(attack: type[Attack]) -> tuple[Parameter, ...]:
         Parameter(
             field.name,
             "" if field.default is MISSING else written(field.default),
-            values(hints[field.name]),
+            " | ".join(hyper_parameters.values(hints[field.name], WORDS)),
             about.get(field.name, ""),
         )
         for field in ordered
@@ -63,15 +63,3 @@ def written(value: object) -> str:
     """Write a default as --set takes it."""
     plain = hyper_parameters.plain(value)
     return "none" if plain is None else str(plain).lower() if isinstance(plain, bool) else str(plain)
-
-
-def values(hint: object) -> str:
-    """Write what a hyper-parameter can be on the command line: kinds of numbers, words, none."""
-    if get_origin(hint) is Literal:
-        return " | ".join(map(str, get_args(hint)))
-    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return " | ".join(WORDS[part] if part in WORDS else values(part) for part in parts if _written(part))
-
-
-def _written(part: object) -> bool:
-    return part in WORDS or get_origin(part) is Literal

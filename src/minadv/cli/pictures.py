@@ -11,6 +11,7 @@ from rich.text import Text
 from minadv.cli.bench import Population
 from minadv.cli.console import one_line_errors, out, warn
 from minadv.cli.options import Debug
+from minadv.errors import listed
 
 plot = typer.Typer(help="Draw figures.", no_args_is_help=True)
 
@@ -68,11 +69,25 @@ def report(
         else:
             from minadv.report import write
 
+            _check_for_runs(folder)
             if population is not None:
                 raise ValueError(f"--population is for benchmark folders, and {folder} is none: leave it out")
             with _writing_to(folder):
                 page = write(folder)
         out().print(Text(f"report: {page}"), soft_wrap=True)
+
+
+def _check_for_runs(folder: Path) -> None:
+    """Raise ValueError where a folder is no run, but holds some."""
+    from minadv import run_folder
+    from minadv.bench.store import Store
+
+    if run_folder.exists(folder) or not folder.is_dir():
+        return
+    inside = (child for child in sorted(folder.iterdir()) if child.is_dir())
+    runs = [child for child in inside if run_folder.exists(child) or Store(child).exists()]
+    if runs:
+        raise ValueError(f"{folder} is not a run, but holds some: give one of them, e.g. {listed(runs, most=3)}")
 
 
 @contextmanager

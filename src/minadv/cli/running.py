@@ -33,25 +33,30 @@ def run(request: Request) -> None:
     Raises:
         ValueError, TypeError, OSError, ImportError, MemoryError: for what cannot be done, saying why.
     """
+    if Store(request.out).exists():
+        raise ValueError(f"{request.out} holds a benchmark: choose another --out")
+    # from the look at what is there until all is written, which may be hours later
+    with run_folder.prepared(request.out), run_folder.alone(request.out):
+        _run(request)
+
+
+def _run(request: Request) -> None:
     # with batches that are kept, it was interrupted while it was written, or is about to be replaced
     if run_folder.exists(request.out) and not kept(request.out) and not request.overwrite:
         raise ValueError(
             f"{request.out} already holds a run: choose another --out, or add --overwrite to replace it"
         )
-    if Store(request.out).exists():
-        raise ValueError(f"{request.out} holds a benchmark: choose another --out")
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     say = console.Console(quiet=True) if request.quiet else console.out()
     with console.kept_warnings() as said:
         work = understood(request)
-        with run_folder.prepared(request.out):
-            unfinished = begun(work)
-            say.print(Text(introduction(work)), soft_wrap=True)
-            started = datetime.now(UTC)
-            with own_code(request.model, request.distance, work.model, work.originals):
-                result, seconds = attacked(work, unfinished, say, said)
-                stored = recorded(work, result, started, seconds, said)
+        unfinished = begun(work)
+        say.print(Text(introduction(work)), soft_wrap=True)
+        started = datetime.now(UTC)
+        with own_code(request.model, request.distance, work.model, work.originals):
+            result, seconds = attacked(work, unfinished, say, said)
+            stored = recorded(work, result, started, seconds, said)
     pictures.remove_all(request.out / PNG)  # of a run that is replaced
     run_folder.write(request.out, stored)
     facts = summary.of(stored)
@@ -165,7 +170,7 @@ def recorded(work: Work, result: Result, started: datetime, seconds: float, said
 def introduction(work: Work) -> str:
     """One or two sentences about what is going to happen."""
     request = work.request
-    goal = "" if work.target is None else f", targeted at class {work.classes[work.target]} (label {work.target})"
+    goal = "" if work.target is None else f", targeted at class {_named(work.classes, work.target)}"
     skipped = f" ({work.left_out} of the target class left out)" if work.left_out else ""
     label, radius = symbol(resolve(work.attack.distance).name), work.attack.fixed_radius
     how = f"minimising {label}" if radius is None else f"in a ball of {label} radius {radius:.4g}"
@@ -178,6 +183,10 @@ def introduction(work: Work) -> str:
     samples = f"{len(work.samples)} samples of {request.data}{skipped}"
     what = f"{type(work.attack).__name__} on {request.model}, {samples}"
     return f"{what}, {how}{goal}{borrowed}"
+
+
+def _named(classes: Sequence[str], label: int) -> str:
+    return f"{classes[label]} (label {label})" if label < len(classes) else str(label)
 
 
 def outcome(facts: summary.Summary) -> Table:

@@ -36,15 +36,23 @@ def numbered(path: Path, labels: Int64[Tensor, " n"]) -> tuple[str, ...]:
 def class_number(written: str, classes: tuple[str, ...]) -> int:
     """Return the class that is written as its name, or as its number.
 
+    A number beyond the named classes may be one that the model knows.
+
     Raises:
-        ValueError: for a name that no class has, with the nearest one.
+        ValueError: for a name that no class has, with the nearest one, or a number below 0.
     """
     if written in classes:
         return classes.index(written)
     try:
-        return int(written)
+        number = int(written)
     except ValueError:
         raise errors.unknown("class", written, classes) from None
+    if number < 0:
+        raise ValueError(
+            f"a class must be a name, or a number from 0 on, got {written}: those of the data are 0 to "
+            f"{len(classes) - 1}"
+        )
+    return number
 
 
 def tell_of_one_class(data: "Data", numbers: Sequence[int]) -> None:
@@ -85,7 +93,13 @@ class Data:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"<Data {self.name}: {self.images}, {len(self.classes)} classes>"  # no pixels
+
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "channels height width"], int]:
+        if isinstance(index, slice):  # pyright: ignore[reportUnnecessaryIsInstance]
+            rows = range(*index.indices(len(self)))
+            raise TypeError(f"one sample is read at a time, got a slice: use .select({rows}) or .batch({rows})")
         inputs, labels = self.batch([index])
         return inputs[0], int(labels[0])
 

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from minadv.errors import counted
+
 Mode = Literal["RGB", "L"]
 Batch = Float[Tensor, "batch channels height width"]
 
@@ -41,6 +43,12 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def __str__(self) -> str:
+        return f"{counted(len(self), 'image')} {'×'.join(map(str, self.pixels.shape[1:]))}"
+
+    def __repr__(self) -> str:
+        return f"<InMemory: {self}>"
+
     def read(self, indices: Sequence[int]) -> Batch:
         """Read these images as float32 in [0, 1]."""
         chosen = self.pixels[torch.as_tensor(indices, dtype=torch.int64)]
@@ -61,6 +69,13 @@ class InFiles:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __str__(self) -> str:
+        size = "" if self.size is None else f" {self.size}×{self.size}"
+        return f"{counted(len(self), 'image file')} {self.mode}{size}"
+
+    def __repr__(self) -> str:
+        return f"<InFiles: {self}>"
 
     def read(self, indices: Sequence[int]) -> Batch:
         """Read these images as float32 in [0, 1]; they must have one shape."""
@@ -92,7 +107,9 @@ def decode(path: Path, mode: Mode, size: int | None) -> np.ndarray[tuple[int, ..
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode[0] in "IF":
-        raise ValueError(f"its pixels ({image.mode}) have more than 8 bits, which would be clipped to white")
+        raise ValueError(
+            f"its pixels ({image.mode}) have more than 8 bits, which would be clipped to white: save it as 8 bits"
+        )
     return image
 
 

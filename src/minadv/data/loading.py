@@ -9,12 +9,14 @@ import torch
 
 from minadv import errors
 from minadv.data import demo, downloads, folder, npz, pt
+from minadv.data.catalogue import TORCHVISION
 from minadv.data.dataset import Data
 from minadv.data.images import InMemory
 
 GRAMMAR = "demo, demo:train, npz:PATH, pt:PATH, folder:PATH[?size=224&mode=L] or torchvision:NAME"
 LARGEST = 10_000  # pixels of a side: more is a mistake, and would fill the memory
 DARKEST = 16  # of 255: a data set without a brighter value has another range, as scikit-learn's digits have
+SUFFIXES = {".npz": "npz", ".pt": "pt", ".pth": "pt"}
 KINDS = ("demo", "folder", "npz", "pt", "torchvision")
 
 
@@ -40,7 +42,8 @@ def load(spec: str) -> Data:
     """
     kind, colon, rest = spec.partition(":")
     if kind not in KINDS:
-        raise errors.unknown("data spec", kind, KINDS)
+        meant = _meant(spec)
+        raise errors.unknown("data spec", spec if meant else kind, KINDS, meant)
     if kind == "demo":
         return _demo(spec, rest if colon else "test")
     if not rest:
@@ -51,6 +54,15 @@ def load(spec: str) -> Data:
     loaded = files[kind](Path(rest).expanduser()) if kind in files else _folder(spec, rest)
     _warn_of_small_values(spec, loaded)
     return replace(loaded, name=spec)
+
+
+def _meant(text: str) -> str | None:
+    """Return the data spec of what is written without its kind: a file, a folder or a set of torchvision."""
+    path = Path(text).expanduser()
+    if text in TORCHVISION:
+        return f"torchvision:{text}"
+    kind = "folder" if text and path.is_dir() else SUFFIXES.get(path.suffix)
+    return kind and f"{kind}:{text}"
 
 
 def _warn_of_small_values(spec: str, data: Data) -> None:

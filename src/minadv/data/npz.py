@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from minadv.data.dataset import Data, numbered
 from minadv.data.images import InMemory
+from minadv.validation import check_values
 
 NEEDED = "images (n, height, width[, channels]) uint8 or float in [0, 1], labels (n,) integer"
 
@@ -72,11 +73,10 @@ def _pixels(path: Path, images: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(channels_first))
     if images.dtype.kind != "f":
         raise ValueError(f"{path}: images are {images.dtype}, needed is uint8 in 0–255 or float in [0, 1]")
-    if images.size and not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(
-            f"{path}: float images must be finite and in [0, 1], got {images.min()} to {images.max()}"
-        )
-    return torch.from_numpy(np.ascontiguousarray(channels_first, dtype=np.float32))
+    with np.errstate(over="ignore"):  # what is too large is told of below
+        pixels = torch.from_numpy(np.ascontiguousarray(channels_first, dtype=np.float32))
+    check_values(f"{path}: float images", pixels)
+    return pixels
 
 
 def _classes(path: Path, classes: NDArray[Any] | None, labels: NDArray[np.int64]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from minadv.data.dataset import Data, numbered
 from minadv.data.images import InMemory
 from minadv.models.weights import undense, unpickled
+from minadv.validation import check_values
 
 SAVE_AGAIN = (
     "if you trust it, load it elsewhere, and save its images and labels alone: as tensors, for pt:, or for npz:"
@@ -60,7 +61,8 @@ def _channels_first(path: Path, images: Tensor) -> Tensor:
         raise ValueError(f"{path}: images have the shape {tuple(images.shape)}; pt: needs {NEEDED}")
     if images.dtype == torch.uint8:
         return images.contiguous()
-    pixels = images.float().contiguous() if images.is_floating_point() else None
-    if pixels is None or (len(pixels) and not (pixels.min() >= 0 and pixels.max() <= 1)):
+    if not images.is_floating_point():
         raise ValueError(f"{path}: images are {images.dtype}, and not uint8 or finite floats in [0, 1]")
+    pixels = images.float().contiguous()
+    check_values(f"{path}: float images", pixels)
     return pixels

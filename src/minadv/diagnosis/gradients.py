@@ -1,6 +1,7 @@
 """Checks of what gradient attacks follow: finite logits, and a gradient of the margin that leads somewhere."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -8,8 +9,12 @@ from torch import Tensor
 
 from minadv.attacks.directions import farthest, norm
 from minadv.diagnosis.finding import Finding
-from minadv.diagnosis.subject import Subject
+from minadv.diagnosis.subject import BEYOND_RANDOMNESS, Subject
 from minadv.errors import listed
+
+# Units that are off at a sample may be on beside it, so that its entries have a gradient there: how far beside it
+# is looked, and how often.
+AROUND, LOOKS_AROUND = 0.1, 3
 
 
 def gradients(subject: Subject) -> tuple[Finding, ...]:
@@ -21,7 +26,8 @@ def gradients(subject: Subject) -> tuple[Finding, ...]:
     gradient = gradient_of(samples, samples.goal.margin)
     if isinstance(gradient, str):
         return (*found, _none(samples, gradient))
-    return (*found, *_broken(samples, gradient), *_zero(samples, gradient), *_vanishing(samples, gradient))
+    checks = (_broken, _zero, _cut, _vanishing)
+    return (*found, *(finding for check in checks for finding in check(samples, gradient)))
 
 
 def gradient_of(samples: Subject, loss: Callable[[Tensor], Tensor]) -> Tensor | str:
@@ -98,6 +104,43 @@ def _zero(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
             "through a differentiable stand-in, and compare with an attack that needs no gradient.",
         ),
     )
+
+
+def _cut(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:
+    """Entries without a gradient, in every sample and all around it, that move the margin nevertheless."""
+    still, near = (gradient == 0).all(dim=0), samples.inputs
+    for seed in range(LOOKS_AROUND):
+        if not still.any() or still.all():  # there is none, or all is said
+            return ()
+        near = samples.inputs.lerp(samples.noise(seed), AROUND)
+        still &= _still(samples, near)
+    beside = samples.inputs.lerp(samples.noise(LOOKS_AROUND), AROUND).where(still, near)
+    # units that are off at both ends have not moved a margin: it is none of theirs
+    if not still.any() or not _still(samples, beside)[still].all():
+        return ()
+    before, again, after = (samples.goal.margin(samples.forward(x)) for x in (near, near, beside))
+    allowed = (BEYOND_RANDOMNESS * (again - before).abs()).clamp_min(2 * samples.rounding)
+    moved = (after - before).abs()
+    if not (moved > allowed).all():
+        return ()
+    return (
+        _finding(
+            samples,
+            "warning",
+            f"the gradient of the logit margin is exactly 0 at the same {int(still.sum())} of {still.numel()} "
+            f"entries of all {len(samples)} samples, but changing these alone, by less than {AROUND:g}, moves the "
+            f"margin (by {moved.median():.3g} logits in the median)",
+            "Gradient attacks never change what has no gradient: what could be found there looks like robustness.",
+            "Look for .detach(), rounding or quantisation of a part of the inputs (a patch, a channel) in "
+            "forward, and attack through a differentiable stand-in.",
+        ),
+    )
+
+
+def _still(samples: Subject, x: Tensor) -> Tensor:
+    """Return which entries, (...), have a gradient of exactly 0 at all of other images (batch, ...)."""
+    gradient = gradient_of(replace(samples, inputs=x), samples.goal.margin)
+    return torch.zeros_like(x[0], dtype=torch.bool) if isinstance(gradient, str) else (gradient == 0).all(dim=0)
 
 
 def _vanishing(samples: Subject, gradient: Tensor) -> tuple[Finding, ...]:

@@ -5,17 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from minadv import random
 from minadv.diagnosis.finding import Finding
-from minadv.diagnosis.subject import Subject, changes
-
-# a random model differs from itself; only larger differences come from the batch
-BEYOND_RANDOMNESS = 10
+from minadv.diagnosis.subject import BEYOND_RANDOMNESS, Subject
 
 
 def randomness(subject: Subject) -> tuple[Finding, ...]:
     """Two forward passes of the same batch that differ."""
-    difference, changed = changes(subject.clean, subject.forward(subject.inputs), subject.rounding)
+    difference, changed = subject.changes(subject.forward(subject.inputs), subject.rounding)
     if difference.max() <= subject.rounding:
         return ()
     return (
@@ -36,9 +32,9 @@ def randomness(subject: Subject) -> tuple[Finding, ...]:
 
 def batch_dependence(subject: Subject) -> tuple[Finding, ...]:
     """Logits of a sample that change with its company or its place in the batch."""
-    x, clean = subject.inputs, subject.clean
-    noise = random.uniform(random.keys(x, seed=0), x[0].numel()).reshape(x.shape).to(x.dtype)
-    again, _ = changes(clean, subject.forward(x), 0.0)
+    x = subject.inputs
+    noise = subject.noise(seed=0)
+    again, _ = subject.changes(subject.forward(x), 0.0)
     finite = again[again.isfinite()]
     allowed = subject.rounding
     if len(finite) and finite.max() > allowed:
@@ -51,7 +47,7 @@ def batch_dependence(subject: Subject) -> tuple[Finding, ...]:
     seen: list[str] = []
     any_changed = False
     for company, answer in companies.items():
-        difference, changed = changes(clean, answer(), allowed)
+        difference, changed = subject.changes(answer(), allowed)
         if difference.max() > allowed:
             any_changed |= bool(changed.any())
             seen.append(

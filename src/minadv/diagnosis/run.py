@@ -142,7 +142,7 @@ def diagnose_or_finding(
 
 
 def static_findings(model: Model, inputs: Tensor, labels: Tensor, name: str) -> tuple[Finding, ...]:
-    """Run the checks that need no attack: a few forward passes of each sample, and three with gradients.
+    """Run the checks that need no attack: a few passes of each sample, some with gradients.
 
     A model that raises, or returns no logits, is a finding, so that a benchmark goes on.
 

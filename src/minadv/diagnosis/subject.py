@@ -4,20 +4,24 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from minadv import random
 from minadv.goals import Untargeted
-from minadv.guard import Model, guarded
+from minadv.guard import Model, alike, guarded
 from minadv.validation import check_classes, check_inputs, check_logits, check_range
 
 # Alone, a sample's logits are summed in other orders than in a batch: measured on six models of the zoo and
 # on untrained ResNet-50 and VGG-16, they differ by 1e-7 to 1.2e-6 of the largest logit in float32, whose machine
 # epsilon is 1.2e-7; batch statistics, or dropout of 1 %, move them by 2e-2 or more. 100 epsilons are 1.2e-5.
+# The epsilon is that of the inputs: what a model computes in half precision beside them is no excuse.
 ROUNDING_EPSILONS = 100
+# a random model differs from itself; only larger differences have another reason
+BEYOND_RANDOMNESS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +63,38 @@ class Subject:
 
     @cached_property
     def rounding(self) -> float:
-        """Largest difference of logits that rounding explains."""
-        largest = self.clean[self.finite].abs().max().item() if self.finite.any() else 1.0
-        return ROUNDING_EPSILONS * torch.finfo(self.clean.dtype).eps * largest
+        """Largest difference of logits that rounding explains, of those that decide a prediction."""
+        deciding = self.clean[self.finite].topk(2, dim=1).values.abs()
+        return self.epsilons * (deciding.max().item() if len(deciding) else 1.0)
+
+    @property
+    def epsilons(self) -> float:
+        """The same, relative to a logit."""
+        return ROUNDING_EPSILONS * torch.finfo(self.inputs.dtype).eps
+
+    def changes(self, other: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
+        """Compare another answer for the same samples with the clean one.
+
+        Returns:
+            (batch,) largest difference of each sample's logits, inf where only one of them is finite and 0 where
+            neither is; (batch,) whether the prediction changes by more than rounding. Logits that differ by no
+            more than they are rounded by themselves count as equal, such as those of masked classes, at −1e9.
+        """
+        finite = self.finite, other.isfinite().all(dim=1)
+        difference = (self.clean - other).abs()
+        difference = difference.where(difference > self.epsilons * self.clean.abs(), 0.0).amax(dim=1)
+        difference = difference.where(finite[0] & finite[1], 0.0).where(finite[0] == finite[1], torch.inf)
+        return difference, (predictions(self.clean) != predictions(other)) & (difference > rounding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits without a graph, of a copy (a model may work in place)."""
         with torch.no_grad():
             return self.logits(x.clone())
+
+    def noise(self, seed: int) -> Tensor:
+        """(batch, ...) uniform noise in [0, 1], each sample's own."""
+        keys = random.keys(self.inputs, seed=seed)
+        return random.uniform(keys, self.inputs[0].numel()).reshape(self.inputs.shape).to(self.inputs.dtype)
 
     def select(self, rows: Tensor) -> "Subject":
         """Return the same model with some of the samples."""
@@ -78,7 +106,8 @@ class Subject:
 def examined(model: Model, inputs: Tensor, labels: Tensor, name: str) -> Generator[Subject]:
     """Guard the model, look at the clean inputs, and yield the subject; every flag is restored afterwards.
 
-    Warnings of the guard and of attacks inside are not shown: the checks say the same with numbers.
+    Warnings of the guard and of attacks inside are not shown: the checks say the same with numbers. Logits have
+    the inputs' dtype, and the caller's autocast is off for the model, as where answers are verified.
 
     Raises:
         TypeError, ValueError: for inputs, labels or an output that no attack could work with.
@@ -88,7 +117,8 @@ def examined(model: Model, inputs: Tensor, labels: Tensor, name: str) -> Generat
     labels = check_classes("labels", labels, inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        with guarded(model, inputs) as logits:
+        with guarded(model, inputs) as looked_at:
+            logits = partial(_as_verified, looked_at)
             with torch.no_grad():
                 clean = logits(inputs.clone())
             check_logits(clean.nan_to_num(0, 0, 0), inputs)  # rows that are not finite are findings, not errors
@@ -96,19 +126,11 @@ def examined(model: Model, inputs: Tensor, labels: Tensor, name: str) -> Generat
             yield Subject(name, logits, inputs, labels, clean, torch.arange(len(inputs), device=inputs.device))
 
 
+def _as_verified(logits: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return alike(logits)(x)
+
+
 def predictions(logits: Float[Tensor, "batch classes"]) -> Int64[Tensor, " batch"]:
     """Class of each row, −1 where a logit is NaN or infinite."""
     return logits.argmax(dim=1).where(logits.isfinite().all(dim=1), -1)
-
-
-def changes(one: Tensor, other: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
-    """Compare two answers for the same samples.
-
-    Returns:
-        (batch,) largest difference of each sample's logits, inf where only one of them is finite and 0 where
-        neither is; (batch,) whether the prediction changes by more than rounding.
-    """
-    finite = one.isfinite().all(dim=1), other.isfinite().all(dim=1)
-    difference = (one - other).abs().amax(dim=1).where(finite[0] & finite[1], 0.0)
-    difference = difference.where(finite[0] == finite[1], torch.inf)
-    return difference, (predictions(one) != predictions(other)) & (difference > rounding)

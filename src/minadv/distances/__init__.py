@@ -121,11 +121,15 @@ def as_published(distance: Any) -> Any:
 def family(distance: object) -> str:
     """Return the name that `get` knows a distance by, without its options; "" for your own, whatever it is called.
 
-    What is chosen or known by a distance's name holds for the distances of this library only.
+    What is chosen or known by a distance's name holds for the distances of this library only. That of a name is
+    known without what the distance needs, as weights.
 
     Raises:
         TypeError: for what is no distance.
+        ValueError: for an unknown name.
     """
+    if isinstance(distance, str) and (name := distance.partition(":")[0]) in _BUILDERS:
+        return name
     resolved = resolve(distance)
     ours = isinstance(resolved, Lp | SSIM | CIEDE2000 | LPIPS)
     return resolved.name.partition("[")[0] if ours else ""

@@ -18,14 +18,22 @@ def check_pair(distance: str, x: Tensor, x0: Tensor, *, unit: bool = False, anch
         anchored: whether it has a gradient to `x` alone.
 
     Raises:
-        TypeError: for images that are not floating point.
+        TypeError: for images that are no tensors, not floating point, or of different dtypes.
         ValueError: for different shapes: broadcasting would compare the wrong ones; and where `unit` or `anchored`
             does not hold.
     """
+    if not (isinstance(x, Tensor) and isinstance(x0, Tensor)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        kinds = f"{type(x).__name__} and {type(x0).__name__}"
+        raise TypeError(f"{distance} compares tensors, got {kinds}: use torch.as_tensor")
     if not (x.is_floating_point() and x0.is_floating_point()):
         raise TypeError(
             f"{distance} compares floating-point images in [0, 1], got {x.dtype} and {x0.dtype}: 8-bit images "
             "become such with images.float() / 255"
+        )
+    if x.dtype != x0.dtype:
+        raise TypeError(
+            f"{distance} compares images of one dtype, got {x.dtype} and {x0.dtype}: convert one of them, "
+            f"e.g. by .to({torch.promote_types(x.dtype, x0.dtype)})"
         )
     if x.shape != x0.shape:
         raise ValueError(f"{distance} compares images of one shape, got {tuple(x.shape)} and {tuple(x0.shape)}")

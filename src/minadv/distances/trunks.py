@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -51,11 +52,17 @@ class Trunk:
     learned: str | None = None
     channels: int | None = None
 
+    @cached_property
+    def _copies(self) -> dict[torch.device, nn.Module]:
+        """The module's copies on other devices than its own."""
+        return {}
+
     def __call__(self, x: Tensor) -> list[Tensor]:
-        """Features (batch, channels, height, width) of each layer, in the module's precision."""
-        parameter = next(self.module.parameters(), None)
+        """Features (batch, channels, height, width) of each layer, in the module's precision, where `x` is."""
+        module = self._on(x.device)
+        parameter = next(module.parameters(), None)
         if parameter is not None:
-            x = x.to(parameter)
+            x = x.to(parameter.dtype)
         if self.channels is not None and x.shape[1] == 1:
             x = x.expand(-1, self.channels, -1, -1)
         features: list[Tensor] = []
@@ -67,13 +74,23 @@ class Trunk:
                 )
             features.append(output)
 
-        handles = [self.module.get_submodule(layer).register_forward_hook(collect) for layer in self.layers]
+        handles = [module.get_submodule(layer).register_forward_hook(collect) for layer in self.layers]
         try:
-            self.module(x)
+            module(x)
         finally:
             for handle in handles:
                 handle.remove()
         return features
+
+    def _on(self, device: torch.device) -> nn.Module:
+        """Return the module on a device: a copy, made once, as the module itself may be used elsewhere."""
+        parameter = next(self.module.parameters(), None)
+        if parameter is None or parameter.device == device:
+            return self.module
+        if device not in self._copies:
+            with torch.inference_mode(False):  # what is copied in that mode could not be differentiated later
+                self._copies[device] = deepcopy(self.module).to(device)
+        return self._copies[device]
 
 
 def load_trunk(trunk: str | nn.Module, layers: Sequence[str] | None, file: str | Path | None) -> Trunk:

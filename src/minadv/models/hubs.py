@@ -91,8 +91,9 @@ def transformers(spec: Spec) -> nn.Module:
 
     Raises:
         ImportError: transformers is not installed.
-        ValueError: a random model of an unknown type, weights that are missing or do not fit, or a model without
-            an image processor, with one that does more to colours than normalise, or with code of its own.
+        ValueError: a random model of an unknown type, a folder without what is needed, weights that are missing or
+            do not fit, or a model without an image processor, with one that does more to colours than normalise,
+            or with code of its own.
         RuntimeError: the model cannot be downloaded, or has no safetensors weights.
     """
     library = _library(spec, "transformers", "hf")
@@ -194,6 +195,11 @@ def _hub(spec: Spec, fetch: Callable[[], Any]) -> Any:
                 f"{spec.text} comes with code of its own, which is not run; if you trust it, build the model with "
                 f"{weights.FACTORY}"
             ) from error
+        if spec.kind == "hf" and Path(spec.name).is_dir():
+            raise ValueError(
+                f"{spec.text} cannot be loaded from that folder ({errors.first_line(error)}): it needs "
+                "config.json, with a model_type, and model.safetensors, as save_pretrained writes them"
+            ) from error
         local = f"timm:{spec.name}@FILE" if spec.kind == "timm" else "hf:FOLDER (config.json, model.safetensors)"
         raise RuntimeError(
             f"{spec.text} cannot be had from https://huggingface.co ({errors.first_line(error)}); download it "
@@ -204,5 +210,5 @@ def _hub(spec: Spec, fetch: Callable[[], Any]) -> Any:
 def _unknown_timm(spec: Spec, known: list[str]) -> ValueError:
     # timm knows over a thousand names: too many to list in an error
     nearest = get_close_matches(spec.name, known, n=3)
-    hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
-    return ValueError(f"unknown timm model {spec.name!r}{hint} timm.list_models() lists all")
+    hint = f" did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+    return ValueError(f"unknown timm model {spec.name!r};{hint} timm.list_models() lists all")

@@ -11,11 +11,11 @@ from torch import nn
 from minadv import errors
 from minadv.models import factories, hubs, search, specs, weights, zoo
 from minadv.models.architectures import BUILDERS
-from minadv.models.specs import Spec
+from minadv.models.specs import Folders, Spec
 from minadv.models.wrap import frozen, normalised
 
 
-def load(spec: str, *, device: torch.device | str | None = None, files: Sequence[Path | str] = ()) -> nn.Module:
+def load(spec: str, *, device: torch.device | str | None = None, files: Folders = ()) -> nn.Module:
     """Load a model: inputs (n, channels, height, width) in [0, 1] go in, logits (n, classes) come out.
 
     Normalisation is part of the model, which is in evaluation mode with no parameter that needs a gradient.
@@ -29,10 +29,10 @@ def load(spec: str, *, device: torch.device | str | None = None, files: Sequence
             of its models that are in the zoo; `python:package.module:factory`. `@random` in place of a file
             gives an untrained network, always the same.
         device: where to put it; the CPU by default.
-        files: folders in which weights are looked for first.
+        files: a folder, or several, in which weights are looked for first.
 
     Raises:
-        TypeError: the spec is no string.
+        TypeError: the spec is no string, or files are no folders.
         ValueError: the spec is malformed or unknown, or a weight file is damaged or does not fit.
         FileNotFoundError: the weights are not there; the message says what to get and where to put it.
         RuntimeError: a download failed.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from minadv.gates import KEPT, SoftGates
+from minadv.guard import check_callable
 
 
 class Softened(nn.Module):
@@ -21,14 +22,13 @@ class Softened(nn.Module):
             the model's own gradients.
 
     Raises:
-        TypeError: for a model that cannot be called, as a spec is.
+        TypeError: for a model that cannot be called, as a spec is, or is no more than a class.
         ValueError: for a width that is not positive.
     """
 
     def __init__(self, model: Callable[[Tensor], Tensor], width: float = 0.015) -> None:
         super().__init__()
-        if not callable(model):
-            raise TypeError(f"model must be callable, from inputs to logits, got {type(model).__name__}")
+        check_callable(model)
         if not width > 0:
             raise ValueError(f"width must be > 0, got {width}")
         self.model, self.width, self._told = model, width, False

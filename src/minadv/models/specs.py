@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from minadv import errors
 
@@ -13,6 +14,8 @@ GRAMMAR = (
     "timm:NAME[@FILE|@random], hf:NAME[@random], robustbench:NAME[@FILE|@random] or "
     "python:package.module:factory"
 )
+
+Folders = Sequence[Path | str] | Path | str  # one or several
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,11 @@ class Spec:
         return self.at == RANDOM
 
 
-def parse(text: object, files: Sequence[Path | str] = ()) -> Spec:
+def parse(text: object, files: Folders = ()) -> Spec:
     """Take a model spec apart; its weights are looked for in `files` first.
 
     Raises:
-        TypeError: it is no string.
+        TypeError: it is no string, or `files` are no folders.
         ValueError: the kind is unknown, or a part is missing or too much; the message shows the grammar.
     """
     if not isinstance(text, str):
@@ -65,7 +68,17 @@ def parse(text: object, files: Sequence[Path | str] = ()) -> Spec:
         raise malformed(text, "hf: loads a name or a folder, only @random can follow it")
     if kind == "python" and (at or not all(name.partition(":"))):
         raise malformed(text, "python: needs a module, a colon and the name of a factory in it")
-    return Spec(text, kind, name, where or None, tuple(map(Path, files)))
+    return Spec(text, kind, name, where or None, _folders(files))
+
+
+def _folders(files: object) -> tuple[Path, ...]:
+    given = cast(
+        "Sequence[object]", files if isinstance(files, Sequence) and not isinstance(files, str) else (files,)
+    )
+    folders = [Path(folder) for folder in given if isinstance(folder, str | Path)]
+    if len(folders) < len(given):
+        raise TypeError(f"files must be a folder or several, as strings or paths, got {files!r}")
+    return tuple(folders)
 
 
 def malformed(text: str, what: str) -> ValueError:

@@ -42,7 +42,10 @@ class Normalise(nn.Module):
         if len(shape) == 3 and shape[2] == channels:
             return "put channels first with inputs.permute(0, 3, 1, 2)"
         if len(shape) == 3 and shape[0] == 1:
-            return f"repeat a grey channel with inputs.expand(-1, {channels}, -1, -1)"
+            return (
+                f"repeat a grey channel with inputs.expand(-1, {channels}, -1, -1), or store images with "
+                f"{channels} channels (of a folder: leave out ?mode=L)"
+            )
         return "choose another model or data set"
 
 

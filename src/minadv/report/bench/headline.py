@@ -95,6 +95,8 @@ def _last(value: float) -> float:
 
 def lead(groups: Sequence[Group], lines: Mapping[int, Line]) -> str:
     """Return the benchmark in one sentence."""
+    if not lines:
+        return "There are no results yet."
     found = winners(groups, lines)
     if len(found) == 1:
         return f"{found[0].sentence}, among {size(lines)}."
@@ -103,12 +105,15 @@ def lead(groups: Sequence[Group], lines: Mapping[int, Line]) -> str:
             f"Every finite median is 0, as at least half of the samples are adversarial from the start, among "
             f"{size(lines)}."
         )
-    if lines and not any(line.minimal for line in lines.values()):
+    if not any(line.minimal for line in lines.values()):
         return f"{size(lines)}: all within one radius, where robust accuracy compares and distances do not."
     if not found and not all(line.minimal for line in lines.values()):
         return f"{size(lines)}: none is called the best, as attacks within one radius have no median to compare."
     if not found and any(line.median < math.inf for line in lines.values()):
-        return f"{size(lines)}: none is called the best, as no two are complete on the same samples of a model."
+        alone = all(len({entry.cell.attack for entry in group.entries}) == 1 for group in groups)
+        one = "there is only one attack for each distance"
+        reason = one if alone else "no two are complete on the same samples of a model"
+        return f"{size(lines)}: none is called the best, as {reason}."
     if not found:
         return f"No attack has a finite median yet, among {size(lines)}."
     return f"The smallest medians among {size(lines)}:"
@@ -129,6 +134,8 @@ def size(lines: Mapping[int, Line]) -> str:
 def population(groups: Sequence[Group], asked: str | None) -> str:
     """Return which samples the statistics are over."""
     own = {entry.cell.population for group in groups for entry in group.entries}
+    if not own:
+        return "There are no samples for statistics yet."
     if asked == "all" and own == {"correct"}:
         return "Only samples that the model classifies correctly were attacked, so statistics are over those."
     # asking for all samples brings none back that were not attacked
@@ -160,7 +167,9 @@ def completeness(stored: Stored, lines: Mapping[int, Line]) -> str:
     failed = sum(line.errors for line in lines.values())
     cells = sum(line.complete for line in lines.values())
     parts = [f"{grouped(str(done))} of {grouped(str(asked))} samples of {_count(len(lines), 'cell')} are done"]
-    if done == asked:
+    if not lines:
+        parts = ["Nothing has been computed yet"]
+    elif done == asked:
         whole = "The cell is" if len(lines) == 1 else f"All {len(lines)} cells are"
         parts = [f"{whole} complete ({grouped(str(done))} results)"]
     elif cells:

@@ -14,6 +14,7 @@ from minadv.distances import CIEDE2000
 from minadv.report import gallery, pictures
 from minadv.report.bench import names, selection
 from minadv.report.bench.groups import Entry, Group
+from minadv.report.bench.tables import grouped
 from minadv.report.summary import class_name, number
 
 BYTES = 2_000_000  # of all pictures on a page
@@ -26,7 +27,7 @@ class Card:
     """One adversarial: its pictures as addresses that contain them, and what is said about it.
 
     Attributes:
-        factor: by how much the change is magnified; "" when there is none.
+        factor: by which the change is scaled; "" when there is none.
         colours: heat map of ΔE₀₀, and its largest value; None for grey images.
         distance: the one by which the attack is compared; `others` are those that were measured besides.
     """
@@ -143,9 +144,8 @@ def _strip(
 
 def _card(row: dict[str, object], entry: Entry, group: Group, original: Tensor, adversarial: Tensor) -> Card:
     change, factor = pictures.difference(adversarial, original)
-    value = _real(row["value"]) / 10**group.exponent
     others = [
-        f"{names.symbol(name)} {number(_real(row[name]))}"
+        _printed(name, _real(row[name]), names.exponent(name, entry.cell.paper))
         for name in SHOWN
         if row[name] is not None and name != entry.cell.column
     ]
@@ -156,9 +156,16 @@ def _card(row: dict[str, object], entry: Entry, group: Group, original: Tensor, 
         factor="" if factor is None else gallery.magnification(factor),
         colours=_colours(original, adversarial),
         after=class_name(entry.cell.classes, _whole(row["adversarial_prediction"])),
-        distance=f"{group.symbol} {number(value)} {names.power(group.exponent)}".strip(),
+        distance=_printed(group.distance, _real(row["value"]), group.exponent),
         others=tuple(others),
     )
+
+
+def _printed(distance: str, value: float, exponent: int) -> str:
+    """Write a distance in the power of ten of the tables, whether the attack minimised it or not."""
+    scaled = value / 10**exponent
+    text = number(scaled) if scaled < 10_000 else grouped(f"{scaled:.0f}")
+    return f"{names.symbol(distance)} {text} {names.power(exponent)}".strip()
 
 
 def _colours(original: Tensor, adversarial: Tensor) -> tuple[str, str] | None:
